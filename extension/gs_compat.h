@@ -1,0 +1,71 @@
+/*-------------------------------------------------------------------------
+ *
+ * gs_compat.h
+ *	  Differences between PostgreSQL 15, 16, 17 and 18, and nothing else.
+ *
+ * Function bodies elsewhere have no version tests.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef GS_COMPAT_H
+#define GS_COMPAT_H
+
+#include "postgres.h"
+
+#include "lib/dshash.h"
+#include "miscadmin.h"
+#include "storage/lock.h"
+#include "storage/proc.h"
+
+#if PG_VERSION_NUM < 150000
+#error "gamestate needs PostgreSQL 15 or later"
+#endif
+
+/* 17: dshash asks for a function that copies keys */
+#if PG_VERSION_NUM >= 170000
+#define GS_DSHASH_COPY_FUNCTION .copy_function = dshash_memcpy,
+#else
+#define GS_DSHASH_COPY_FUNCTION
+#endif
+
+/* 18: LockAcquireExtended() can log failures of a conditional lock */
+#if PG_VERSION_NUM >= 180000
+#define GsLockAcquireExtended(tag, mode, session, nowait, memerr) \
+	LockAcquireExtended(tag, mode, session, nowait, memerr, NULL, false)
+#else
+#define GsLockAcquireExtended(tag, mode, session, nowait, memerr) \
+	LockAcquireExtended(tag, mode, session, nowait, memerr, NULL)
+#endif
+
+/* 17: VirtualTransactionId holds a proc number instead of a backend id */
+#if PG_VERSION_NUM >= 170000
+#define GS_MY_VXID_PROC MyProcNumber
+#else
+#define GS_MY_VXID_PROC MyBackendId
+#endif
+
+/* 16: shorter names for what stands on object ownership and rights */
+#if PG_VERSION_NUM >= 160000
+#include "catalog/pg_database.h"
+#include "catalog/pg_namespace.h"
+#include "utils/acl.h"
+#define GS_DATABASE_OWNERCHECK(oid, role) object_ownercheck(DatabaseRelationId, oid, role)
+#else
+#include "utils/acl.h"
+#define GS_DATABASE_OWNERCHECK(oid, role) pg_database_ownercheck(oid, role)
+#endif
+
+/* 16: one function for the ownership of all kinds of objects */
+#if PG_VERSION_NUM >= 160000
+#include "catalog/pg_extension.h"
+#define GS_EXTENSION_OWNERCHECK(oid, role) object_ownercheck(ExtensionRelationId, oid, role)
+#define GS_NAMESPACE_OWNERCHECK(oid, role) object_ownercheck(NamespaceRelationId, oid, role)
+#else
+#define GS_EXTENSION_OWNERCHECK(oid, role) pg_extension_ownercheck(oid, role)
+#define GS_NAMESPACE_OWNERCHECK(oid, role) pg_namespace_ownercheck(oid, role)
+#endif
+
+/* 15.4, 16: datconnlimit of a database whose DROP was interrupted */
+#define GS_DATCONNLIMIT_INVALID (-2)
+
+#endif							/* GS_COMPAT_H */

@@ -1,0 +1,149 @@
+/*-------------------------------------------------------------------------
+ *
+ * gs_database.c
+ *	  What shared memory knows about one database: its slot, its queue.
+ *
+ * The model: a fixed array of slots in main shared memory.  A slot is claimed
+ * under slots_lock by the first game or worker of a database, and freed after
+ * DROP DATABASE.  A backend remembers the slot of its own database; it stays
+ * valid as long as anybody is connected to the database.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "gs_config.h"
+#include "gs_database.h"
+
+#include "miscadmin.h"
+#include "storage/shmem.h"
+
+static GsDatabase *slots = NULL;
+static GsDatabase *my_slot = NULL;
+
+Size
+gs_database_shmem_size(void)
+{
+	return mul_size(sizeof(GsDatabase), gs_max_databases);
+}
+
+void
+gs_database_shmem_init(bool found)
+{
+	bool		found_slots;
+
+	slots = ShmemInitStruct("gamestate databases", gs_database_shmem_size(),
+							&found_slots);
+	my_slot = NULL;
+	if (found)
+		return;
+	for (int i = 0; i < gs_max_databases; i++)
+	{
+		GsDatabase *db = &slots[i];
+
+		memset(db, 0, sizeof(*db));
+		pg_atomic_init_u32(&db->generation, 1);
+		pg_atomic_init_u64(&db->used_bytes, 0);
+		pg_atomic_init_u64(&db->ngames, 0);
+		LWLockInitialize(&db->queue_lock, GsShmem->queue_tranche);
+		dlist_init(&db->queue);
+		dlist_init(&db->archived);
+	}
+}
+
+/* The caller holds slots_lock. */
+static GsDatabase *
+find_slot(Oid dboid)
+{
+	for (int i = 0; i < gs_max_databases; i++)
+	{
+		if (slots[i].dboid == dboid)
+			return &slots[i];
+	}
+	return NULL;
+}
+
+GsDatabase *
+gs_database_find(Oid dboid, bool claim)
+{
+	GsDatabase *db;
+
+	LWLockAcquire(GsShmem->slots_lock, LW_SHARED);
+	db = find_slot(dboid);
+	LWLockRelease(GsShmem->slots_lock);
+	if (db != NULL || !claim)
+		return db;
+
+	LWLockAcquire(GsShmem->slots_lock, LW_EXCLUSIVE);
+	db = find_slot(dboid);
+	if (db == NULL)
+	{
+		db = find_slot(InvalidOid);
+		if (db != NULL)
+			db->dboid = dboid;
+	}
+	LWLockRelease(GsShmem->slots_lock);
+	if (db == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("too many databases with games"),
+				 errdetail("gamestate.max_databases is %d.", gs_max_databases),
+				 errhint("Raise gamestate.max_databases and restart the server.")));
+	return db;
+}
+
+GsDatabase *
+gs_my_database(void)
+{
+	if (unlikely(my_slot == NULL))
+		my_slot = gs_database_find(MyDatabaseId, true);
+	return my_slot;
+}
+
+int
+gs_database_index(const GsDatabase *db)
+{
+	return db - slots;
+}
+
+GsDatabase *
+gs_database_by_index(int i)
+{
+	Assert(i >= 0 && i < gs_max_databases);
+	return &slots[i];
+}
+
+void
+gs_database_release(GsDatabase *db)
+{
+	LWLockAcquire(GsShmem->slots_lock, LW_EXCLUSIVE);
+	db->dboid = InvalidOid;
+	LWLockRelease(GsShmem->slots_lock);
+}
+
+int
+gs_queue_peek(GsDatabase *db, int skip, GsQueueItem *items, int max)
+{
+	dlist_iter	iter;
+	int			n = 0;
+
+	LWLockAcquire(&db->queue_lock, LW_SHARED);
+	dlist_foreach(iter, &db->queue)
+	{
+		GsGame	   *game = dlist_container(GsGame, link, iter.cur);
+
+		if (n == max)
+			break;
+		if (skip > 0)
+		{
+			skip--;
+			continue;
+		}
+		/* neither changes any more once a game is in the queue */
+		items[n].game_id = game->key.id;
+		items[n].ended_at = game->h.ended_at;
+		n++;
+	}
+	LWLockRelease(&db->queue_lock);
+	return n;
+}

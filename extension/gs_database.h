@@ -1,0 +1,56 @@
+/*-------------------------------------------------------------------------
+ *
+ * gs_database.h
+ *	  What shared memory knows about one database.
+ *
+ * A slot is claimed by the first game or worker of a database and freed when
+ * the database is dropped.  Slots never move, so pointers to them stay valid.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef GS_DATABASE_H
+#define GS_DATABASE_H
+
+#include "gs_table.h"
+
+#include "lib/ilist.h"
+
+typedef struct GsDatabase
+{
+	Oid			dboid;			/* protected by slots_lock; InvalidOid = free slot */
+
+	pg_atomic_uint32 generation;	/* +1 whenever all games are removed at once */
+	pg_atomic_uint64 used_bytes;
+	pg_atomic_uint64 ngames;	/* visible games in memory */
+
+	LWLock		queue_lock;		/* protects the rest, and GsGame.link */
+	dlist_head	queue;			/* games that are over, oldest finish first */
+	dlist_head	archived;		/* archived games still needed by old snapshots */
+	int			nqueue;
+	int			narchived;
+} GsDatabase;
+
+/* One game in the queue, as the archiver sees it. */
+typedef struct GsQueueItem
+{
+	pg_uuid_t	game_id;
+	TimestampTz ended_at;
+} GsQueueItem;
+
+extern Size gs_database_shmem_size(void);
+extern void gs_database_shmem_init(bool found);
+
+/* The slot of a database; claims one if asked to (ERROR when none is free). */
+extern GsDatabase *gs_database_find(Oid dboid, bool claim);
+extern GsDatabase *gs_my_database(void);	/* slot of MyDatabaseId, claimed */
+extern int	gs_database_index(const GsDatabase *db);	/* 0 .. gs_max_databases - 1 */
+extern GsDatabase *gs_database_by_index(int i);
+extern void gs_database_release(GsDatabase *db);	/* after DROP DATABASE, games removed */
+
+/*
+ * Copies up to max items of the archive queue, oldest finish first, leaving
+ * out the first skip ones.  They stay queued until their removal commits.
+ */
+extern int	gs_queue_peek(GsDatabase *db, int skip, GsQueueItem *items, int max);
+
+#endif							/* GS_DATABASE_H */

@@ -1,0 +1,37 @@
+/*-------------------------------------------------------------------------
+ *
+ * gs_lock.h
+ *	  Heavyweight locks on games and room codes.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef GS_LOCK_H
+#define GS_LOCK_H
+
+#include "gs_table.h"
+
+/*
+ * Advisory lock tags of our own: field 4 (objsubid in pg_locks) is neither 1
+ * nor 2, which pg_advisory_lock() uses.  Fields 2 and 3 are a 64-bit hash.
+ */
+#define GS_LOCKCLASS_GAME	0x4701	/* 18177 */
+#define GS_LOCKCLASS_ROOM	0x4702	/* 18178 */
+
+/*
+ * Take the lock until the transaction ends.  Waits like every heavyweight
+ * lock (deadlock detection, lock_timeout, cancel).  gs_lock_game() returns
+ * false only with nowait.  A transaction that holds
+ * gamestate.max_games_per_transaction of them, or a full lock table, is an
+ * ERROR (54000).
+ */
+extern bool gs_lock_game(const pg_uuid_t *id, bool nowait);
+extern void gs_lock_room(const GsText *room_code);
+
+/* Give up the game lock taken last, when there was no such game. */
+extern void gs_unlock_game(const pg_uuid_t *id);
+
+/* at the end of a subtransaction, of a transaction */
+extern void gs_lock_subxact_end(int level, bool commit);
+extern void gs_lock_reset(void);
+
+#endif							/* GS_LOCK_H */

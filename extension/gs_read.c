@@ -1,0 +1,500 @@
+/*-------------------------------------------------------------------------
+ *
+ * gs_read.c
+ *	  SQL functions that read games.
+ *
+ * The model: look into this transaction's write set, then into shared memory,
+ * then into the archive.  Only the last step runs SQL.  A game is copied
+ * under its partition lock and turned into rows after that: nothing that
+ * could wait or touch the disk happens under a lock.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "gs_archive.h"
+#include "gs_compat.h"
+#include "gs_config.h"
+#include "gs_database.h"
+#include "gs_errors.h"
+#include "gs_lookup.h"
+#include "gs_row.h"
+#include "gs_writeset.h"
+
+#include "access/htup_details.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/tuplestore.h"
+
+PG_FUNCTION_INFO_V1(gs_get_game);
+PG_FUNCTION_INFO_V1(gs_get_state);
+PG_FUNCTION_INFO_V1(gs_get_state_bytes);
+PG_FUNCTION_INFO_V1(gs_get_version);
+PG_FUNCTION_INFO_V1(gs_get_changes);
+PG_FUNCTION_INFO_V1(gs_find_room);
+PG_FUNCTION_INFO_V1(gs_player_games);
+PG_FUNCTION_INFO_V1(gs_list_live_games);
+PG_FUNCTION_INFO_V1(gs_stat_memory);
+
+static inline GsPending *
+own_change(const pg_uuid_t *id)
+{
+	return unlikely(GsWriteSetActive) ? gs_writeset_find(id) : NULL;
+}
+
+/* ----------------------------------------------------------------
+ *		One game
+ * ----------------------------------------------------------------
+ */
+
+static void
+check_encoding(const pg_uuid_t *id, bool is_bytes, bool want_bytes)
+{
+	if (unlikely(is_bytes != want_bytes))
+		ereport(ERROR,
+				(errcode(ERRCODE_GS_WRONG_ENCODING),
+				 errmsg("wrong encoding for game %s",
+						DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(id)))),
+				 errdetail("The game's encoding is %s.", is_bytes ? "bytes" : "json"),
+				 errhint("Use %s.", is_bytes ? "get_state_bytes()" : "get_state()")));
+}
+
+/* A state as text, json or bytea: all are a varlena with the bytes. */
+static struct varlena *
+make_varlena(const char *data, uint32 len)
+{
+	struct varlena *result = palloc(VARHDRSZ + (Size) len);
+
+	SET_VARSIZE(result, VARHDRSZ + len);
+	memcpy(VARDATA(result), data, len);
+	return result;
+}
+
+static struct varlena *
+archived_state(const pg_uuid_t *id, bool want_bytes)
+{
+	GsArchivedGame *archived = gs_archive_get(id, true, CurrentMemoryContext);
+
+	if (archived == NULL)
+		return NULL;
+	check_encoding(id, archived->is_bytes, want_bytes);
+	return archived->has_payload ?
+		make_varlena(archived->payload.final, archived->payload.final_len) : NULL;
+}
+
+/* The hot read. */
+static struct varlena *
+read_state(const pg_uuid_t *id, bool want_bytes)
+{
+	GsPending  *pending;
+	GsGame	   *game;
+	struct varlena *result;
+
+	gs_attach();
+	pending = own_change(id);
+	if (pending && !pending->exists)
+		return NULL;
+	if (pending && pending->change.state_changed)
+	{
+		check_encoding(id, pending->change.h.encoding == GS_ENCODING_BYTES, want_bytes);
+		return make_varlena(pending->change.state.data, pending->change.state.len);
+	}
+
+	game = gs_table_find(id, pending != NULL);
+	if (game == NULL)
+		return archived_state(id, want_bytes);
+	if (unlikely((game->h.encoding == GS_ENCODING_BYTES) != want_bytes))
+	{
+		gs_table_release(game);
+		check_encoding(id, !want_bytes, want_bytes);
+	}
+	result = make_varlena(GS_PTR(game->state), game->state_len);
+	gs_table_release(game);
+	return result;
+}
+
+Datum
+gs_get_state(PG_FUNCTION_ARGS)
+{
+	struct varlena *state = read_state(PG_GETARG_UUID_P(0), false);
+
+	if (state == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_POINTER(state);
+}
+
+Datum
+gs_get_state_bytes(PG_FUNCTION_ARGS)
+{
+	struct varlena *state = read_state(PG_GETARG_UUID_P(0), true);
+
+	if (state == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_POINTER(state);
+}
+
+Datum
+gs_get_version(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t  *id = PG_GETARG_UUID_P(0);
+	GsPending  *pending;
+	GsGame	   *game;
+	GsArchivedGame *archived;
+	int64		version;
+
+	gs_attach();
+	pending = own_change(id);
+	if (pending)
+	{
+		if (!pending->exists)
+			PG_RETURN_NULL();
+		PG_RETURN_INT64(pending->change.h.version);
+	}
+	game = gs_table_find(id, false);
+	if (game)
+	{
+		version = game->h.version;
+		gs_table_release(game);
+		PG_RETURN_INT64(version);
+	}
+	archived = gs_archive_get(id, false, CurrentMemoryContext);
+	if (archived == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_INT64(archived->version);
+}
+
+/*
+ * The row type, looked up once for each call site: the catalogs are not for
+ * every call.
+ */
+static TupleDesc
+result_type(FunctionCallInfo fcinfo)
+{
+	if (fcinfo->flinfo->fn_extra == NULL)
+	{
+		TupleDesc	desc;
+		MemoryContext old;
+
+		if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+			ereport(ERROR,
+					(errcode(ERRCODE_DATATYPE_MISMATCH),
+					 errmsg("function returning record called in context that cannot accept type record")));
+		old = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
+		fcinfo->flinfo->fn_extra = BlessTupleDesc(CreateTupleDescCopy(desc));
+		MemoryContextSwitchTo(old);
+	}
+	return fcinfo->flinfo->fn_extra;
+}
+
+Datum
+gs_get_game(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t  *id = PG_GETARG_UUID_P(0);
+	GsPending  *pending;
+	GsGameCopy *game;
+	Datum		values[GS_GAME_NATTS];
+	bool		nulls[GS_GAME_NATTS];
+
+	gs_attach();
+	pending = own_change(id);
+	if (pending && !pending->exists)
+		PG_RETURN_NULL();
+	if (pending)
+		game = gs_writeset_copy(pending, GS_COPY_STATE, CurrentMemoryContext);
+	else
+		game = gs_table_copy(id, GS_COPY_STATE, false, CurrentMemoryContext);
+
+	if (game)
+		gs_row_live_game(game, values, nulls);
+	else
+	{
+		GsArchivedGame *archived = gs_archive_get(id, true, CurrentMemoryContext);
+
+		if (archived == NULL)
+			PG_RETURN_NULL();
+		gs_row_archived_game(archived, values, nulls);
+	}
+	return HeapTupleGetDatum(heap_form_tuple(result_type(fcinfo), values, nulls));
+}
+
+/* ----------------------------------------------------------------
+ *		Changes
+ * ----------------------------------------------------------------
+ */
+
+/* Where rows of changes go, and which. */
+typedef struct ChangeSink
+{
+	ReturnSetInfo *rsinfo;
+	const pg_uuid_t *id;
+	bool		is_bytes;
+	int64		after_version;
+	int64		left;			/* how many rows may still be added */
+} ChangeSink;
+
+static void
+add_change(ChangeSink *sink, int64 version, const GsEntry *e)
+{
+	Datum		values[GS_CHANGE_NATTS];
+	bool		nulls[GS_CHANGE_NATTS];
+
+	if (version <= sink->after_version || sink->left <= 0)
+		return;
+	sink->left--;
+	gs_row_change(sink->id, sink->is_bytes, version, e, values, nulls);
+	tuplestore_putvalues(sink->rsinfo->setResult, sink->rsinfo->setDesc, values, nulls);
+}
+
+/* Version 1, which the log of a running game does not store. */
+static void
+add_creation(ChangeSink *sink, const GsHeader *h)
+{
+	GsEntry		e = {.kind = GS_KIND_CREATE,.at = h->created_at};
+
+	if (h->has_create_request)
+		e.request_id = h->create_request.data;
+	add_change(sink, 1, &e);
+}
+
+static void
+live_changes(ChangeSink *sink, const GsGameCopy *game, int64 first_version)
+{
+	sink->is_bytes = game->h.encoding == GS_ENCODING_BYTES;
+	add_creation(sink, &game->h);
+	for (uint64 i = 0; i < game->nentries; i++)
+		add_change(sink, first_version + i, &game->entries[i]);
+}
+
+static void
+archived_changes(ChangeSink *sink)
+{
+	GsArchivedGame *archived = gs_archive_get(sink->id, true, CurrentMemoryContext);
+	const GsPayload *payload;
+	const char *p;
+	GsEntry		e;
+
+	if (archived == NULL)
+		return;
+	if (!archived->has_payload)
+		ereport(ERROR,
+				(errcode(ERRCODE_GS_HISTORY_NOT_KEPT),
+				 errmsg("the log of game %s is no longer kept",
+						DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(sink->id)))),
+				 errdetail("The game is archived, but its row of gamestate.archive_payload is gone.")));
+	sink->is_bytes = archived->is_bytes;
+	payload = &archived->payload;
+	p = payload->entries;
+	for (uint64 i = 0; i < payload->nentries; i++)
+	{
+		const char *wrong = gs_entry_decode(&p, payload->entries + payload->entries_len,
+											payload->base, &e);
+
+		if (wrong)
+			ereport(ERROR,
+					(errcode(ERRCODE_DATA_CORRUPTED),
+					 errmsg("damaged payload of an archived game"),
+					 errdetail("%s.", wrong)));
+		add_change(sink, payload->first_version + i, &e);
+	}
+}
+
+Datum
+gs_get_changes(PG_FUNCTION_ARGS)
+{
+	ChangeSink	sink = {.rsinfo = (ReturnSetInfo *) fcinfo->resultinfo,.left = PG_INT64_MAX};
+	GsPending  *pending;
+	GsGameCopy *game;
+	int64		first_version = 2;
+
+	gs_attach();
+	InitMaterializedSRF(fcinfo, 0);
+	if (PG_ARGISNULL(0))
+		return (Datum) 0;
+	sink.id = PG_GETARG_UUID_P(0);
+	sink.after_version = PG_ARGISNULL(1) ? 0 : PG_GETARG_INT64(1);
+	if (sink.after_version < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("after_version must not be negative")));
+	if (!PG_ARGISNULL(2))
+		sink.left = PG_GETARG_INT32(2);
+	if (sink.left < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("max_changes must not be negative")));
+
+	pending = own_change(sink.id);
+	if (pending && !pending->exists)
+		return (Datum) 0;
+	if (pending)
+		game = gs_writeset_copy(pending, GS_COPY_LOG, CurrentMemoryContext);
+	else
+		game = gs_table_copy_log(sink.id, sink.after_version, sink.left,
+								 &first_version, CurrentMemoryContext);
+	if (game)
+		live_changes(&sink, game, first_version);
+	else
+		archived_changes(&sink);
+	return (Datum) 0;
+}
+
+/* ----------------------------------------------------------------
+ *		Look-ups and lists
+ * ----------------------------------------------------------------
+ */
+
+static GsText
+arg_text(FunctionCallInfo fcinfo, int n)
+{
+	text	   *datum = PG_GETARG_TEXT_PP(n);
+
+	return (GsText)
+	{
+		VARDATA_ANY(datum), VARSIZE_ANY_EXHDR(datum)
+	};
+}
+
+Datum
+gs_find_room(PG_FUNCTION_ARGS)
+{
+	GsText		room_code = arg_text(fcinfo, 0);
+	pg_uuid_t  *id = palloc(sizeof(pg_uuid_t));
+
+	gs_attach();
+	if (!gs_lookup_room(&room_code, id))
+		PG_RETURN_NULL();
+	PG_RETURN_UUID_P(id);
+}
+
+Datum
+gs_player_games(PG_FUNCTION_ARGS)
+{
+	GsText		player = arg_text(fcinfo, 0);
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	pg_uuid_t  *ids;
+	int			n;
+
+	gs_attach();
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
+	ids = gs_lookup_player(&player, &n);
+	for (int i = 0; i < n; i++)
+	{
+		Datum		value = UUIDPGetDatum(&ids[i]);
+		bool		null = false;
+
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, &value, &null);
+	}
+	return (Datum) 0;
+}
+
+/* What list_live_games() was asked for. */
+typedef struct ListFilter
+{
+	ReturnSetInfo *rsinfo;
+	GsText		game_type;		/* data NULL = all */
+	char	   *status;			/* NULL = all */
+	int			what;			/* GS_COPY_* */
+	int64		left;
+} ListFilter;
+
+static void
+list_game(ListFilter *filter, const GsGameCopy *game)
+{
+	Datum		values[GS_GAME_NATTS];
+	bool		nulls[GS_GAME_NATTS];
+
+	if (game == NULL ||
+		(filter->game_type.data && !gs_text_equal(&filter->game_type, &game->info.game_type)) ||
+		(filter->status && strcmp(filter->status, gs_status_name(game->h.status)) != 0))
+		return;
+	gs_row_live_game(game, values, nulls);
+	if (!(filter->what & GS_COPY_STATE))
+		nulls[GS_GAME_STATE] = nulls[GS_GAME_STATE_BYTES] = true;
+	tuplestore_putvalues(filter->rsinfo->setResult, filter->rsinfo->setDesc, values, nulls);
+	filter->left--;
+}
+
+static void
+list_all(ListFilter *filter)
+{
+	MemoryContext row = AllocSetContextCreate(CurrentMemoryContext, "gamestate list",
+											  ALLOCSET_DEFAULT_SIZES);
+	int			n;
+	pg_uuid_t  *ids = gs_table_ids(&n);
+	GsWriteSetScan scan = {0};
+	GsPending  *pending;
+	MemoryContext old = MemoryContextSwitchTo(row);
+
+	for (int i = 0; i < n && filter->left > 0; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (own_change(&ids[i]))
+			continue;
+		list_game(filter, gs_table_copy(&ids[i], filter->what, false, row));
+		MemoryContextReset(row);
+	}
+	while (GsWriteSetActive && filter->left > 0 &&
+		   (pending = gs_writeset_next(&scan)) != NULL)
+	{
+		if (pending->exists)
+			list_game(filter, gs_writeset_copy(pending, filter->what, row));
+		MemoryContextReset(row);
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(row);
+}
+
+Datum
+gs_list_live_games(PG_FUNCTION_ARGS)
+{
+	ListFilter	filter = {.left = PG_INT64_MAX};
+
+	gs_attach();
+	InitMaterializedSRF(fcinfo, 0);
+	filter.rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	if (!PG_ARGISNULL(0))
+		filter.game_type = arg_text(fcinfo, 0);
+	if (!PG_ARGISNULL(1))
+		filter.status = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	filter.what = PG_ARGISNULL(2) || PG_GETARG_BOOL(2) ? GS_COPY_STATE : 0;
+	if (!PG_ARGISNULL(3))
+		filter.left = PG_GETARG_INT32(3);
+	if (filter.left < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("max_rows must not be negative")));
+	list_all(&filter);
+	return (Datum) 0;
+}
+
+/* ----------------------------------------------------------------
+ *		Memory
+ * ----------------------------------------------------------------
+ */
+
+Datum
+gs_stat_memory(PG_FUNCTION_ARGS)
+{
+	Datum		values[9];
+	bool		nulls[9] = {0};
+	GsDatabase *db;
+
+	gs_attach();
+	db = gs_my_database();
+	values[0] = Int64GetDatum(GsShmem->area_size);
+	values[1] = Int64GetDatum(pg_atomic_read_u64(&GsShmem->used_bytes));
+	values[2] = Int64GetDatum(pg_atomic_read_u64(&db->used_bytes));
+	values[3] = Int64GetDatum((int64) gs_quota * 1024 * 1024);
+	nulls[3] = gs_quota < 0;
+	values[4] = Int64GetDatum((int64) GsShmem->reserve_target * GS_RESERVE_BLOCK);
+	values[5] = Int64GetDatum(gs_reserve_free());
+	values[6] = Int64GetDatum(pg_atomic_read_u64(&db->ngames));
+	LWLockAcquire(&db->queue_lock, LW_SHARED);
+	values[7] = Int64GetDatum(db->nqueue);
+	values[8] = Int64GetDatum(db->narchived);
+	LWLockRelease(&db->queue_lock);
+	return HeapTupleGetDatum(heap_form_tuple(result_type(fcinfo), values, nulls));
+}

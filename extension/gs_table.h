@@ -1,0 +1,305 @@
+/*-------------------------------------------------------------------------
+ *
+ * gs_table.h
+ *	  The active-game table.
+ *
+ * Only gs_table.c changes what is in the table, and only through change
+ * records (GsChange): reserve (may fail, before the commit point), then
+ * apply (cannot fail) or unreserve (cannot fail).
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef GS_TABLE_H
+#define GS_TABLE_H
+
+#include "gs_entry.h"
+#include "gs_shmem.h"
+
+#include "access/transam.h"
+#include "datatype/timestamp.h"
+#include "lib/ilist.h"
+#include "utils/uuid.h"
+
+struct GsDatabase;
+
+/* Hashed and compared as bytes: no padding. */
+typedef struct GsGameKey
+{
+	Oid			dboid;
+	pg_uuid_t	id;
+} GsGameKey;
+
+StaticAssertDecl(sizeof(GsGameKey) == 20, "GsGameKey must not have padding");
+
+/*
+ * Status of a game in memory.  Stored in the journal: values never change.
+ *	waiting -> active | finished | abandoned
+ *	active -> finished | abandoned
+ *	finished, abandoned -> (archived, then gone)
+ */
+typedef enum GsStatus
+{
+	GS_STATUS_WAITING = 1,
+	GS_STATUS_ACTIVE = 2,
+	GS_STATUS_FINISHED = 3,
+	GS_STATUS_ABANDONED = 4
+} GsStatus;
+
+#define GS_STATUS_IS_OVER(s) ((s) >= GS_STATUS_FINISHED)
+
+typedef enum GsEncoding
+{
+	GS_ENCODING_JSON = 1,
+	GS_ENCODING_BYTES = 2
+} GsEncoding;
+
+/* Which of a database's lists a game is on. */
+typedef enum GsLink
+{
+	GS_LINK_NONE = 0,
+	GS_LINK_QUEUE = 1,			/* over, waits for the archive */
+	GS_LINK_ARCHIVED = 2		/* archived, waits for old snapshots to end */
+} GsLink;
+
+/*
+ * The fixed part of a game, the same in the table, in the write set and in
+ * a change record.
+ */
+typedef struct GsHeader
+{
+	int64		incarnation;	/* grows with every creation in the cluster */
+	int64		version;
+	int64		commit_seq;		/* commit sequence of the last change */
+	int64		moves;			/* changes of kind move */
+	TimestampTz created_at;
+	TimestampTz started_at;		/* 0 = not yet */
+	TimestampTz updated_at;
+	TimestampTz ended_at;		/* 0 = not over */
+	TimestampTz deadline;		/* 0 = none */
+	pg_uuid_t	create_request; /* request id of the creation, if any */
+	int32		max_players;	/* 0 = only gamestate.max_players */
+	uint8		status;			/* GsStatus */
+	uint8		encoding;		/* GsEncoding */
+	uint8		has_create_request;
+	uint8		unused;
+} GsHeader;
+
+/*
+ * A game in shared memory: an entry of the games' hash table.
+ *
+ * Everything is protected by the partition lock of the hash table (readers
+ * hold it shared while they copy a state or a log, appliers exclusive),
+ * unless it says otherwise.  Besides, nobody may change a game without its
+ * heavyweight lock (gs_lock.c), so who holds that lock may rely on what he
+ * read before.
+ *
+ * initial, state, info and the log's chunks are separate allocations.
+ * "initial" is invalid while the state is still the initial one.
+ */
+typedef struct GsGame
+{
+	GsGameKey	key;			/* set once */
+	bool		visible;		/* false: reserved by a transaction, not committed */
+	uint8		link_state;		/* GsLink; changed with queue_lock held as well */
+	TransactionId archive_xid;	/* archived by this transaction, see gs_table.c */
+	GsHeader	h;
+	dsa_pointer state;
+	dsa_pointer initial;
+	dsa_pointer info;			/* GsInfo */
+	dsa_pointer log_first;		/* GsLogChunk; invalid = no entries */
+	dsa_pointer log_last;
+	uint32		state_len;
+	uint32		state_size;		/* allocated */
+	uint32		initial_len;
+	uint32		initial_size;
+	uint32		info_size;
+	uint32		log_bytes;		/* allocated by all chunks */
+	dlist_node	link;			/* protected by queue_lock of the database */
+} GsGame;
+
+/*
+ * What changes rarely: one allocation, replaced as a whole.
+ *
+ *	GsInfo, index nodes [1 + nplayers], game type, room code, players (a
+ *	length byte and the bytes, each), metadata, result
+ *
+ * nodes[0] is the index node of the room code, nodes[1 + i] that of player i.
+ */
+typedef struct GsInfo
+{
+	uint32		metadata_len;
+	uint32		result_len;
+	uint16		nplayers;
+	uint8		type_len;
+	uint8		room_len;		/* 0 = no room code */
+	bool		has_metadata;
+	bool		has_result;
+	dsa_pointer nodes[FLEXIBLE_ARRAY_MEMBER];
+} GsInfo;
+
+typedef struct GsText
+{
+	const char *data;			/* NULL = none */
+	uint32		len;
+} GsText;
+
+/* The same, in pieces; pointers into a GsInfo or into local memory. */
+typedef struct GsInfoParts
+{
+	GsText		game_type;
+	GsText		room_code;		/* data NULL = none */
+	int			nplayers;
+	GsText	   *players;
+	GsText		metadata;
+	GsText		result;
+} GsInfoParts;
+
+/* A run of log entries, encoded as in gs_entry.h. */
+typedef struct GsLogChunk
+{
+	dsa_pointer next;
+	int64		first_version;	/* version of the first entry */
+	int64		base;			/* base time of the entries */
+	uint32		nentries;
+	uint32		used;			/* bytes in data */
+	uint32		size;			/* bytes of the whole allocation */
+	char		data[FLEXIBLE_ARRAY_MEMBER];
+} GsLogChunk;
+
+#define GS_LOG_CHUNK_HEADER offsetof(GsLogChunk, data)
+
+/* One new log entry, in local memory. */
+typedef struct GsNewEntry
+{
+	struct GsNewEntry *prev;	/* newest first: rollback to a savepoint drops the head */
+	int64		version;
+	GsEntry		e;
+} GsNewEntry;
+
+typedef enum GsChangeKind
+{
+	GS_CHANGE_NONE = 0,			/* created and deleted by the same transaction */
+	GS_CHANGE_CREATE,
+	GS_CHANGE_UPDATE,
+	GS_CHANGE_REMOVE,			/* deleted */
+	GS_CHANGE_ARCHIVE			/* archived by this transaction's rows */
+} GsChangeKind;
+
+/*
+ * A change record: what one transaction does to one game.  Pointers are to
+ * local memory that lives until the transaction has ended.
+ */
+typedef struct GsChange
+{
+	GsChangeKind kind;
+	GsGameKey	key;
+	struct GsDatabase *db;
+	bool		replaces;		/* CREATE: a committed game of this id is deleted first */
+	bool		frees;			/* finish, archive, delete: may use the reserve */
+	int64		base_version;	/* version before; 0 = did not exist */
+	GsHeader	h;				/* as it will be */
+	bool		state_changed;
+	GsText		state;			/* new state, if state_changed */
+	GsText		initial;		/* CREATE only: initial state, if not the new state */
+	bool		info_changed;
+	GsInfoParts info;			/* new info, if info_changed */
+	int			nentries;		/* new log entries ... */
+	GsNewEntry *entries;		/* ... newest first */
+
+	/* filled by gs_table_reserve(), private to gs_table_change.c */
+	bool		reserved;
+	bool		inserted;		/* an invisible entry stands in the hash table */
+	bool		marked;			/* ARCHIVE: the game carries our xid */
+	dsa_pointer new_state;
+	Size		new_state_size;
+	dsa_pointer new_initial;
+	Size		new_initial_size;
+	dsa_pointer new_info;
+	Size		new_info_size;
+	dsa_pointer new_chunk;
+	Size		new_chunk_size;
+	int			nadded;			/* index nodes that are new with this change */
+	dsa_pointer *added;
+	int			ndropped;		/* index nodes that go with this change */
+	dsa_pointer *dropped;
+	GsNewEntry **entry_array;	/* the new entries, oldest first */
+} GsChange;
+
+/* A private copy of a whole game, in one memory context. */
+typedef struct GsGameCopy
+{
+	pg_uuid_t	game_id;
+	GsHeader	h;
+	GsInfoParts info;
+	GsText		state;
+	GsText		initial;
+	uint64		nentries;		/* log entries, versions 2 .. h.version */
+	GsEntry    *entries;		/* decoded; the entry of version 2 + i; NULL = not asked for */
+	char	   *log;			/* the bytes that entries point into */
+} GsGameCopy;
+
+/* What gs_table_copy() shall copy. */
+#define GS_COPY_STATE	0x01
+#define GS_COPY_INITIAL 0x02
+#define GS_COPY_LOG		0x04
+#define GS_COPY_ALL		0x07
+
+extern dshash_table *GsGames;	/* attached by gs_attach() */
+extern void gs_table_create(void);
+extern void gs_table_attach(void);
+
+/* ---- reading: gs_table.c ---- */
+
+/*
+ * Look up one committed game of this database and lock its partition shared;
+ * NULL if there is none.  An archived game is found as long as this
+ * transaction's snapshot cannot see the archive's row, unless for_write:
+ * then it counts as archived as soon as that has committed.
+ */
+extern GsGame *gs_table_find(const pg_uuid_t *id, bool for_write);
+extern void gs_table_release(GsGame *game);
+
+/*
+ * The pieces of a GsInfo; the caller holds the partition lock, or the game's
+ * heavyweight lock.  players is an array of at least info->nplayers.
+ */
+extern void gs_info_parts(const GsInfo *info, GsInfoParts *parts, GsText *players);
+extern bool gs_info_has_player(const GsInfo *info, const GsText *player);
+extern bool gs_info_has_room(const GsInfo *info, const GsText *room_code);
+extern bool gs_parts_have_player(const GsInfoParts *parts, const GsText *player);
+extern bool gs_text_equal(const GsText *a, const GsText *b);
+
+/* find, copy, release; NULL if there is no such game */
+extern GsGameCopy *gs_table_copy(const pg_uuid_t *id, int what, bool for_write,
+								 MemoryContext mcxt);
+
+/*
+ * The same without state, and only with the log entries after a version, at
+ * most max_entries of them; *first_version is the version of the first.
+ */
+extern GsGameCopy *gs_table_copy_log(const pg_uuid_t *id, int64 after_version,
+									 int64 max_entries, int64 *first_version,
+									 MemoryContext mcxt);
+
+/* ids of all committed games of this database, in no order; palloc'd */
+extern pg_uuid_t *gs_table_ids(int *n);
+
+/* ---- changing: gs_table_change.c ---- */
+
+extern void gs_table_reserve(GsChange *change);
+extern void gs_table_apply(GsChange *change);
+extern void gs_table_unreserve(GsChange *change);
+
+/*
+ * Free archived games that no snapshot of this database needs as live any
+ * more (all of them with even_if_needed: memory pressure); at most max games.
+ * Returns how many were freed.
+ */
+extern int	gs_table_free_archived(struct GsDatabase *db, bool even_if_needed, int max);
+
+/* Remove all games of a database: DROP EXTENSION, DROP DATABASE.  Cannot fail. */
+extern void gs_table_remove_database(struct GsDatabase *db);
+
+extern const char *gs_status_name(GsStatus status);
+
+#endif							/* GS_TABLE_H */

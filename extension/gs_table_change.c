@@ -1,0 +1,793 @@
+/*-------------------------------------------------------------------------
+ *
+ * gs_table_change.c
+ *	  The active-game table: change records, the only way in.
+ *
+ * The model, for each change record of a transaction:
+ *	1. gs_table_reserve(), before the commit point: everything that can fail.
+ *	   Memory is allocated and filled, index nodes are added, a new game gets
+ *	   an invisible entry, a game to be archived is marked with our xid.
+ *	2. gs_table_apply(), after the commit point: cannot fail.  Pointers are
+ *	   exchanged, or a state is overwritten in place, under the partition lock;
+ *	   what is no longer needed is freed.
+ *	3. gs_table_unreserve(), after an abort: cannot fail.  Undoes 1.
+ * Between 1 and 2 or 3 nobody else changes the game, because the transaction
+ * holds its heavyweight lock (or made up the id, which nobody else knows); the
+ * exception is that all games of the database are removed at once.  Then
+ * step 2 finds no game, or another incarnation, and only frees.
+ *
+ * A move usually allocates nothing: the state fits into the old one's place,
+ * and the entry into the last chunk of the log.
+ *
+ * Lock order: gs_shmem.h.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "gs_database.h"
+#include "gs_index.h"
+#include "gs_table.h"
+#include "gs_worker.h"
+
+#include "access/transam.h"
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "storage/proc.h"
+#include "storage/procarray.h"
+#include "utils/memutils.h"
+
+/* A log's chunks grow with it, between these. */
+#define GS_LOG_CHUNK_MIN	256
+#define GS_LOG_CHUNK_MAX	8192
+
+/* What has to be freed once the partition lock is released. */
+typedef struct Garbage
+{
+	dsa_pointer state;
+	Size		state_size;
+	dsa_pointer initial;
+	Size		initial_size;
+	dsa_pointer info;
+	Size		info_size;
+	dsa_pointer log;			/* first chunk of a whole log */
+} Garbage;
+
+/* ----------------------------------------------------------------
+ *		Building
+ * ----------------------------------------------------------------
+ */
+
+static Size
+info_size(const GsInfoParts *parts)
+{
+	Size		size = offsetof(GsInfo, nodes) + sizeof(dsa_pointer) * (1 + parts->nplayers);
+
+	size += parts->game_type.len + parts->room_code.len;
+	for (int i = 0; i < parts->nplayers; i++)
+		size += 1 + parts->players[i].len;
+	return size + parts->metadata.len + parts->result.len;
+}
+
+static char *
+put_text(char *p, const GsText *text)
+{
+	if (text->len > 0)
+		memcpy(p, text->data, text->len);
+	return p + text->len;
+}
+
+/* Writes everything but the index nodes. */
+static void
+build_info(GsInfo *info, const GsInfoParts *parts)
+{
+	char	   *p = (char *) &info->nodes[1 + parts->nplayers];
+
+	info->metadata_len = parts->metadata.len;
+	info->result_len = parts->result.len;
+	info->nplayers = parts->nplayers;
+	info->type_len = parts->game_type.len;
+	info->room_len = parts->room_code.len;
+	info->has_metadata = parts->metadata.data != NULL;
+	info->has_result = parts->result.data != NULL;
+	for (int i = 0; i <= parts->nplayers; i++)
+		info->nodes[i] = InvalidDsaPointer;
+
+	p = put_text(p, &parts->game_type);
+	p = put_text(p, &parts->room_code);
+	for (int i = 0; i < parts->nplayers; i++)
+	{
+		*(uint8 *) p = parts->players[i].len;
+		p = put_text(p + 1, &parts->players[i]);
+	}
+	p = put_text(p, &parts->metadata);
+	(void) put_text(p, &parts->result);
+}
+
+static dsa_pointer
+add_node(GsChange *change, GsIndexKind kind, const GsText *text)
+{
+	dsa_pointer node = gs_index_add(change->db, kind, text, &change->key.id,
+									change->frees);
+
+	change->added[change->nadded++] = node;
+	return node;
+}
+
+/*
+ * Give the new info its index nodes: those of the old info where the room
+ * code or player stays, new ones else.  What the old info has and the new one
+ * does not is dropped by apply.  A game that is over is in no index.
+ */
+static void
+link_info(GsChange *change, GsInfo *info, const GsInfo *old)
+{
+	const GsInfoParts *parts = &change->info;
+	GsInfoParts was = {0};
+	bool	   *kept;
+	int			nold = old ? old->nplayers : 0;
+
+	change->added = palloc(sizeof(dsa_pointer) * (1 + parts->nplayers));
+	change->dropped = palloc(sizeof(dsa_pointer) * (1 + nold));
+	kept = palloc0(sizeof(bool) * (1 + nold));
+	if (old)
+		gs_info_parts(old, &was, palloc(sizeof(GsText) * Max(nold, 1)));
+
+	if (!GS_STATUS_IS_OVER(change->h.status))
+	{
+		if (parts->room_code.data)
+		{
+			if (was.room_code.data && DsaPointerIsValid(old->nodes[0]) &&
+				gs_text_equal(&was.room_code, &parts->room_code))
+			{
+				info->nodes[0] = old->nodes[0];
+				kept[0] = true;
+			}
+			else
+				info->nodes[0] = add_node(change, GS_INDEX_ROOM, &parts->room_code);
+		}
+		for (int i = 0; i < parts->nplayers; i++)
+		{
+			for (int j = 0; j < nold; j++)
+			{
+				if (DsaPointerIsValid(old->nodes[1 + j]) && !kept[1 + j] &&
+					gs_text_equal(&was.players[j], &parts->players[i]))
+				{
+					info->nodes[1 + i] = old->nodes[1 + j];
+					kept[1 + j] = true;
+					break;
+				}
+			}
+			if (!DsaPointerIsValid(info->nodes[1 + i]))
+				info->nodes[1 + i] = add_node(change, GS_INDEX_PLAYER, &parts->players[i]);
+		}
+	}
+
+	if (old)
+		for (int j = 0; j <= nold; j++)
+			if (DsaPointerIsValid(old->nodes[j]) && !kept[j])
+				change->dropped[change->ndropped++] = old->nodes[j];
+}
+
+static void
+reserve_info(GsChange *change, const GsInfo *old)
+{
+	GsInfo	   *info;
+
+	change->new_info_size = info_size(&change->info);
+	change->new_info = gs_alloc(change->db, change->new_info_size, change->frees);
+	info = GS_PTR(change->new_info);
+	build_info(info, &change->info);
+	link_info(change, info, old);
+}
+
+/* DSA's whole size class, so that a state can grow a little in place. */
+static dsa_pointer
+alloc_bytes(GsChange *change, const GsText *text, Size *size)
+{
+	dsa_pointer p;
+
+	*size = gs_alloc_size(Max(text->len, 1));
+	p = gs_alloc(change->db, *size, change->frees);
+	memcpy(GS_PTR(p), text->data, text->len);
+	return p;
+}
+
+/* May the new state overwrite the old one, without wasting half of the place? */
+static bool
+state_fits(const GsGame *game, uint32 len)
+{
+	return DsaPointerIsValid(game->initial) && len <= game->state_size &&
+		gs_alloc_size(Max(len, 1)) * 2 > game->state_size;
+}
+
+/* ----------------------------------------------------------------
+ *		The log
+ * ----------------------------------------------------------------
+ */
+
+/* The new entries, oldest first. */
+static void
+order_entries(GsChange *change)
+{
+	int			i = change->nentries;
+
+	change->entry_array = palloc(sizeof(GsNewEntry *) * change->nentries);
+	for (GsNewEntry *e = change->entries; e != NULL; e = e->prev)
+		change->entry_array[--i] = e;
+	Assert(i == 0);
+}
+
+static Size
+entries_size(const GsChange *change, int64 base)
+{
+	Size		size = 0;
+
+	for (int i = 0; i < change->nentries; i++)
+		size += gs_entry_size(&change->entry_array[i]->e, base);
+	return size;
+}
+
+static void
+append_entries(const GsChange *change, GsLogChunk *chunk)
+{
+	char	   *p = chunk->data + chunk->used;
+
+	for (int i = 0; i < change->nentries; i++)
+		p = gs_entry_encode(&change->entry_array[i]->e, chunk->base, p);
+	chunk->used = p - chunk->data;
+	chunk->nentries += change->nentries;
+	Assert(GS_LOG_CHUNK_HEADER + chunk->used <= chunk->size);
+}
+
+/*
+ * Unless the last chunk of the log has room, make a new one, a quarter as
+ * large as the log so far: few allocations, little waste.
+ */
+static void
+reserve_log(GsChange *change, const GsGame *game)
+{
+	GsLogChunk *chunk;
+	Size		need;
+	Size		size;
+
+	if (change->nentries == 0)
+		return;
+	order_entries(change);
+	if (game && DsaPointerIsValid(game->log_last))
+	{
+		chunk = GS_PTR(game->log_last);
+		if (GS_LOG_CHUNK_HEADER + chunk->used + entries_size(change, chunk->base) <= chunk->size)
+			return;
+	}
+
+	need = GS_LOG_CHUNK_HEADER + entries_size(change, change->entry_array[0]->e.at);
+	size = game ? game->log_bytes / 4 : 0;
+	size = Min(Max(size, GS_LOG_CHUNK_MIN), GS_LOG_CHUNK_MAX);
+	size = gs_alloc_size(Max(size, need));
+	change->new_chunk_size = size;
+	change->new_chunk = gs_alloc(change->db, size, change->frees);
+	chunk = GS_PTR(change->new_chunk);
+	chunk->next = InvalidDsaPointer;
+	chunk->first_version = change->entry_array[0]->version;
+	chunk->base = change->entry_array[0]->e.at;
+	chunk->nentries = 0;
+	chunk->used = 0;
+	chunk->size = size;
+	append_entries(change, chunk);
+}
+
+/* ----------------------------------------------------------------
+ *		Reserve
+ * ----------------------------------------------------------------
+ */
+
+/*
+ * The committed game, without its partition lock: the caller holds its
+ * heavyweight lock, so it stays as it is.
+ */
+static GsGame *
+locked_game(const GsChange *change)
+{
+	GsGame	   *game = dshash_find(GsGames, &change->key, false);
+
+	if (game == NULL || !game->visible)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the games of this database have been removed"),
+				 errdetail("The extension gamestate was dropped while this transaction was running.")));
+	dshash_release_lock(GsGames, game);
+	return game;
+}
+
+static void
+reserve_create(GsChange *change)
+{
+	if (change->replaces)
+		locked_game(change);
+	else
+	{
+		bool		found;
+		GsGame	   *game = gs_hash_insert(change->db, GsGames, &change->key,
+										  sizeof(GsGame), change->frees, &found);
+
+		if (found)
+		{
+			dshash_release_lock(GsGames, game);
+			ereport(ERROR,
+					(errcode(ERRCODE_INTERNAL_ERROR),
+					 errmsg("a game of this id exists already")));
+		}
+		memset((char *) game + sizeof(GsGameKey), 0, sizeof(GsGame) - sizeof(GsGameKey));
+		game->h.incarnation = change->h.incarnation;
+		dshash_release_lock(GsGames, game);
+		change->inserted = true;
+	}
+
+	change->new_state = alloc_bytes(change, &change->state, &change->new_state_size);
+	if (change->initial.data)
+		change->new_initial = alloc_bytes(change, &change->initial, &change->new_initial_size);
+	reserve_info(change, NULL);
+	reserve_log(change, NULL);
+}
+
+static void
+reserve_update(GsChange *change)
+{
+	GsGame	   *game = locked_game(change);
+
+	if (change->state_changed && !state_fits(game, change->state.len))
+		change->new_state = alloc_bytes(change, &change->state, &change->new_state_size);
+	if (change->info_changed)
+		reserve_info(change, GS_PTR(game->info));
+	reserve_log(change, game);
+}
+
+static void
+reserve_archive(GsChange *change)
+{
+	TransactionId xid = GetTopTransactionId();
+	GsGame	   *game;
+
+	locked_game(change);
+	game = dshash_find(GsGames, &change->key, true);
+	if (game)
+	{
+		game->archive_xid = xid;
+		change->marked = true;
+		dshash_release_lock(GsGames, game);
+	}
+}
+
+void
+gs_table_reserve(GsChange *change)
+{
+	change->reserved = true;
+	switch (change->kind)
+	{
+		case GS_CHANGE_CREATE:
+			reserve_create(change);
+			break;
+		case GS_CHANGE_UPDATE:
+			reserve_update(change);
+			break;
+		case GS_CHANGE_ARCHIVE:
+			reserve_archive(change);
+			break;
+		case GS_CHANGE_REMOVE:
+		case GS_CHANGE_NONE:
+			break;
+	}
+}
+
+/* ----------------------------------------------------------------
+ *		Apply
+ * ----------------------------------------------------------------
+ */
+
+/* Put a game on one of the lists, or on none; the caller holds its partition lock. */
+static void
+set_link(GsDatabase *db, GsGame *game, GsLink link)
+{
+	LWLockAcquire(&db->queue_lock, LW_EXCLUSIVE);
+	if (game->link_state == GS_LINK_QUEUE)
+		db->nqueue--;
+	else if (game->link_state == GS_LINK_ARCHIVED)
+		db->narchived--;
+	if (game->link_state != GS_LINK_NONE)
+		dlist_delete(&game->link);
+
+	game->link_state = link;
+	if (link == GS_LINK_QUEUE)
+	{
+		dlist_push_tail(&db->queue, &game->link);
+		db->nqueue++;
+	}
+	else if (link == GS_LINK_ARCHIVED)
+	{
+		dlist_push_tail(&db->archived, &game->link);
+		db->narchived++;
+	}
+	LWLockRelease(&db->queue_lock);
+}
+
+static void
+collect_game(const GsGame *game, Garbage *garbage)
+{
+	garbage->state = game->state;
+	garbage->state_size = game->state_size;
+	garbage->initial = game->initial;
+	garbage->initial_size = game->initial_size;
+	garbage->info = game->info;
+	garbage->info_size = game->info_size;
+	garbage->log = game->log_first;
+}
+
+static void
+free_log(GsDatabase *db, dsa_pointer p)
+{
+	while (DsaPointerIsValid(p))
+	{
+		GsLogChunk *chunk = GS_PTR(p);
+		dsa_pointer next = chunk->next;
+
+		gs_free(db, p, chunk->size);
+		p = next;
+	}
+}
+
+static void
+free_garbage(GsDatabase *db, const Garbage *garbage)
+{
+	gs_free(db, garbage->state, garbage->state_size);
+	gs_free(db, garbage->initial, garbage->initial_size);
+	gs_free(db, garbage->info, garbage->info_size);
+	free_log(db, garbage->log);
+}
+
+/* Take the nodes of a game that goes out of the index. */
+static void
+unlink_info(GsDatabase *db, Oid dboid, dsa_pointer p)
+{
+	GsInfo	   *info;
+
+	if (!DsaPointerIsValid(p))
+		return;
+	info = GS_PTR(p);
+	for (int i = 0; i <= info->nplayers; i++)
+		gs_index_remove(db, dboid, info->nodes[i]);
+}
+
+/* Find the game that this change was reserved for; NULL if it has been removed. */
+static GsGame *
+find_for_apply(const GsChange *change, int64 incarnation)
+{
+	GsGame	   *game = dshash_find(GsGames, &change->key, true);
+
+	if (game && incarnation != 0 && game->h.incarnation != incarnation)
+	{
+		dshash_release_lock(GsGames, game);
+		game = NULL;
+	}
+	return game;
+}
+
+static void
+install_log(GsChange *change, GsGame *game)
+{
+	if (DsaPointerIsValid(change->new_chunk))
+	{
+		if (DsaPointerIsValid(game->log_last))
+			((GsLogChunk *) GS_PTR(game->log_last))->next = change->new_chunk;
+		else
+			game->log_first = change->new_chunk;
+		game->log_last = change->new_chunk;
+		game->log_bytes += change->new_chunk_size;
+	}
+	else if (change->nentries > 0)
+		append_entries(change, GS_PTR(game->log_last));
+}
+
+static void
+apply_create(GsChange *change)
+{
+	Garbage		garbage = {0};
+	GsGame	   *game = find_for_apply(change, change->replaces ? 0 : change->h.incarnation);
+
+	if (game == NULL)
+	{
+		gs_table_unreserve(change);
+		return;
+	}
+	if (change->replaces)
+	{
+		collect_game(game, &garbage);
+		if (game->link_state != GS_LINK_NONE)
+			set_link(change->db, game, GS_LINK_NONE);
+	}
+	else
+		pg_atomic_fetch_add_u64(&change->db->ngames, 1);
+
+	game->archive_xid = InvalidTransactionId;
+	game->h = change->h;
+	game->state = change->new_state;
+	game->state_len = change->state.len;
+	game->state_size = change->new_state_size;
+	game->initial = change->new_initial;
+	game->initial_len = change->initial.len;
+	game->initial_size = change->new_initial_size;
+	game->info = change->new_info;
+	game->info_size = change->new_info_size;
+	game->log_first = InvalidDsaPointer;
+	game->log_last = InvalidDsaPointer;
+	game->log_bytes = 0;
+	install_log(change, game);
+	game->visible = true;
+	if (GS_STATUS_IS_OVER(game->h.status))
+		set_link(change->db, game, GS_LINK_QUEUE);
+	dshash_release_lock(GsGames, game);
+
+	unlink_info(change->db, change->key.dboid, garbage.info);
+	free_garbage(change->db, &garbage);
+}
+
+static void
+install_state(GsChange *change, GsGame *game, Garbage *garbage)
+{
+	if (!DsaPointerIsValid(change->new_state))
+	{
+		memcpy(GS_PTR(game->state), change->state.data, change->state.len);
+		game->state_len = change->state.len;
+		return;
+	}
+	if (!DsaPointerIsValid(game->initial))
+	{
+		/* the first new state: the old one is the initial one */
+		game->initial = game->state;
+		game->initial_len = game->state_len;
+		game->initial_size = game->state_size;
+	}
+	else
+	{
+		garbage->state = game->state;
+		garbage->state_size = game->state_size;
+	}
+	game->state = change->new_state;
+	game->state_len = change->state.len;
+	game->state_size = change->new_state_size;
+}
+
+static void
+apply_update(GsChange *change)
+{
+	Garbage		garbage = {0};
+	GsGame	   *game = find_for_apply(change, change->h.incarnation);
+
+	if (game == NULL)
+	{
+		gs_table_unreserve(change);
+		return;
+	}
+	if (change->state_changed)
+		install_state(change, game, &garbage);
+	if (change->info_changed)
+	{
+		garbage.info = game->info;
+		garbage.info_size = game->info_size;
+		game->info = change->new_info;
+		game->info_size = change->new_info_size;
+	}
+	install_log(change, game);
+	if (GS_STATUS_IS_OVER(change->h.status) && !GS_STATUS_IS_OVER(game->h.status))
+	{
+		game->h = change->h;
+		set_link(change->db, game, GS_LINK_QUEUE);
+	}
+	else
+		game->h = change->h;
+	dshash_release_lock(GsGames, game);
+
+	for (int i = 0; i < change->ndropped; i++)
+		gs_index_remove(change->db, change->key.dboid, change->dropped[i]);
+	free_garbage(change->db, &garbage);
+}
+
+/* Delete an entry and everything it has; the caller holds its partition lock exclusively. */
+static void
+delete_entry(GsDatabase *db, GsGame *game)
+{
+	Garbage		garbage = {0};
+	Oid			dboid = game->key.dboid;
+
+	collect_game(game, &garbage);
+	if (game->visible && game->link_state != GS_LINK_ARCHIVED)
+		pg_atomic_fetch_sub_u64(&db->ngames, 1);
+	if (game->link_state != GS_LINK_NONE)
+		set_link(db, game, GS_LINK_NONE);
+	dshash_delete_entry(GsGames, game);
+	gs_account_hash_delete(db, sizeof(GsGame));
+
+	unlink_info(db, dboid, garbage.info);
+	free_garbage(db, &garbage);
+}
+
+static void
+apply_remove(GsChange *change)
+{
+	GsGame	   *game = find_for_apply(change, change->h.incarnation);
+
+	if (game)
+		delete_entry(change->db, game);
+}
+
+static void
+apply_archive(GsChange *change)
+{
+	GsGame	   *game = find_for_apply(change, change->h.incarnation);
+
+	if (game == NULL)
+		return;
+	set_link(change->db, game, GS_LINK_ARCHIVED);
+	pg_atomic_fetch_sub_u64(&change->db->ngames, 1);
+	dshash_release_lock(GsGames, game);
+}
+
+void
+gs_table_apply(GsChange *change)
+{
+	switch (change->kind)
+	{
+		case GS_CHANGE_CREATE:
+			apply_create(change);
+			break;
+		case GS_CHANGE_UPDATE:
+			apply_update(change);
+			break;
+		case GS_CHANGE_REMOVE:
+			apply_remove(change);
+			break;
+		case GS_CHANGE_ARCHIVE:
+			apply_archive(change);
+			break;
+		case GS_CHANGE_NONE:
+			break;
+	}
+	change->reserved = false;
+	if (GS_STATUS_IS_OVER(change->h.status) &&
+		(change->kind == GS_CHANGE_CREATE || change->kind == GS_CHANGE_UPDATE))
+		gs_worker_wake_archiver(change->db);
+}
+
+/* ----------------------------------------------------------------
+ *		Unreserve
+ * ----------------------------------------------------------------
+ */
+
+void
+gs_table_unreserve(GsChange *change)
+{
+	GsDatabase *db = change->db;
+
+	if (!change->reserved)
+		return;
+	change->reserved = false;
+
+	if (change->inserted)
+	{
+		GsGame	   *game = find_for_apply(change, change->h.incarnation);
+
+		if (game && game->visible)
+			dshash_release_lock(GsGames, game);
+		else if (game)
+		{
+			dshash_delete_entry(GsGames, game);
+			gs_account_hash_delete(db, sizeof(GsGame));
+		}
+	}
+	if (change->marked)
+	{
+		GsGame	   *game = find_for_apply(change, change->h.incarnation);
+
+		if (game)
+		{
+			game->archive_xid = InvalidTransactionId;
+			dshash_release_lock(GsGames, game);
+		}
+	}
+	for (int i = 0; i < change->nadded; i++)
+		gs_index_remove(db, change->key.dboid, change->added[i]);
+	gs_free(db, change->new_state, change->new_state_size);
+	gs_free(db, change->new_initial, change->new_initial_size);
+	gs_free(db, change->new_info, change->new_info_size);
+	gs_free(db, change->new_chunk, change->new_chunk_size);
+}
+
+/* ----------------------------------------------------------------
+ *		Removing what has been archived, or everything
+ * ----------------------------------------------------------------
+ */
+
+/* Does a running transaction of this database have a snapshot older than the xid's end? */
+static bool
+still_needed(TransactionId xid)
+{
+	int			n;
+
+	pfree(GetCurrentVirtualXIDs(xid, true, false,
+								PROC_IS_AUTOVACUUM | PROC_IN_VACUUM, &n));
+	return n > 0;
+}
+
+int
+gs_table_free_archived(GsDatabase *db, bool even_if_needed, int max)
+{
+	TransactionId passed = InvalidTransactionId;
+	int			n = 0;
+
+	while (n < max)
+	{
+		GsGameKey	key;
+		TransactionId xid;
+		GsGame	   *game;
+
+		/*
+		 * The first of the list, whose xid nobody changes any more.  It stays
+		 * on the list until its partition lock is held: lock order.
+		 */
+		LWLockAcquire(&db->queue_lock, LW_SHARED);
+		if (dlist_is_empty(&db->archived))
+		{
+			LWLockRelease(&db->queue_lock);
+			break;
+		}
+		game = dlist_container(GsGame, link, dlist_head_node(&db->archived));
+		key = game->key;
+		xid = game->archive_xid;
+		LWLockRelease(&db->queue_lock);
+
+		if (!even_if_needed && xid != passed)
+		{
+			if (still_needed(xid))
+				break;
+			passed = xid;
+		}
+		game = dshash_find(GsGames, &key, true);
+		if (game == NULL)
+			continue;			/* somebody else was faster */
+		if (game->link_state != GS_LINK_ARCHIVED || game->archive_xid != xid)
+		{
+			dshash_release_lock(GsGames, game);
+			continue;
+		}
+		delete_entry(db, game);
+		n++;
+	}
+	return n;
+}
+
+void
+gs_table_remove_database(GsDatabase *db)
+{
+	dshash_seq_status scan;
+	GsGame	   *game;
+
+	pg_atomic_fetch_add_u32(&db->generation, 1);
+	dshash_seq_init(&scan, GsGames, true);
+	while ((game = dshash_seq_next(&scan)) != NULL)
+	{
+		Garbage		garbage = {0};
+
+		if (game->key.dboid != db->dboid)
+			continue;
+		collect_game(game, &garbage);
+		if (game->visible && game->link_state != GS_LINK_ARCHIVED)
+			pg_atomic_fetch_sub_u64(&db->ngames, 1);
+		if (game->link_state != GS_LINK_NONE)
+			set_link(db, game, GS_LINK_NONE);
+		dshash_delete_current(&scan);
+		gs_account_hash_delete(db, sizeof(GsGame));
+		unlink_info(db, db->dboid, garbage.info);
+		free_garbage(db, &garbage);
+	}
+	dshash_seq_term(&scan);
+}
