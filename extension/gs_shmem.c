@@ -195,11 +195,21 @@ gs_attach_slow(void)
 	LWLockRegisterTranche(GsShmem->queue_tranche, "GamestateQueue");
 
 	old = MemoryContextSwitchTo(TopMemoryContext);
-	GsArea = dsa_attach_in_place(area_place, NULL);
-	dsa_pin_mapping(GsArea);
-	on_shmem_exit(release_area, (Datum) 0);
-	gs_table_attach();
-	gs_index_attach();
+	PG_TRY();
+	{
+		GsArea = dsa_attach_in_place(area_place, NULL);
+		dsa_pin_mapping(GsArea);
+		on_shmem_exit(release_area, (Datum) 0);
+		gs_table_attach();
+		gs_index_attach();
+	}
+	PG_CATCH();
+	{
+		/* out of local memory: attach as a whole or not at all */
+		GsArea = NULL;
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
 	MemoryContextSwitchTo(old);
 }
 
