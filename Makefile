@@ -1,0 +1,248 @@
+# gamestate: running games in shared memory, finished games in partitioned tables.
+# `make help` lists the targets; those of PGXS do what they do for any extension.
+
+EXTENSION = gamestate
+MODULE_big = gamestate
+# DATA is a name of PGXS's and, for the users of `make demo`, their recorded games.
+GAMES := $(if $(filter command environment,$(firstword $(origin DATA))),$(DATA))
+override DATA = $(sort $(wildcard extension/gamestate--*.sql))
+OBJS = \
+	extension/gs_archive.o \
+	extension/gs_archiver.o \
+	extension/gs_batch.o \
+	extension/gs_config.o \
+	extension/gs_database.o \
+	extension/gs_entry.o \
+	extension/gs_index.o \
+	extension/gs_json.o \
+	extension/gs_launcher.o \
+	extension/gs_lock.o \
+	extension/gs_lookup.o \
+	extension/gs_module.o \
+	extension/gs_partition.o \
+	extension/gs_payload.o \
+	extension/gs_read.o \
+	extension/gs_row.o \
+	extension/gs_shmem.o \
+	extension/gs_table.o \
+	extension/gs_table_change.o \
+	extension/gs_utility.o \
+	extension/gs_uuid.o \
+	extension/gs_worker.o \
+	extension/gs_write.o \
+	extension/gs_writeset.o
+
+# What does not need the server: linked into tests/unit and tests/fuzz.
+PURE_SRCS = \
+	extension/gs_entry.c \
+	extension/gs_payload.c \
+	client/hist.c \
+	client/hokm.c \
+	client/hokm_text.c \
+	client/json.c \
+	client/records.c \
+	client/util.c
+
+PG_CONFIG ?= pg_config
+PG_CPPFLAGS = -Iextension -Iclient
+PG_CFLAGS = -std=gnu11 -Wall -Wextra -Wno-unused-parameter
+SHLIB_LINK = -lzstd
+
+# make installcheck: against a running server that preloads the library
+REGRESS ?= $(patsubst sql/%.sql,%,$(sort $(wildcard sql/*.sql)))
+REGRESS_OPTS = --load-extension=gamestate --outputdir=build/installcheck
+
+BENCH_SECONDS ?= 5
+BENCH_ROUNDS ?= 5
+FUZZ_SECONDS ?= 20
+VALGRIND_SECONDS ?= 600
+export BENCH_SECONDS BENCH_ROUNDS FUZZ_SECONDS VALGRIND_SECONDS
+
+# No bitcode: nothing of ours is worth inlining into a JIT-compiled expression,
+# and it doubles the time to build.
+override with_llvm = no
+
+HEADERS = $(wildcard extension/*.h client/*.h tests/unit/*.h)
+UNIT_SRCS = $(sort $(wildcard tests/unit/*.c))
+FUZZ_SRCS = $(sort $(wildcard tests/fuzz/*.c))
+UNIT_PROGRAMS = $(UNIT_SRCS:tests/unit/%.c=build/unit/%)
+C_FILES = $(sort $(wildcard extension/*.c client/*.c tests/unit/*.c tests/fuzz/*.c tests/bench/*.c))
+H_FILES = $(sort $(wildcard extension/*.h client/*.h tests/unit/*.h tests/bench/*.h))
+
+TOOLS = tests/tools
+# With a jobserver above us its number of jobs counts, without one all processors.
+SUBMAKE = $(MAKE) -s --no-print-directory $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc))
+# The copied pg_config of the private installation.
+PRIVATE_PG_CONFIG = $(CURDIR)/build/run/bin/pg_config
+
+all:
+
+unlisted := $(filter-out $(OBJS:.o=.c),$(wildcard extension/*.c))
+ifneq (,$(unlisted))
+$(error not in OBJS: $(unlisted))
+endif
+
+.PHONY: all help deps private client unit-programs test test-regress test-isolation \
+	test-pgtap test-tap test-unit lint format sanitize demo demo-psql demo-stop \
+	bench bench-programs stop FORCE
+
+help:
+	@sed -n 's/^## //p' $(firstword $(MAKEFILE_LIST))
+
+## make                 build the extension
+## make install         install it for the PostgreSQL of PG_CONFIG=pg_config
+## make uninstall       take it away again
+## make installcheck    SQL tests against a running server that preloads it
+## make clean           remove what was built, and stop the private servers
+##
+## The rest works on private servers under build/ and touches no other:
+##
+## make demo            play games and query them (DATA="a.jsonl b.jsonl": recorded ones)
+## make demo-psql       psql on the demonstration's server
+## make demo-stop       stop that server
+demo:
+	@$(TOOLS)/deps.sh build
+	@+$(SUBMAKE) private client
+	@$(TOOLS)/demo.sh run $(GAMES)
+
+demo-psql:
+	@$(TOOLS)/demo.sh psql
+
+demo-stop:
+	@$(TOOLS)/demo.sh stop
+
+## make deps            install the Debian packages that are missing for all this
+deps:
+	@$(TOOLS)/deps.sh build test
+
+## make test            all tests; ends with "N passed, N failed"
+## make test-regress    pg_regress, sql/ and expected/        (REGRESS="a b")
+## make test-isolation  isolation specs, tests/isolation/     (ISOLATION="a b")
+## make test-pgtap      pgTAP, tests/pgtap/*.sql              (PROVE_TESTS="file ...")
+## make test-tap        Perl, tests/t/*.pl                    (PROVE_TESTS="file ...")
+## make test-unit       C outside the server, tests/unit/*.c  (PROVE_TESTS="file ...")
+##                      PROVE_FLAGS=-v shows each test; TAP_JOBS=2 files at once
+test:
+	@$(TOOLS)/deps.sh build test
+	@+$(SUBMAKE) private client unit-programs
+	@$(TOOLS)/test.sh unit regress isolation pgtap tap
+
+test-regress test-isolation test-pgtap test-tap test-unit:
+	@$(TOOLS)/deps.sh build test
+	@+$(SUBMAKE) private $(if $(filter test-tap,$@),client) $(if $(filter test-unit,$@),unit-programs)
+	@$(TOOLS)/test.sh $(@:test-%=%)
+
+## make lint            clang-tidy, cppcheck, shellcheck, and whether the layout is clang-format's
+## make format          bring the layout into that form
+## make sanitize        tests/unit and tests/fuzz/*.c (a libFuzzer run of FUZZ_SECONDS each)
+##                      under ASan and UBSan; then the SQL tests on a server under valgrind,
+##                      as many as VALGRIND_SECONDS allow (REGRESS="a b" to choose)
+## make bench           speed: shared memory against tables and no-ops, in one run
+##                      (BENCH_SECONDS=5 a measurement, BENCH_ROUNDS=5 of them)
+format:
+	@$(TOOLS)/deps.sh lint
+	clang-format -i $(C_FILES) $(H_FILES)
+
+# Stops the private servers (make clean does it too).
+stop:
+	@$(TOOLS)/demo.sh stop-all
+
+PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
+ifeq ($(wildcard $(PGXS)),)
+
+# A machine without PostgreSQL: only what installs it, and starts make anew, works.
+all install uninstall installcheck private client lint sanitize bench:
+	@echo 'PostgreSQL and its development files are missing ($(PG_CONFIG) --pgxs):' >&2
+	@echo 'run "make deps", or say where they are with PG_CONFIG=...' >&2
+	@exit 1
+
+clean:
+	rm -rf build
+
+else
+
+# The private copy of PostgreSQL with this extension in it.
+private: all
+	@PG_CONFIG='$(PG_CONFIG)' $(TOOLS)/private-pg.sh
+	@umask 022; $(MAKE) --no-print-directory -s install PG_CONFIG='$(PRIVATE_PG_CONFIG)'
+
+client: build/client/gamestate-demo
+unit-programs: $(UNIT_PROGRAMS)
+
+lint:
+	@$(TOOLS)/deps.sh build lint
+	clang-format --dry-run --Werror $(C_FILES) $(H_FILES)
+	cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr \
+		--suppress=missingIncludeSystem --suppress=unknownMacro --suppress=nullPointerArithmetic \
+		--error-exitcode=1 -Iextension -Iclient $(C_FILES)
+	shellcheck -x $(TOOLS)/*.sh tests/bench/*.sh .ci/run
+	clang-tidy --quiet $(C_FILES) -- $(PG_CPPFLAGS) $(PG_CFLAGS) -Itests/unit \
+		-I$(includedir_server) -I$(includedir) -D_GNU_SOURCE
+
+sanitize:
+	@$(TOOLS)/deps.sh build test sanitize
+	@+$(SUBMAKE) private $(UNIT_SRCS:tests/unit/%.c=build/sanitize/%) $(FUZZ_SRCS:tests/fuzz/%.c=build/fuzz/%)
+	@$(TOOLS)/sanitize.sh
+
+bench:
+	@$(TOOLS)/deps.sh build bench
+	@+$(SUBMAKE) private build/bench/gs_bench build/bench/gs_noop.so
+	@tests/bench/bench.sh
+
+clean: clean-private
+.PHONY: clean-private
+clean-private:
+	@$(TOOLS)/private-pg.sh remove
+	rm -rf build
+
+# Everything is built anew when the compiler, its flags or PostgreSQL change.
+# (PGXS's own dependency tracking is off in Debian's packages.)
+build/flags: FORCE
+	@mkdir -p build
+	@printf '%s\n' '$(CC) $(CFLAGS)' "$$($(PG_CONFIG) --version --configure)" | \
+		{ cmp -s - $@ || printf '%s\n' '$(CC) $(CFLAGS)' "$$($(PG_CONFIG) --version --configure)" > $@; }
+
+$(OBJS): $(HEADERS) build/flags
+
+PROGRAM_CFLAGS = $(CPPFLAGS) -I$(includedir) $(CFLAGS)
+
+build/client/gamestate-demo: $(sort $(wildcard client/*.c)) $(HEADERS) build/flags
+	@mkdir -p $(@D)
+	$(CC) $(PROGRAM_CFLAGS) $(filter %.c,$^) $(LDFLAGS) $(libpq_pgport) -lm -lpthread -o $@
+
+build/unit/%: tests/unit/%.c $(PURE_SRCS) $(HEADERS) build/flags
+	@mkdir -p $(@D)
+	$(CC) $(PROGRAM_CFLAGS) -Itests/unit $(filter %.c,$^) $(LDFLAGS) $(libpq_pgport) -lzstd -lm -o $@
+
+SANITIZE = clang -std=gnu11 -g -O1 -fno-omit-frame-pointer -fno-sanitize-recover=all \
+	$(CPPFLAGS) -Itests/unit -Wno-ignored-attributes
+SANITIZE_LIBS = -L$(pkglibdir) -lpgcommon -lpgport -lzstd -lm
+
+build/sanitize/%: tests/unit/%.c $(PURE_SRCS) $(HEADERS) build/flags
+	@mkdir -p $(@D)
+	$(SANITIZE) -fsanitize=address,undefined $(filter %.c,$^) $(SANITIZE_LIBS) -o $@
+
+build/fuzz/%: tests/fuzz/%.c $(PURE_SRCS) $(HEADERS) build/flags
+	@mkdir -p $(@D)
+	$(SANITIZE) -fsanitize=fuzzer,address,undefined $(filter %.c,$^) $(SANITIZE_LIBS) -o $@
+
+build/bench/gs_bench: $(filter-out tests/bench/gs_noop.c,$(sort $(wildcard tests/bench/*.c))) $(HEADERS) $(wildcard tests/bench/*.h) build/flags
+	@mkdir -p $(@D)
+	$(CC) $(PROGRAM_CFLAGS) $(filter %.c,$^) $(LDFLAGS) $(libpq_pgport) -lm -lpthread -o $@
+
+build/bench/gs_noop.so: tests/bench/gs_noop.c build/flags
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) $(CFLAGS_SL) $(CFLAGS_SL_MODULE) -shared $< $(LDFLAGS) -o $@
+
+installcheck: | build/installcheck
+build/installcheck:
+	mkdir -p $@
+
+# Flags of PostgreSQL's own compiler that the one in use does not know.
+ifneq (,$(findstring clang,$(CC)))
+PG_CFLAGS += -Wno-unknown-warning-option -Wno-ignored-optimization-argument
+endif
+
+include $(PGXS)
+
+endif

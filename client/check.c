@@ -1,0 +1,89 @@
+/*
+ * check.c: comparisons of archived games with what was played.  Texts are
+ * compared to the letter; a difference is shown from where it begins.
+ */
+#include "check.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "calls.h"
+#include "session.h"
+
+#define SHOWN_BYTES 80
+
+/* Where two texts begin to differ. */
+static size_t
+common_prefix(const char *a, const char *b)
+{
+	size_t i = 0;
+
+	while (a[i] != '\0' && a[i] == b[i])
+		i++;
+	return i;
+}
+
+bool
+check_text(const PlayedGame *game, const char *what, const PGresult *result, int row,
+		   int column, const char *expected)
+{
+	const char *actual =
+		PQgetisnull(result, row, column) ? NULL : PQgetvalue(result, row, column);
+	size_t at;
+
+	if (expected == NULL && actual == NULL)
+		return true;
+	if (expected != NULL && actual != NULL && strcmp(expected, actual) == 0)
+		return true;
+	log_error("archived game %s: the %s is not what was played", game->id, what);
+	if (expected == NULL || actual == NULL)
+	{
+		log_detail("Played: %.*s", SHOWN_BYTES, expected ? expected : "NULL");
+		log_detail("Archived: %.*s", SHOWN_BYTES, actual ? actual : "NULL");
+		return false;
+	}
+	at = common_prefix(expected, actual);
+	log_detail("They differ from byte %zu on.", at);
+	log_detail("Played: %.*s", SHOWN_BYTES, expected + at);
+	log_detail("Archived: %.*s", SHOWN_BYTES, actual + at);
+	return false;
+}
+
+bool
+check_number(const PlayedGame *game, const char *what, const PGresult *result, int row,
+			 int column, int64_t expected)
+{
+	char text[24];
+
+	snprintf(text, sizeof(text), "%" PRId64, expected);
+	return check_text(game, what, result, row, column, text);
+}
+
+bool
+check_rows(const PlayedGame *game, const char *what, const PGresult *result, int expected)
+{
+	if (PQresultStatus(result) != PGRES_TUPLES_OK)
+	{
+		report_result_error(what, result);
+		log_detail("The game is %s.", game->id);
+		return false;
+	}
+	if (PQntuples(result) == expected)
+		return true;
+	log_error("archived game %s: %s has %d rows, expected %d", game->id, what,
+			  PQntuples(result), expected);
+	return false;
+}
+
+bool
+check_archived_game(const PlayedGame *game, const PGresult *result, const char *game_type)
+{
+	return check_rows(game, "archived_games", result, 1) &&
+		   check_text(game, "game type", result, 0, GAME_TYPE, game_type) &&
+		   check_text(game, "status", result, 0, GAME_STATUS, "finished") &&
+		   check_number(game, "version", result, 0, GAME_VERSION, game->version) &&
+		   check_number(game, "number of moves", result, 0, GAME_MOVES, game->moves) &&
+		   check_text(game, "equality of players", result, 0, GAME_PLAYERS_EQUAL, "t");
+}

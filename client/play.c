@@ -1,0 +1,166 @@
+/*
+ * play.c: what every game that is played has in common.
+ *
+ * The model:
+ * 1. A game is created at version 1, and every change adds one: what the
+ *    server returns is compared with what we count.
+ * 2. Now and then get_state is asked right after a move, and its answer is
+ *    compared with what was written, to the byte.
+ * 3. The bytes of the states and events are added up, for the compression
+ *    ratio: the raw size of a game is its first state, its last state and its
+ *    log as a JSON array of events.
+ */
+#include "play.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void
+play_init(Play *play, const TaskOps *ops, Ledger *ledger, uint32_t number)
+{
+	play->task.ops = ops;
+	play->ledger = ledger;
+	play->number = number;
+	rng_seed(&play->checks, number, 0x6368656B);
+}
+
+void
+play_free(Play *play)
+{
+	buf_free(&play->state);
+}
+
+PlayedGame *
+play_game(const Play *play)
+{
+	return &play->ledger->games[play->entry];
+}
+
+bool
+result_has_sqlstate(const PGresult *result, const char *sqlstate)
+{
+	const char *field = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+
+	return field != NULL && strcmp(field, sqlstate) == 0;
+}
+
+/* Does the answer carry a value?  Else says why not. */
+static bool
+has_value(const Play *play, const PGresult *result)
+{
+	if (PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) == 1 &&
+		!PQgetisnull(result, 0, 0))
+		return true;
+	report_result_error(call_name(play->task.kind), result);
+	if (play->version > 0)
+		log_detail("The game is %s, at version %" PRId64 ".", play_game(play)->id,
+				   play->version);
+	return false;
+}
+
+static void
+set_version(Play *play, int64_t version)
+{
+	play->version = version;
+	snprintf(play->version_text, sizeof(play->version_text), "%" PRId64, version);
+}
+
+bool
+play_created(Play *play, const PGresult *result, const char *game_type)
+{
+	PlayedGame *game;
+
+	if (!has_value(play, result))
+		return false;
+	play->entry =
+		ledger_add(play->ledger, PQgetvalue(result, 0, 0), game_type, play->number);
+	game = play_game(play);
+	game->raw_bytes = play->state.len + strlen("[]");
+	game->all_states_bytes = game->raw_bytes;
+	set_version(play, 1);
+	return true;
+}
+
+bool
+play_advanced(Play *play, const PGresult *result)
+{
+	int64_t version;
+
+	if (!has_value(play, result))
+		return false;
+	version = strtoll(PQgetvalue(result, 0, 0), NULL, 10);
+	if (version != play->version + 1)
+	{
+		log_error("%s returned version %" PRId64 " of game %s, expected %" PRId64,
+				  call_name(play->task.kind), version, play_game(play)->id,
+				  play->version + 1);
+		return false;
+	}
+	set_version(play, version);
+	return true;
+}
+
+bool
+play_moved(Play *play, const PGresult *result, const Buf *event)
+{
+	PlayedGame *game;
+	size_t log_bytes;
+
+	if (!play_advanced(play, result))
+		return false;
+	game = play_game(play);
+	log_bytes = event->len + (game->moves > 0 ? strlen(",") : 0);
+	game->moves++;
+	play->ledger->moves++;
+	game->raw_bytes += log_bytes;
+	game->all_states_bytes += log_bytes + play->state.len;
+	return true;
+}
+
+bool
+play_wants_check(Play *play)
+{
+	return rng_below(&play->checks, STATE_CHECK_INTERVAL) == 0;
+}
+
+bool
+play_check_state(Play *play, const PGresult *result)
+{
+	const char *state;
+	size_t len;
+
+	if (!has_value(play, result))
+		return false;
+	state = PQgetvalue(result, 0, 0);
+	len = (size_t) PQgetlength(result, 0, 0);
+	if (len != play->state.len || memcmp(state, play->state.data, len) != 0)
+	{
+		log_error("get_state of game %s at version %" PRId64 " is not what was written",
+				  play_game(play)->id, play->version);
+		log_detail("Written: %.300s", play->state.data);
+		log_detail("Read: %.300s", state);
+		return false;
+	}
+	play->ledger->states_compared++;
+	return true;
+}
+
+bool
+play_finished(Play *play, const PGresult *result, bool recorded_states)
+{
+	PlayedGame *game;
+
+	if (!play_advanced(play, result))
+		return false;
+	game = play_game(play);
+	game->version = play->version;
+	game->finished = true;
+	if (recorded_states)
+		game->raw_bytes = game->all_states_bytes;
+	else if (game->moves > 0)
+		game->raw_bytes += play->state.len;
+	ledger_finish(play->ledger, game);
+	return true;
+}

@@ -1,0 +1,821 @@
+/* extension/gamestate--0.1.0.sql */
+
+-- complain if script is sourced in psql, rather than via CREATE EXTENSION
+\echo Use "CREATE EXTENSION gamestate" to load this file. \quit
+
+/*
+ * Order of this file: owner role and schemas, types, functions that write,
+ * functions that read, archive, statistics, grants.
+ *
+ * Volatility and parallel marking follow one rule, so it is said once here:
+ * writes are VOLATILE PARALLEL UNSAFE (the write set is local to the leader);
+ * reads of running games are VOLATILE PARALLEL RESTRICTED (they see the latest
+ * committed version, not the statement's snapshot, and the leader's write
+ * set).  Functions with optional arguments cannot be STRICT: they test their
+ * NULLs themselves.
+ */
+
+-- ---------------------------------------------------------------------------
+-- The role that owns the archive's tables, and the schemas
+-- ---------------------------------------------------------------------------
+
+-- Roles belong to the cluster, so another database may have made it already.
+-- A role of that name which could log in or has any power would hand that
+-- power to the workers (or the workers' tables to a user): refused.
+DO $$
+DECLARE
+	r	pg_catalog.pg_roles;
+BEGIN
+	BEGIN
+		CREATE ROLE gamestate_owner NOLOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE
+			NOREPLICATION NOBYPASSRLS;
+	EXCEPTION WHEN duplicate_object OR unique_violation THEN
+		NULL;
+	END;
+	SELECT * INTO STRICT r FROM pg_catalog.pg_roles
+	 WHERE rolname OPERATOR(pg_catalog.=) 'gamestate_owner';
+	IF r.rolcanlogin OR r.rolsuper OR r.rolcreatedb OR r.rolcreaterole
+	   OR r.rolreplication OR r.rolbypassrls THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_role_specification',
+			MESSAGE = 'role "gamestate_owner" exists and has attributes that the owner of the archive must not have',
+			HINT = 'Rename that role, or ALTER ROLE gamestate_owner NOLOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS.';
+	END IF;
+END
+$$;
+
+CREATE SCHEMA gamestate;
+COMMENT ON SCHEMA gamestate IS 'gamestate: running games in shared memory, finished games in the archive';
+
+-- Partitions stand in a schema of their own: whoever may create partitions
+-- (members of gamestate_owner) cannot create functions beside ours.
+CREATE SCHEMA gamestate_partitions AUTHORIZATION gamestate_owner;
+COMMENT ON SCHEMA gamestate_partitions IS 'gamestate: partitions of gamestate.archive and gamestate.archive_payload';
+
+GRANT USAGE ON SCHEMA gamestate TO gamestate_owner;
+
+-- ---------------------------------------------------------------------------
+-- Types
+-- ---------------------------------------------------------------------------
+
+CREATE TYPE gamestate.game AS (
+	game_id uuid,
+	game_type text,
+	status text,
+	tier text,
+	version bigint,
+	encoding text,
+	state json,
+	state_bytes bytea,
+	players text[],
+	max_players integer,
+	room_code text,
+	metadata json,
+	result json,
+	moves bigint,
+	deadline timestamptz,
+	created_at timestamptz,
+	started_at timestamptz,
+	updated_at timestamptz,
+	ended_at timestamptz
+);
+COMMENT ON TYPE gamestate.game IS 'a game: everything but its log';
+COMMENT ON COLUMN gamestate.game.status IS 'waiting, active, finished or abandoned';
+COMMENT ON COLUMN gamestate.game.tier IS 'where the game is now: live or archived';
+COMMENT ON COLUMN gamestate.game.version IS 'number of changes, the creation included: starts at 1, grows by 1';
+COMMENT ON COLUMN gamestate.game.encoding IS 'json or bytes, fixed at creation; says which of state and state_bytes is set';
+COMMENT ON COLUMN gamestate.game.max_players IS 'seats; NULL = up to gamestate.max_players';
+COMMENT ON COLUMN gamestate.game.room_code IS 'room code; of a game that is over, the one it last had';
+COMMENT ON COLUMN gamestate.game.moves IS 'number of changes of kind move';
+
+CREATE TYPE gamestate.change AS (
+	game_id uuid,
+	version bigint,
+	kind text,
+	player text,
+	at timestamptz,
+	request_id uuid,
+	event json,
+	event_bytes bytea,
+	patch json,
+	state json,
+	state_bytes bytea
+);
+COMMENT ON TYPE gamestate.change IS 'one change of a game, that is one entry of its log';
+COMMENT ON COLUMN gamestate.change.version IS 'the version that the change led to';
+COMMENT ON COLUMN gamestate.change.kind IS 'create, move, metadata, room_code, start, join, leave, finish, abandon; snapshot = the whole state as of that version';
+COMMENT ON COLUMN gamestate.change.at IS 'time of the server when the change was made';
+COMMENT ON COLUMN gamestate.change.event IS 'the move; of other kinds what was set: the metadata, the room code, the result';
+COMMENT ON COLUMN gamestate.change.patch IS 'RFC 7396 merge patch from the state before, where history holds it';
+COMMENT ON COLUMN gamestate.change.state IS 'the state, in rows of kind snapshot';
+
+-- ---------------------------------------------------------------------------
+-- Functions that write
+-- ---------------------------------------------------------------------------
+
+CREATE FUNCTION gamestate.create_game(
+	game_type text,
+	state json DEFAULT '{}',
+	players text[] DEFAULT '{}',
+	room_code text DEFAULT NULL,
+	metadata json DEFAULT '{}',
+	game_id uuid DEFAULT NULL,
+	status text DEFAULT 'active',
+	max_players integer DEFAULT NULL,
+	request_id uuid DEFAULT NULL)
+RETURNS uuid
+AS 'MODULE_PATHNAME', 'gs_create_game' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION gamestate.create_game(text, json, text[], text, json, uuid, text, integer, uuid)
+IS 'create a live game at version 1 and return its id';
+
+CREATE FUNCTION gamestate.create_game_bytes(
+	game_type text,
+	state bytea DEFAULT '',
+	players text[] DEFAULT '{}',
+	room_code text DEFAULT NULL,
+	metadata json DEFAULT '{}',
+	game_id uuid DEFAULT NULL,
+	status text DEFAULT 'active',
+	max_players integer DEFAULT NULL,
+	request_id uuid DEFAULT NULL)
+RETURNS uuid
+AS 'MODULE_PATHNAME', 'gs_create_game_bytes' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION gamestate.create_game_bytes(text, bytea, text[], text, json, uuid, text, integer, uuid)
+IS 'create a live game whose state and events are bytes, and return its id';
+
+CREATE FUNCTION gamestate.apply_move(
+	game_id uuid,
+	expected_version bigint,
+	event json,
+	state json,
+	player text DEFAULT NULL,
+	request_id uuid DEFAULT NULL)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'gs_apply_move' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION gamestate.apply_move(uuid, bigint, json, json, text, uuid)
+IS 'one atomic move: check the version (NULL = no check), append the event, set the state (NULL = unchanged); returns the new version';
+
+CREATE FUNCTION gamestate.apply_move_bytes(
+	game_id uuid,
+	expected_version bigint,
+	event bytea,
+	state bytea,
+	player text DEFAULT NULL,
+	request_id uuid DEFAULT NULL)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'gs_apply_move_bytes' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION gamestate.apply_move_bytes(uuid, bigint, bytea, bytea, text, uuid)
+IS 'apply_move for a game whose encoding is bytes';
+
+CREATE FUNCTION gamestate.set_metadata(
+	game_id uuid,
+	metadata json,
+	expected_version bigint DEFAULT NULL,
+	request_id uuid DEFAULT NULL)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'gs_set_metadata' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION gamestate.set_metadata(uuid, json, bigint, uuid)
+IS 'replace a game''s metadata; returns the new version';
+
+CREATE FUNCTION gamestate.set_room_code(
+	game_id uuid,
+	room_code text,
+	expected_version bigint DEFAULT NULL,
+	request_id uuid DEFAULT NULL)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'gs_set_room_code' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION gamestate.set_room_code(uuid, text, bigint, uuid)
+IS 'take a room code, or give it up (NULL); returns the new version';
+
+CREATE FUNCTION gamestate.start_game(
+	game_id uuid,
+	expected_version bigint DEFAULT NULL,
+	request_id uuid DEFAULT NULL)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'gs_start_game' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION gamestate.start_game(uuid, bigint, uuid)
+IS 'a waiting game becomes active; returns the new version';
+
+CREATE FUNCTION gamestate.join_game(
+	game_id uuid,
+	player text,
+	expected_version bigint DEFAULT NULL,
+	request_id uuid DEFAULT NULL)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'gs_join_game' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION gamestate.join_game(uuid, text, bigint, uuid)
+IS 'a player takes a seat; one who sits already changes nothing; returns the version';
+
+CREATE FUNCTION gamestate.leave_game(
+	game_id uuid,
+	player text,
+	expected_version bigint DEFAULT NULL,
+	request_id uuid DEFAULT NULL)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'gs_leave_game' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION gamestate.leave_game(uuid, text, bigint, uuid)
+IS 'a player gives up the seat; returns the new version';
+
+CREATE FUNCTION gamestate.finish_game(
+	game_id uuid,
+	result json DEFAULT NULL,
+	expected_version bigint DEFAULT NULL,
+	status text DEFAULT 'finished',
+	request_id uuid DEFAULT NULL)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'gs_finish_game' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION gamestate.finish_game(uuid, json, bigint, text, uuid)
+IS 'end a game (finished or abandoned), free its room code, queue it for the archive; returns the new version';
+
+CREATE FUNCTION gamestate.delete_game(
+	game_id uuid,
+	expected_version bigint DEFAULT NULL,
+	request_id uuid DEFAULT NULL)
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'gs_delete_game' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION gamestate.delete_game(uuid, bigint, uuid)
+IS 'remove a live game without archiving it; false if there was none';
+
+-- ---------------------------------------------------------------------------
+-- Functions that read
+-- ---------------------------------------------------------------------------
+
+CREATE FUNCTION gamestate.get_game(game_id uuid)
+RETURNS gamestate.game
+AS 'MODULE_PATHNAME', 'gs_get_game' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION gamestate.get_game(uuid)
+IS 'everything about a game, live or archived, but its log; NULL if there is none';
+
+CREATE FUNCTION gamestate.get_state(game_id uuid)
+RETURNS json
+AS 'MODULE_PATHNAME', 'gs_get_state' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION gamestate.get_state(uuid)
+IS 'a game''s state to the letter; NULL if there is no such game';
+
+CREATE FUNCTION gamestate.get_state_bytes(game_id uuid)
+RETURNS bytea
+AS 'MODULE_PATHNAME', 'gs_get_state_bytes' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION gamestate.get_state_bytes(uuid)
+IS 'get_state for a game whose encoding is bytes';
+
+CREATE FUNCTION gamestate.get_version(game_id uuid)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'gs_get_version' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION gamestate.get_version(uuid)
+IS 'a game''s version; NULL if there is no such game';
+
+CREATE FUNCTION gamestate.get_changes(
+	game_id uuid,
+	after_version bigint DEFAULT 0,
+	max_changes integer DEFAULT NULL)
+RETURNS SETOF gamestate.change
+AS 'MODULE_PATHNAME', 'gs_get_changes' LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+COMMENT ON FUNCTION gamestate.get_changes(uuid, bigint, integer)
+IS 'what happened to a game after a version, in order, without gaps';
+
+CREATE FUNCTION gamestate.find_room(room_code text)
+RETURNS uuid
+AS 'MODULE_PATHNAME', 'gs_find_room' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION gamestate.find_room(text)
+IS 'the waiting or active game that has this room code';
+
+CREATE FUNCTION gamestate.player_games(player text)
+RETURNS SETOF uuid
+AS 'MODULE_PATHNAME', 'gs_player_games' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION gamestate.player_games(text)
+IS 'the waiting and active games in which a player sits';
+
+CREATE FUNCTION gamestate.list_live_games(
+	game_type text DEFAULT NULL,
+	status text DEFAULT NULL,
+	with_state boolean DEFAULT true,
+	max_rows integer DEFAULT NULL)
+RETURNS SETOF gamestate.game
+AS 'MODULE_PATHNAME', 'gs_list_live_games' LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 10000;
+COMMENT ON FUNCTION gamestate.list_live_games(text, text, boolean, integer)
+IS 'the games in shared memory as rows, in no particular order; games are seen one after another, each as it is then';
+
+CREATE FUNCTION gamestate.to_jsonb(document json)
+RETURNS jsonb
+AS 'MODULE_PATHNAME', 'gs_to_jsonb' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION gamestate.to_jsonb(json)
+IS 'json as jsonb; NULL for what jsonb cannot hold (\u0000, lone surrogates, numbers out of range)';
+
+CREATE FUNCTION gamestate.library_version()
+RETURNS text
+AS 'MODULE_PATHNAME', 'gs_library_version' LANGUAGE C STABLE PARALLEL SAFE;
+COMMENT ON FUNCTION gamestate.library_version()
+IS 'version of the loaded library, which should be that of the extension';
+
+CREATE VIEW gamestate.live_games AS
+SELECT g.game_id, g.game_type, g.status, g.tier, g.version, g.encoding,
+	   g.state, gamestate.to_jsonb(g.state) AS state_jsonb, g.state_bytes,
+	   g.players, g.max_players, g.room_code,
+	   g.metadata, gamestate.to_jsonb(g.metadata) AS metadata_jsonb,
+	   g.result, gamestate.to_jsonb(g.result) AS result_jsonb,
+	   g.moves, g.deadline, g.created_at, g.started_at, g.updated_at, g.ended_at
+  FROM gamestate.list_live_games() g;
+COMMENT ON VIEW gamestate.live_games IS 'games in shared memory, those included that are over and wait for the archive';
+
+-- ---------------------------------------------------------------------------
+-- Archive
+-- ---------------------------------------------------------------------------
+
+CREATE TABLE gamestate.archive (
+	game_id uuid NOT NULL,
+	game_type text COLLATE pg_catalog."C" NOT NULL,
+	status text NOT NULL,
+	encoding text NOT NULL,
+	players text[] NOT NULL,
+	max_players integer,
+	room_code text,
+	metadata json,
+	result json,
+	created_at timestamptz NOT NULL,
+	started_at timestamptz,
+	ended_at timestamptz NOT NULL,
+	version bigint NOT NULL,
+	moves bigint NOT NULL
+) PARTITION BY LIST (game_type);
+COMMENT ON TABLE gamestate.archive IS 'finished games, a row a game: what people filter and count by';
+COMMENT ON COLUMN gamestate.archive.game_id IS 'id of the game, unique in each partition';
+COMMENT ON COLUMN gamestate.archive.game_type IS 'game type, first partition key';
+COMMENT ON COLUMN gamestate.archive.status IS 'finished or abandoned';
+COMMENT ON COLUMN gamestate.archive.encoding IS 'json or bytes: what state and events are';
+COMMENT ON COLUMN gamestate.archive.players IS 'players who sat in the game at its end';
+COMMENT ON COLUMN gamestate.archive.ended_at IS 'when the game ended, second partition key';
+COMMENT ON COLUMN gamestate.archive.version IS 'last version, that is the number of changes';
+COMMENT ON COLUMN gamestate.archive.moves IS 'number of moves';
+
+CREATE TABLE gamestate.archive_payload (
+	game_id uuid NOT NULL,
+	game_type text COLLATE pg_catalog."C" NOT NULL,
+	ended_at timestamptz NOT NULL,
+	format smallint NOT NULL,
+	dictionary integer,
+	raw_size integer NOT NULL,
+	checksum bigint NOT NULL,
+	payload bytea NOT NULL
+) PARTITION BY LIST (game_type);
+-- zstd has been there already: a second compression would only cost time.
+ALTER TABLE gamestate.archive_payload ALTER COLUMN payload SET STORAGE EXTERNAL;
+COMMENT ON TABLE gamestate.archive_payload IS 'initial state, final state and log of finished games, compressed';
+COMMENT ON COLUMN gamestate.archive_payload.format IS 'format of the payload, see extension/gs_payload.h; formats stay readable for ever';
+COMMENT ON COLUMN gamestate.archive_payload.dictionary IS 'compression dictionary; NULL = none';
+COMMENT ON COLUMN gamestate.archive_payload.raw_size IS 'bytes before compression';
+COMMENT ON COLUMN gamestate.archive_payload.checksum IS 'CRC-32C of the bytes before compression';
+COMMENT ON COLUMN gamestate.archive_payload.payload IS 'one zstd frame';
+
+ALTER TABLE gamestate.archive OWNER TO gamestate_owner;
+ALTER TABLE gamestate.archive_payload OWNER TO gamestate_owner;
+
+-- Types beyond gamestate.archive_max_types share a branch.  Leaves are made by
+-- the maintenance worker, for this branch like for any other: LIKE the parent
+-- INCLUDING STORAGE (or payloads would be compressed a second time by TOAST),
+-- with a unique index on game_id, then attached.
+CREATE TABLE gamestate_partitions.archive_default
+	PARTITION OF gamestate.archive DEFAULT PARTITION BY RANGE (ended_at);
+COMMENT ON TABLE gamestate_partitions.archive_default IS 'branch of gamestate.archive for game types that have none of their own';
+CREATE TABLE gamestate_partitions.archive_payload_default
+	PARTITION OF gamestate.archive_payload DEFAULT PARTITION BY RANGE (ended_at);
+COMMENT ON TABLE gamestate_partitions.archive_payload_default IS 'branch of gamestate.archive_payload for game types that have none of their own';
+ALTER TABLE gamestate_partitions.archive_default OWNER TO gamestate_owner;
+ALTER TABLE gamestate_partitions.archive_payload_default OWNER TO gamestate_owner;
+
+-- The payload of one row of gamestate.archive, by the row's whole key, so that
+-- one partition is touched.  The functions run with the caller's rights (they
+-- demand SELECT on gamestate.archive_payload) and see what the statement's
+-- snapshot sees: STABLE, and PARALLEL SAFE as they touch tables only.  The cost
+-- is that of a look-up, a decompression and a checksum.
+CREATE FUNCTION gamestate.archived_initial_state(
+	game_type text,
+	ended_at timestamptz,
+	game_id uuid)
+RETURNS json
+AS 'MODULE_PATHNAME', 'gs_archived_initial_state' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 1000;
+COMMENT ON FUNCTION gamestate.archived_initial_state(text, timestamptz, uuid)
+IS 'first state of an archived game; NULL if there is none, its payload was dropped or its encoding is bytes';
+
+CREATE FUNCTION gamestate.archived_initial_state_bytes(
+	game_type text,
+	ended_at timestamptz,
+	game_id uuid)
+RETURNS bytea
+AS 'MODULE_PATHNAME', 'gs_archived_initial_state_bytes' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 1000;
+COMMENT ON FUNCTION gamestate.archived_initial_state_bytes(text, timestamptz, uuid)
+IS 'first state of an archived game whose encoding is bytes';
+
+CREATE FUNCTION gamestate.archived_final_state(
+	game_type text,
+	ended_at timestamptz,
+	game_id uuid)
+RETURNS json
+AS 'MODULE_PATHNAME', 'gs_archived_final_state' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 1000;
+COMMENT ON FUNCTION gamestate.archived_final_state(text, timestamptz, uuid)
+IS 'last state of an archived game; NULL if there is none, its payload was dropped or its encoding is bytes';
+
+CREATE FUNCTION gamestate.archived_final_state_bytes(
+	game_type text,
+	ended_at timestamptz,
+	game_id uuid)
+RETURNS bytea
+AS 'MODULE_PATHNAME', 'gs_archived_final_state_bytes' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 1000;
+COMMENT ON FUNCTION gamestate.archived_final_state_bytes(text, timestamptz, uuid)
+IS 'last state of an archived game whose encoding is bytes';
+
+CREATE FUNCTION gamestate.archived_log(
+	game_type text,
+	ended_at timestamptz,
+	game_id uuid,
+	only_moves boolean DEFAULT false)
+RETURNS TABLE (
+	version bigint,
+	ord bigint,
+	kind text,
+	player text,
+	at timestamptz,
+	request_id uuid,
+	event json,
+	event_bytes bytea)
+AS 'MODULE_PATHNAME', 'gs_archived_log' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 1000 ROWS 100;
+COMMENT ON FUNCTION gamestate.archived_log(text, timestamptz, uuid, boolean)
+IS 'log of an archived game in order, every change or only its moves; ord numbers the moves from 1';
+
+-- security_invoker: the right to read is that on the tables, and row security
+-- that somebody puts on them holds here too.  Payload columns are functions of
+-- the row's key: a query that does not name them never touches a payload.
+CREATE VIEW gamestate.archived_games WITH (security_invoker = true) AS
+SELECT a.game_id, a.game_type, a.status, a.encoding, a.players, a.max_players,
+	   a.room_code,
+	   a.metadata, gamestate.to_jsonb(a.metadata) AS metadata_jsonb,
+	   a.result, gamestate.to_jsonb(a.result) AS result_jsonb,
+	   a.created_at, a.started_at, a.ended_at, a.version, a.moves,
+	   gamestate.archived_initial_state(a.game_type, a.ended_at, a.game_id)
+		   AS initial_state,
+	   gamestate.to_jsonb(gamestate.archived_initial_state(a.game_type, a.ended_at, a.game_id))
+		   AS initial_state_jsonb,
+	   gamestate.archived_initial_state_bytes(a.game_type, a.ended_at, a.game_id)
+		   AS initial_state_bytes,
+	   gamestate.archived_final_state(a.game_type, a.ended_at, a.game_id)
+		   AS final_state,
+	   gamestate.to_jsonb(gamestate.archived_final_state(a.game_type, a.ended_at, a.game_id))
+		   AS final_state_jsonb,
+	   gamestate.archived_final_state_bytes(a.game_type, a.ended_at, a.game_id)
+		   AS final_state_bytes
+  FROM gamestate.archive a;
+COMMENT ON VIEW gamestate.archived_games IS 'archived games, a row a game; runs with the rights of who queries it, see gamestate.grant_reader';
+COMMENT ON COLUMN gamestate.archived_games.encoding IS 'json or bytes: says which of the state columns are set';
+COMMENT ON COLUMN gamestate.archived_games.players IS 'players who sat in the game at its end';
+COMMENT ON COLUMN gamestate.archived_games.room_code IS 'the last one the game had';
+COMMENT ON COLUMN gamestate.archived_games.version IS 'last version, that is the number of changes, the creation included';
+COMMENT ON COLUMN gamestate.archived_games.moves IS 'number of changes of kind move';
+COMMENT ON COLUMN gamestate.archived_games.metadata_jsonb IS 'NULL if jsonb cannot hold it';
+COMMENT ON COLUMN gamestate.archived_games.result_jsonb IS 'NULL if jsonb cannot hold it';
+COMMENT ON COLUMN gamestate.archived_games.initial_state IS 'from the payload: decompressed only if the query names it; NULL when the payload was dropped';
+COMMENT ON COLUMN gamestate.archived_games.initial_state_jsonb IS 'from the payload; NULL also if jsonb cannot hold it';
+COMMENT ON COLUMN gamestate.archived_games.initial_state_bytes IS 'from the payload, of a game whose encoding is bytes';
+COMMENT ON COLUMN gamestate.archived_games.final_state IS 'from the payload: decompressed only if the query names it; NULL when the payload was dropped';
+COMMENT ON COLUMN gamestate.archived_games.final_state_jsonb IS 'from the payload; NULL also if jsonb cannot hold it';
+COMMENT ON COLUMN gamestate.archived_games.final_state_bytes IS 'from the payload, of a game whose encoding is bytes';
+
+CREATE VIEW gamestate.archived_moves WITH (security_invoker = true) AS
+SELECT a.game_id, a.game_type, a.ended_at,
+	   l.version, l.ord, l.player, l.at, l.request_id,
+	   l.event, gamestate.to_jsonb(l.event) AS event_jsonb, l.event_bytes
+  FROM gamestate.archive a
+ CROSS JOIN LATERAL gamestate.archived_log(a.game_type, a.ended_at, a.game_id, true) l;
+COMMENT ON VIEW gamestate.archived_moves IS 'moves of archived games, a row a move; conditions on game_type, ended_at and game_id choose the games before a payload is read';
+COMMENT ON COLUMN gamestate.archived_moves.ended_at IS 'when the game ended, the archive''s partition key';
+COMMENT ON COLUMN gamestate.archived_moves.version IS 'the version that the move led to';
+COMMENT ON COLUMN gamestate.archived_moves.ord IS 'number of the move in its game: 1, 2, 3, without gaps';
+COMMENT ON COLUMN gamestate.archived_moves.at IS 'time of the server when the move was made';
+COMMENT ON COLUMN gamestate.archived_moves.event_jsonb IS 'NULL if jsonb cannot hold it';
+COMMENT ON COLUMN gamestate.archived_moves.event_bytes IS 'the move, in a game whose encoding is bytes';
+
+-- A game is in exactly one half: list_live_games() shows an archived one as
+-- live just to those snapshots that do not see its row in the archive.
+CREATE VIEW gamestate.games WITH (security_invoker = true) AS
+SELECT g.game_id, g.game_type COLLATE pg_catalog."C" AS game_type, g.status,
+	   g.tier, g.version, g.encoding,
+	   g.state, gamestate.to_jsonb(g.state) AS state_jsonb, g.state_bytes,
+	   g.players, g.max_players, g.room_code,
+	   g.metadata, gamestate.to_jsonb(g.metadata) AS metadata_jsonb,
+	   g.result, gamestate.to_jsonb(g.result) AS result_jsonb,
+	   g.moves, g.created_at, g.started_at, g.ended_at
+  FROM gamestate.list_live_games() g
+ UNION ALL
+SELECT a.game_id, a.game_type, a.status, 'archived'::text, a.version, a.encoding,
+	   gamestate.archived_final_state(a.game_type, a.ended_at, a.game_id),
+	   gamestate.to_jsonb(gamestate.archived_final_state(a.game_type, a.ended_at, a.game_id)),
+	   gamestate.archived_final_state_bytes(a.game_type, a.ended_at, a.game_id),
+	   a.players, a.max_players, a.room_code,
+	   a.metadata, gamestate.to_jsonb(a.metadata),
+	   a.result, gamestate.to_jsonb(a.result),
+	   a.moves, a.created_at, a.started_at, a.ended_at
+  FROM gamestate.archive a;
+COMMENT ON VIEW gamestate.games IS 'live and archived games together, each exactly once';
+COMMENT ON COLUMN gamestate.games.tier IS 'live or archived';
+COMMENT ON COLUMN gamestate.games.version IS 'number of changes, the creation included';
+COMMENT ON COLUMN gamestate.games.encoding IS 'json or bytes: says which of the state columns are set';
+COMMENT ON COLUMN gamestate.games.state IS 'the state, of an archived game its last; NULL when the payload was dropped';
+COMMENT ON COLUMN gamestate.games.state_jsonb IS 'NULL also if jsonb cannot hold it';
+COMMENT ON COLUMN gamestate.games.metadata_jsonb IS 'NULL if jsonb cannot hold it';
+COMMENT ON COLUMN gamestate.games.result_jsonb IS 'NULL if jsonb cannot hold it';
+COMMENT ON COLUMN gamestate.games.ended_at IS 'NULL while the game goes on';
+
+-- ---------------------------------------------------------------------------
+-- Statistics
+-- ---------------------------------------------------------------------------
+
+CREATE FUNCTION gamestate.stat_memory(
+	OUT total_bytes bigint,
+	OUT used_bytes bigint,
+	OUT database_bytes bigint,
+	OUT quota_bytes bigint,
+	OUT reserve_bytes bigint,
+	OUT reserve_free_bytes bigint,
+	OUT games bigint,
+	OUT archive_queue bigint,
+	OUT archived_in_memory bigint)
+AS 'MODULE_PATHNAME', 'gs_stat_memory' LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+COMMENT ON FUNCTION gamestate.stat_memory()
+IS 'shared memory of the active-game table and what this database has in it';
+
+CREATE VIEW gamestate.stat_memory AS SELECT * FROM gamestate.stat_memory();
+COMMENT ON VIEW gamestate.stat_memory IS 'shared memory of the active-game table and what this database has in it';
+COMMENT ON COLUMN gamestate.stat_memory.total_bytes IS 'gamestate.memory';
+COMMENT ON COLUMN gamestate.stat_memory.used_bytes IS 'allocated by the games of all databases';
+COMMENT ON COLUMN gamestate.stat_memory.database_bytes IS 'allocated by the games of this database';
+COMMENT ON COLUMN gamestate.stat_memory.quota_bytes IS 'gamestate.quota as this session has it; NULL = none';
+COMMENT ON COLUMN gamestate.stat_memory.reserve_bytes IS 'kept back for what frees memory: finish, archive, delete';
+COMMENT ON COLUMN gamestate.stat_memory.reserve_free_bytes IS 'how much of the reserve is unused now';
+COMMENT ON COLUMN gamestate.stat_memory.games IS 'games of this database in shared memory';
+COMMENT ON COLUMN gamestate.stat_memory.archive_queue IS 'games of this database that wait for the archive';
+COMMENT ON COLUMN gamestate.stat_memory.archived_in_memory IS 'archived games kept until no older snapshot needs them';
+
+CREATE FUNCTION gamestate.stat_workers(
+	OUT database_oid oid,
+	OUT database name,
+	OUT kind text,
+	OUT pid integer,
+	OUT state text,
+	OUT started_at timestamptz,
+	OUT batches bigint,
+	OUT games bigint,
+	OUT raw_bytes bigint,
+	OUT compressed_bytes bigint,
+	OUT failures bigint,
+	OUT games_set_aside bigint,
+	OUT last_archived_at timestamptz,
+	OUT last_error text,
+	OUT last_error_at timestamptz)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'gs_stat_workers' LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 10;
+COMMENT ON FUNCTION gamestate.stat_workers()
+IS 'the background workers: the launcher, and the archiver of each database that has the extension';
+
+CREATE VIEW gamestate.stat_workers AS SELECT * FROM gamestate.stat_workers();
+COMMENT ON VIEW gamestate.stat_workers IS 'the background workers: the launcher, and the archiver of each database that has the extension';
+COMMENT ON COLUMN gamestate.stat_workers.kind IS 'launcher or archiver';
+COMMENT ON COLUMN gamestate.stat_workers.pid IS 'process id; NULL = none runs';
+COMMENT ON COLUMN gamestate.stat_workers.state IS 'running, starting, stopped, paused (after failures), barred (a command needs the database without connections) or no free slot (max_worker_processes is used up)';
+COMMENT ON COLUMN gamestate.stat_workers.batches IS 'transactions that archived games, since the server started';
+COMMENT ON COLUMN gamestate.stat_workers.games IS 'games archived, since the server started';
+COMMENT ON COLUMN gamestate.stat_workers.raw_bytes IS 'their states and logs before compression';
+COMMENT ON COLUMN gamestate.stat_workers.compressed_bytes IS 'their states and logs as archived';
+COMMENT ON COLUMN gamestate.stat_workers.failures IS 'transactions that failed';
+COMMENT ON COLUMN gamestate.stat_workers.games_set_aside IS 'games that failed alone while others did not; they wait in memory and are tried again';
+COMMENT ON COLUMN gamestate.stat_workers.last_error IS 'message of the last failure';
+
+-- Internal: the rows of the batch that the archiver inserts just now.  They
+-- raise an error anywhere else.
+CREATE FUNCTION gamestate.archiver_rows()
+RETURNS TABLE (
+	game_id uuid,
+	game_type text,
+	status text,
+	encoding text,
+	players text[],
+	max_players integer,
+	room_code text,
+	metadata json,
+	result json,
+	created_at timestamptz,
+	started_at timestamptz,
+	ended_at timestamptz,
+	version bigint,
+	moves bigint)
+AS 'MODULE_PATHNAME', 'gs_archiver_rows' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION gamestate.archiver_rows() IS 'internal: what the archiver inserts into gamestate.archive';
+
+CREATE FUNCTION gamestate.archiver_payloads()
+RETURNS TABLE (
+	game_id uuid,
+	game_type text,
+	ended_at timestamptz,
+	format smallint,
+	dictionary integer,
+	raw_size integer,
+	checksum bigint,
+	payload bytea)
+AS 'MODULE_PATHNAME', 'gs_archiver_payloads' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION gamestate.archiver_payloads() IS 'internal: what the archiver inserts into gamestate.archive_payload';
+
+CREATE FUNCTION gamestate.allow_drop_extension()
+RETURNS void
+AS 'MODULE_PATHNAME', 'gs_allow_drop_extension' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION gamestate.allow_drop_extension()
+IS 'permit this session''s next DROP EXTENSION gamestate to delete all games, live and archived; superusers only';
+
+REVOKE ALL ON FUNCTION gamestate.stat_workers(), gamestate.archiver_rows(),
+	gamestate.archiver_payloads(), gamestate.allow_drop_extension() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION gamestate.archiver_rows(), gamestate.archiver_payloads()
+	TO gamestate_owner;
+
+-- ---------------------------------------------------------------------------
+-- Grants
+-- ---------------------------------------------------------------------------
+
+-- One place says who may call or read what.  A function or view that is in
+-- none of these lists is granted to nobody; a test fails until it is in one.
+--	common		harmless and useful to all of them
+--	write		functions that change a game
+--	read		functions that read running games, and finished ones by id
+--	live		running games as tables
+--	archive		the archive as tables
+--	memory		statistics that a game server needs
+--	statistics	other statistics
+--	operate		what operators call
+--	worker		what the workers call: gamestate_owner alone
+--	internal	nobody but the extension's owner
+CREATE FUNCTION gamestate.privilege_class(object_name name)
+RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT CASE
+	WHEN object_name IN ('to_jsonb', 'library_version')
+		THEN 'common'
+	WHEN object_name IN (
+		'create_game', 'create_game_bytes', 'apply_move', 'apply_move_bytes',
+		'set_metadata', 'set_room_code', 'start_game', 'join_game', 'leave_game',
+		'finish_game', 'delete_game')
+		THEN 'write'
+	WHEN object_name IN (
+		'get_game', 'get_state', 'get_state_bytes', 'get_version', 'get_changes',
+		'find_room', 'player_games', 'list_live_games')
+		THEN 'read'
+	WHEN object_name IN ('live_games', 'games')
+		THEN 'live'
+	WHEN object_name IN (
+		'archive', 'archive_payload', 'archived_games', 'archived_moves',
+		'archived_initial_state', 'archived_initial_state_bytes',
+		'archived_final_state', 'archived_final_state_bytes', 'archived_log')
+		THEN 'archive'
+	WHEN object_name = 'stat_memory'
+		THEN 'memory'
+	WHEN object_name LIKE 'stat\_%'
+		THEN 'statistics'
+	WHEN object_name LIKE 'archiver\_%'
+		THEN 'worker'
+	ELSE 'internal'
+END
+$$;
+COMMENT ON FUNCTION gamestate.privilege_class(name) IS 'which kind of role may use a function, table or view of this name: common, write, read, live, archive, memory, statistics, operate, worker or internal (nobody)';
+
+-- What GRANT takes between the verb and TO.  Only members of the extension, so
+-- nothing that somebody else put into the schema is handed out.
+CREATE FUNCTION gamestate.privileges(classes text[])
+RETURNS SETOF text
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT format('EXECUTE ON ROUTINE %s', p.oid::regprocedure)
+  FROM pg_proc p, pg_depend d, pg_extension e
+ WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid
+   AND d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid
+   AND d.deptype = 'e' AND e.extname = 'gamestate'
+   AND p.pronamespace = 'gamestate'::regnamespace
+   AND gamestate.privilege_class(p.proname) = ANY (classes)
+UNION ALL
+SELECT format('SELECT ON TABLE %s', c.oid::regclass)
+  FROM pg_class c, pg_depend d, pg_extension e
+ WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
+   AND d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid
+   AND d.deptype = 'e' AND e.extname = 'gamestate'
+   AND c.relnamespace = 'gamestate'::regnamespace
+   AND c.relkind IN ('r', 'p', 'v')
+   AND gamestate.privilege_class(c.relname) = ANY (classes)
+$$;
+COMMENT ON FUNCTION gamestate.privileges(text[]) IS 'privileges on the objects of some classes, as GRANT writes them';
+
+CREATE FUNCTION gamestate.grant_privileges(role regrole, classes text[])
+RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	privilege	text;
+BEGIN
+	IF role IS NULL OR role::oid = 0 THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'null_value_not_allowed',
+			MESSAGE = 'a role is required';
+	END IF;
+	IF NOT EXISTS (SELECT FROM pg_roles WHERE oid = role) THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'undefined_object',
+			MESSAGE = format('role %s does not exist', role);
+	END IF;
+	EXECUTE format('GRANT USAGE ON SCHEMA gamestate TO %s', role);
+	FOR privilege IN SELECT gamestate.privileges(classes) LOOP
+		EXECUTE format('GRANT %s TO %s', privilege, role);
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION gamestate.grant_privileges(regrole, text[]) IS 'what the grant_ functions share';
+
+-- SECURITY INVOKER, all of them: who may grant is PostgreSQL's question.
+CREATE FUNCTION gamestate.grant_server(role regrole)
+RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM gamestate.grant_privileges(role, '{common,write,read,memory}');
+END
+$$;
+COMMENT ON FUNCTION gamestate.grant_server(regrole) IS 'what a game server needs: all functions that change and read games, and no table';
+
+CREATE FUNCTION gamestate.grant_reader(role regrole, live boolean DEFAULT false)
+RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM gamestate.grant_privileges(role,
+		CASE WHEN live THEN '{common,archive,read,live}'::text[]
+			 ELSE '{common,archive}'::text[] END);
+END
+$$;
+COMMENT ON FUNCTION gamestate.grant_reader(regrole, boolean) IS 'what an analyst needs: the archive''s tables and views; with live := true the running games too; nothing that changes a game';
+
+CREATE FUNCTION gamestate.grant_admin(role regrole)
+RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM gamestate.grant_privileges(role,
+		'{common,write,read,live,archive,memory,statistics,operate}');
+	EXECUTE format('GRANT gamestate_owner TO %s', role);
+END
+$$;
+COMMENT ON FUNCTION gamestate.grant_admin(regrole) IS 'what an operator needs: all of server and reader, statistics, and membership in gamestate_owner, so that GRANT on the archive, and DETACH, DROP and CREATE INDEX on its partitions and on a game type''s branch, are plain SQL; that role belongs to the whole cluster, so its members own the archives of all databases';
+
+CREATE FUNCTION gamestate.revoke_all(role regrole)
+RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF role IS NULL OR role::oid = 0 OR role = 'gamestate_owner'::regrole THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_parameter_value',
+			MESSAGE = 'a role other than gamestate_owner is required';
+	END IF;
+	EXECUTE format('REVOKE ALL ON ALL ROUTINES IN SCHEMA gamestate FROM %s', role);
+	EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA gamestate FROM %s', role);
+	EXECUTE format('REVOKE ALL ON SCHEMA gamestate FROM %s', role);
+	IF EXISTS (SELECT FROM pg_auth_members
+				WHERE roleid = 'gamestate_owner'::regrole AND member = role) THEN
+		EXECUTE format('REVOKE gamestate_owner FROM %s', role);
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION gamestate.revoke_all(regrole) IS 'take back what grant_server, grant_reader and grant_admin gave, in the whole cluster as far as gamestate_owner goes';
+
+REVOKE ALL ON ALL ROUTINES IN SCHEMA gamestate FROM PUBLIC;
+
+-- The workers act as gamestate_owner, and so do indexes and generated columns
+-- that a DBA puts on the archive, to_jsonb() in them for example.
+DO $$
+BEGIN
+	PERFORM gamestate.grant_privileges('gamestate_owner', '{common,archive,worker}');
+	-- monitoring tools see statistics without a grant of ours
+	PERFORM gamestate.grant_privileges('pg_monitor', '{memory,statistics}');
+END
+$$;
+
+-- The library that is loaded must be the one this script was written for.
+DO $$
+BEGIN
+	IF gamestate.library_version() OPERATOR(pg_catalog.<>) '0.1.0' THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'object_not_in_prerequisite_state',
+			MESSAGE = pg_catalog.format('gamestate library has version %s, the extension script 0.1.0',
+							 gamestate.library_version()),
+			HINT = 'Install library and scripts of the same release and restart the server.';
+	END IF;
+END
+$$;

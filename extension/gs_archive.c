@@ -1,0 +1,973 @@
+/*-------------------------------------------------------------------------
+ *
+ * gs_archive.c
+ *	  Reading finished games back from the archive's partitioned tables.
+ *
+ * There are two kinds of callers, with different rights:
+ *
+ *	1. The functions of a game server (get_game(), create_game(), ...) ask by
+ *	   game id alone, through gs_archive.h.  Their caller needs no right on the
+ *	   archive: whoever may execute get_game() may know a finished game too.
+ *	2. The views of an analyst (archived_games, archived_moves, games) call the
+ *	   SQL functions at the end of this file for the payload of a row they
+ *	   have, so with its whole key.  These run with the caller's rights: SELECT
+ *	   on gamestate.archive_payload is demanded, row security obeyed.
+ *
+ * Both look for one row, and find it like this:
+ *
+ *	a. From the parent table down, the partitions that may hold the row are
+ *	   visited: with the whole key that is one leaf; by id alone first those of
+ *	   the time at which the id was made (if it is a UUID of version 7), then
+ *	   all.  A leaf is locked only while it is looked at.  An SQL query would
+ *	   plan, and until the end of the transaction lock, every leaf and index,
+ *	   which with a few years of daily partitions no lock table can hold; and
+ *	   even with one leaf left it would cost ten times as much a row.
+ *	b. In a leaf the row is looked up by a B-tree that starts with game_id; or
+ *	   by a sequential scan if somebody has dropped that.  No function,
+ *	   operator or rule of a user runs, so there is no user to switch to.
+ *	c. Columns are found by name: a table attached by hand may have them in
+ *	   another order.
+ *
+ * Foreign tables as partitions are read by the views (through an ordinary
+ * query), not by a look-up by game id alone.
+ *
+ * For the views the last payload that was read is kept decompressed until the
+ * transaction ends or another one is read, so that a query pays once a row
+ * however many columns it asks for.
+ *
+ * What may not be done here: use shared memory or gs_table.h (an analyst reads
+ * the archive without gamestate in shared_preload_libraries), write anything,
+ * trust a byte of a row: DBAs can change these tables, disks can too.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "gs_archive.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "access/transam.h"
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/partition.h"
+#include "catalog/pg_am_d.h"
+#include "catalog/pg_type_d.h"
+#include "executor/spi.h"
+#include "funcapi.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "partitioning/partbounds.h"
+#include "partitioning/partdesc.h"
+#include "port/pg_crc32c.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/partcache.h"
+#include "utils/rel.h"
+#include "utils/rls.h"
+#include "utils/snapmgr.h"
+#include "utils/tuplestore.h"
+
+/* Parents of the partitions, in schema gamestate. */
+#define ARCHIVE_TABLE	"archive"
+#define PAYLOAD_TABLE	"archive_payload"
+
+/*
+ * A game ends after it was created.  Where to look first for one whose id
+ * says when that was: from an hour before (clocks differ) to a day after.
+ */
+#define HINT_BEFORE		USECS_PER_HOUR
+#define HINT_AFTER		USECS_PER_DAY
+
+typedef struct RowSearch RowSearch;
+typedef void (*RowCallback) (RowSearch *search, Relation leaf, HeapTuple tuple);
+
+/* What row to look for, and what to do with it. */
+struct RowSearch
+{
+	const pg_uuid_t *id;
+	const char *game_type;		/* NULL = any */
+	bool		exact;			/* game_type and ended_from are the row's */
+	bool		has_range;		/* ended_at is between these, both included */
+	TimestampTz ended_from;
+	TimestampTz ended_to;
+	Snapshot	snapshots[2];	/* tried in this order in each leaf */
+	int			nsnapshots;
+	RowCallback found;			/* NULL = it is enough to know that it exists */
+	void	   *arg;
+	MemoryContext mcxt;			/* for found() */
+	bool		foreign;		/* out: a foreign table was left out */
+};
+
+/* The columns of gamestate.archive_payload, but the payload itself. */
+typedef struct PayloadRow
+{
+	Oid			tableoid;
+	ItemPointerData ctid;
+	TransactionId xmin;
+	int16		format;
+	bool		has_dictionary;
+	int32		raw_size;
+	int64		checksum;
+} PayloadRow;
+
+/* A payload as the SQL functions use it. */
+typedef struct CachedPayload
+{
+	MemoryContext mcxt;			/* holds this struct and the bytes */
+	PayloadRow	row;			/* identity of the row it came from */
+	pg_uuid_t	game_id;
+	bool		is_known;		/* its row in gamestate.archive was found: */
+	bool		is_bytes;		/* encoding */
+	TimestampTz created_at;
+	GsPayload	payload;
+} CachedPayload;
+
+static CachedPayload *cached_payload = NULL;
+
+/* ----------
+ * finding one row
+ * ----------
+ */
+
+static Oid
+archive_table(const char *name)
+{
+	Oid			nsp = get_namespace_oid("gamestate", true);
+
+	return OidIsValid(nsp) ? get_relname_relid(name, nsp) : InvalidOid;
+}
+
+/* A column by its name; a partition has it, with this type. */
+static Datum
+row_column(HeapTuple tuple, Relation leaf, const char *name, Oid type, bool *isnull)
+{
+	TupleDesc	desc = RelationGetDescr(leaf);
+
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		if (!att->attisdropped && strcmp(NameStr(att->attname), name) == 0 &&
+			att->atttypid == type)
+			return heap_getattr(tuple, i + 1, desc, isnull);
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_COLUMN),
+			 errmsg("table \"%s\" has no column \"%s\" of type %s",
+					RelationGetRelationName(leaf), name, format_type_be(type))));
+	return (Datum) 0;			/* keep compiler quiet */
+}
+
+static Datum
+row_column_not_null(HeapTuple tuple, Relation leaf, const char *name, Oid type)
+{
+	bool		isnull;
+	Datum		value = row_column(tuple, leaf, name, type, &isnull);
+
+	if (isnull)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("column \"%s\" of table \"%s\" is null",
+						name, RelationGetRelationName(leaf))));
+	return value;
+}
+
+/* A usable B-tree whose first column is game_id, or InvalidOid. */
+static Oid
+leaf_index(Relation leaf, AttrNumber attno)
+{
+	List	   *indexes = RelationGetIndexList(leaf);
+	ListCell   *lc;
+	Oid			result = InvalidOid;
+
+	foreach(lc, indexes)
+	{
+		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
+		Form_pg_index form = index->rd_index;
+
+		/* the same tests as the planner's, see get_relation_info() */
+		if (form->indisvalid &&
+			index->rd_rel->relam == BTREE_AM_OID &&
+			form->indkey.values[0] == attno &&
+			index->rd_opcintype[0] == UUIDOID &&
+			heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL) &&
+			!(form->indcheckxmin &&
+			  !TransactionIdPrecedes(HeapTupleHeaderGetXmin(index->rd_indextuple->t_data),
+									 TransactionXmin)))
+			result = RelationGetRelid(index);
+		index_close(index, AccessShareLock);
+		if (OidIsValid(result))
+			break;
+	}
+	list_free(indexes);
+	return result;
+}
+
+/*
+ * Is this row the one?  A scan without an index may give any row, and a leaf
+ * may hold the game under another key than was asked for.
+ */
+static bool
+row_matches(RowSearch *search, Relation leaf, HeapTuple tuple)
+{
+	Datum		value = row_column_not_null(tuple, leaf, "game_id", UUIDOID);
+
+	if (memcmp(DatumGetUUIDP(value), search->id, sizeof(pg_uuid_t)) != 0)
+		return false;
+	if (!search->exact)
+		return true;
+	value = row_column_not_null(tuple, leaf, "ended_at", TIMESTAMPTZOID);
+	if (DatumGetTimestampTz(value) != search->ended_from)
+		return false;
+	value = row_column_not_null(tuple, leaf, "game_type", TEXTOID);
+	return strcmp(TextDatumGetCString(value), search->game_type) == 0;
+}
+
+static bool
+search_leaf(Relation leaf, RowSearch *search)
+{
+	AttrNumber	attno = get_attnum(RelationGetRelid(leaf), "game_id");
+	Oid			indexoid;
+	bool		result = false;
+
+	if (attno == InvalidAttrNumber)
+		return false;
+	indexoid = leaf_index(leaf, attno);
+
+	for (int i = 0; i < search->nsnapshots && !result; i++)
+	{
+		ScanKeyData key;
+		SysScanDesc scan;
+		HeapTuple	tuple;
+
+		ScanKeyInit(&key, attno, BTEqualStrategyNumber, F_UUID_EQ,
+					UUIDPGetDatum(search->id));
+		scan = systable_beginscan(leaf, indexoid, OidIsValid(indexoid),
+								  search->snapshots[i], 1, &key);
+		while (!result && HeapTupleIsValid(tuple = systable_getnext(scan)))
+		{
+			if (!row_matches(search, leaf, tuple))
+				continue;
+			result = true;
+			if (search->found)
+			{
+				MemoryContext old = MemoryContextSwitchTo(search->mcxt);
+
+				search->found(search, leaf, tuple);
+				MemoryContextSwitchTo(old);
+			}
+		}
+		systable_endscan(scan);
+	}
+	return result;
+}
+
+/* Is this the only column that the table is partitioned by? */
+static bool
+partitioned_by(Relation rel, PartitionKey key, const char *column, Oid type)
+{
+	AttrNumber	attno = key->partattrs[0];
+
+	return key->partnatts == 1 && attno != 0 && key->parttypid[0] == type &&
+		strcmp(NameStr(TupleDescAttr(RelationGetDescr(rel), attno - 1)->attname),
+			   column) == 0;
+}
+
+/*
+ * Which partitions of rel may hold the row: sets wanted[], an element for
+ * each of desc->oids.  A shape that is not ours wants all of them.
+ */
+static void
+choose_partitions(Relation rel, PartitionDesc desc, RowSearch *search, bool *wanted)
+{
+	PartitionKey key = RelationGetPartitionKey(rel);
+	PartitionBoundInfo bounds = desc->boundinfo;
+	int			first = 0;
+	int			last = -1;
+	bool		with_default = true;
+
+	if (search->game_type && key->strategy == PARTITION_STRATEGY_LIST &&
+		partitioned_by(rel, key, "game_type", TEXTOID))
+	{
+		Datum		value = CStringGetTextDatum(search->game_type);
+		bool		equal;
+
+		first = last = partition_list_bsearch(key->partsupfunc, key->partcollation,
+											  bounds, value, &equal);
+		with_default = !equal;
+		if (!equal)
+			last = first - 1;
+	}
+	else if (search->has_range && key->strategy == PARTITION_STRATEGY_RANGE &&
+			 partitioned_by(rel, key, "ended_at", TIMESTAMPTZOID))
+	{
+		Datum		from = TimestampTzGetDatum(search->ended_from);
+		Datum		to = TimestampTzGetDatum(search->ended_to);
+		bool		equal;
+
+		/* indexes[i + 1] is the partition behind bound i, -1 = none */
+		first = 1 + partition_range_datum_bsearch(key->partsupfunc, key->partcollation,
+												  bounds, 1, &from, &equal);
+		last = 1 + partition_range_datum_bsearch(key->partsupfunc, key->partcollation,
+												 bounds, 1, &to, &equal);
+		with_default = first != last || bounds->indexes[first] < 0;
+	}
+	else
+	{
+		memset(wanted, true, desc->nparts);
+		return;
+	}
+
+	memset(wanted, false, desc->nparts);
+	for (int i = first; i <= last; i++)
+	{
+		if (bounds->indexes[i] >= 0)
+			wanted[bounds->indexes[i]] = true;
+	}
+	if (with_default && bounds->default_index >= 0)
+		wanted[bounds->default_index] = true;
+}
+
+static bool
+search_table(Oid relid, RowSearch *search)
+{
+	Relation	rel;
+	bool		result = false;
+
+	check_stack_depth();
+	CHECK_FOR_INTERRUPTS();
+
+	rel = try_relation_open(relid, AccessShareLock);
+	if (rel == NULL)
+		return false;
+
+	if (rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE)
+	{
+		PartitionDesc desc = RelationGetPartitionDesc(rel, false);
+
+		if (desc->nparts > 0)
+		{
+			bool	   *wanted = palloc(desc->nparts * sizeof(bool));
+
+			choose_partitions(rel, desc, search, wanted);
+			for (int i = 0; i < desc->nparts && !result; i++)
+				if (wanted[i])
+					result = search_table(desc->oids[i], search);
+			pfree(wanted);
+		}
+	}
+	else if (rel->rd_rel->relkind == RELKIND_RELATION)
+		result = search_leaf(rel, search);
+	else
+		search->foreign = true;
+
+	/*
+	 * Nothing outlives the look at a leaf, so neither need the lock: a walk
+	 * over many must not fill the lock table.
+	 */
+	relation_close(rel, AccessShareLock);
+	return result;
+}
+
+/* The row's whole key is known. */
+static void
+set_key(RowSearch *search, const char *game_type, TimestampTz ended_at)
+{
+	search->exact = true;
+	search->game_type = game_type;
+	search->has_range = true;
+	search->ended_from = search->ended_to = ended_at;
+}
+
+/* The time in a UUID of version 7. */
+static bool
+uuid_time(const pg_uuid_t *id, TimestampTz *time)
+{
+	uint64		ms = 0;
+
+	if ((id->data[6] >> 4) != 7 || (id->data[8] >> 6) != 2)
+		return false;
+	for (int i = 0; i < 6; i++)
+		ms = (ms << 8) | id->data[i];
+	/* 2^48 ms are 8,900 years, so this does not overflow */
+	*time = (TimestampTz) ms * 1000 -
+		(TimestampTz) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
+	return true;
+}
+
+/* By game id alone: first where its time points to, then everywhere. */
+static bool
+search_by_id(Oid parent, RowSearch *search)
+{
+	TimestampTz created;
+
+	if (!OidIsValid(parent))
+		return false;
+	if (uuid_time(search->id, &created))
+	{
+		search->has_range = true;
+		search->ended_from = created - HINT_BEFORE;
+		search->ended_to = created + HINT_AFTER;
+		if (search_table(parent, search))
+			return true;
+		search->has_range = false;
+	}
+	return search_table(parent, search);
+}
+
+/*
+ * A snapshot of this moment, to be unregistered by the caller.  Not
+ * GetLatestSnapshot(): that refuses to work while a parallel query runs, whose
+ * leader may well call get_game().  A catalog snapshot for a table that is not
+ * a catalog is always a new one.
+ */
+static Snapshot
+newest_snapshot(Oid relid)
+{
+	return RegisterSnapshot(GetCatalogSnapshot(relid));
+}
+
+/* ----------
+ * payloads
+ * ----------
+ */
+
+pg_attribute_noreturn()
+static void
+damaged_payload(const pg_uuid_t *id, const char *what)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_DATA_CORRUPTED),
+			 errmsg("archived payload of game %s is damaged",
+					DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(id)))),
+			 errdetail("%s.", what)));
+	pg_unreachable();
+}
+
+static void
+read_payload_row(Relation leaf, HeapTuple tuple, PayloadRow *row)
+{
+	bool		isnull;
+
+	row->tableoid = RelationGetRelid(leaf);
+	row->ctid = tuple->t_self;
+	row->xmin = HeapTupleHeaderGetRawXmin(tuple->t_data);
+	row->format = DatumGetInt16(row_column_not_null(tuple, leaf, "format", INT2OID));
+	row_column(tuple, leaf, "dictionary", INT4OID, &isnull);
+	row->has_dictionary = !isnull;
+	row->raw_size = DatumGetInt32(row_column_not_null(tuple, leaf, "raw_size", INT4OID));
+	row->checksum = DatumGetInt64(row_column_not_null(tuple, leaf, "checksum", INT8OID));
+}
+
+/* Check and decompress; the raw bytes that the result points into are palloc'd. */
+static void
+unpack_payload(const pg_uuid_t *id, const PayloadRow *row, bytea *packed,
+			   GsPayload *payload)
+{
+	const char *src = VARDATA_ANY(packed);
+	size_t		src_len = VARSIZE_ANY_EXHDR(packed);
+	size_t		raw_len;
+	char	   *raw;
+	const char *error;
+	pg_crc32c	crc;
+
+	if (row->format != GS_PAYLOAD_FORMAT_1)
+		damaged_payload(id, psprintf("Format %d is unknown to this version of gamestate",
+									 row->format));
+	if (row->has_dictionary)
+		damaged_payload(id, "Its compression dictionary is unknown");
+	if (row->raw_size <= 0 || (Size) row->raw_size > MaxAllocSize)
+		damaged_payload(id, psprintf("Its raw size is said to be %d", row->raw_size));
+	raw_len = (size_t) row->raw_size;
+
+	/* before memory is taken for what a damaged length says */
+	error = gs_payload_check_frame(src, src_len, raw_len);
+	if (error != NULL)
+		damaged_payload(id, psprintf("zstd: %s", error));
+
+	raw = palloc(raw_len);
+	error = gs_payload_decompress(src, src_len, raw, raw_len);
+	if (error != NULL)
+		damaged_payload(id, psprintf("zstd: %s", error));
+
+	INIT_CRC32C(crc);
+	COMP_CRC32C(crc, raw, raw_len);
+	FIN_CRC32C(crc);
+	if (row->checksum != (int64) crc)
+		damaged_payload(id, psprintf("Its checksum is %u, the row says " INT64_FORMAT,
+									 crc, row->checksum));
+
+	error = gs_payload_decode(raw, raw_len, payload);
+	if (error != NULL)
+		damaged_payload(id, psprintf("Its contents do not decode: %s", error));
+}
+
+/* Text of an archived game, checked: it leaves as a text or json value. */
+static Datum
+payload_text(const pg_uuid_t *id, const char *data, uint32 len)
+{
+	if (!pg_verify_mbstr(GetDatabaseEncoding(), data, (int) len, true))
+		damaged_payload(id, "Its text is not valid in the encoding of this database");
+	return PointerGetDatum(cstring_to_text_with_len(data, (int) len));
+}
+
+/* ----------
+ * for the functions of a game server, see gs_archive.h
+ * ----------
+ */
+
+bool
+gs_archive_exists(const pg_uuid_t *id)
+{
+	Oid			parent = archive_table(ARCHIVE_TABLE);
+	RowSearch	search = {.id = id, .nsnapshots = 1};
+	bool		result;
+
+	search.snapshots[0] = newest_snapshot(parent);
+	result = search_by_id(parent, &search);
+	UnregisterSnapshot(search.snapshots[0]);
+	return result;
+}
+
+static text *
+copy_text_column(HeapTuple tuple, Relation leaf, const char *name, Oid type)
+{
+	bool		isnull;
+	Datum		value = row_column(tuple, leaf, name, type, &isnull);
+
+	return isnull ? NULL : DatumGetTextPCopy(value);
+}
+
+static void
+found_game(RowSearch *search, Relation leaf, HeapTuple tuple)
+{
+	GsArchivedGame *game = palloc0(sizeof(GsArchivedGame));
+	bool		isnull;
+	Datum		value;
+
+#define NOT_NULL(name, type) row_column_not_null(tuple, leaf, name, type)
+	game->game_id = *search->id;
+	game->game_type = TextDatumGetCString(NOT_NULL("game_type", TEXTOID));
+	game->status = TextDatumGetCString(NOT_NULL("status", TEXTOID));
+	game->is_bytes =
+		strcmp(TextDatumGetCString(NOT_NULL("encoding", TEXTOID)), "bytes") == 0;
+	game->players = DatumGetArrayTypePCopy(NOT_NULL("players", TEXTARRAYOID));
+	value = row_column(tuple, leaf, "max_players", INT4OID, &isnull);
+	game->has_max_players = !isnull;
+	game->max_players = isnull ? 0 : DatumGetInt32(value);
+	game->room_code = copy_text_column(tuple, leaf, "room_code", TEXTOID);
+	game->metadata = copy_text_column(tuple, leaf, "metadata", JSONOID);
+	game->result = copy_text_column(tuple, leaf, "result", JSONOID);
+	game->created_at = DatumGetTimestampTz(NOT_NULL("created_at", TIMESTAMPTZOID));
+	value = row_column(tuple, leaf, "started_at", TIMESTAMPTZOID, &isnull);
+	game->started_at = isnull ? 0 : DatumGetTimestampTz(value);
+	game->ended_at = DatumGetTimestampTz(NOT_NULL("ended_at", TIMESTAMPTZOID));
+	game->version = DatumGetInt64(NOT_NULL("version", INT8OID));
+	game->moves = DatumGetInt64(NOT_NULL("moves", INT8OID));
+#undef NOT_NULL
+
+	*(GsArchivedGame **) search->arg = game;
+}
+
+static void
+found_game_payload(RowSearch *search, Relation leaf, HeapTuple tuple)
+{
+	GsArchivedGame *game = search->arg;
+	PayloadRow	row;
+	bytea	   *packed;
+
+	read_payload_row(leaf, tuple, &row);
+	packed = DatumGetByteaPP(row_column_not_null(tuple, leaf, "payload", BYTEAOID));
+	unpack_payload(&game->game_id, &row, packed, &game->payload);
+
+	/* the log leads to the version that the other table says, or one is wrong */
+	if (game->payload.nentries > 0 &&
+		(uint64) game->version - (uint64) game->payload.first_version + 1 !=
+		game->payload.nentries)
+		damaged_payload(&game->game_id,
+						psprintf("Its log ends at another version than " INT64_FORMAT,
+								 game->version));
+	game->has_payload = true;
+}
+
+GsArchivedGame *
+gs_archive_get(const pg_uuid_t *id, bool want_payload, MemoryContext mcxt)
+{
+	Oid			parent = archive_table(ARCHIVE_TABLE);
+	GsArchivedGame *game = NULL;
+	RowSearch	search = {.id = id, .mcxt = mcxt, .nsnapshots = 2};
+
+	search.snapshots[0] = GetActiveSnapshot();
+	search.snapshots[1] = newest_snapshot(parent);
+	search.found = found_game;
+	search.arg = &game;
+
+	if (search_by_id(parent, &search) && want_payload)
+	{
+		search.found = found_game_payload;
+		search.arg = game;
+		set_key(&search, game->game_type, game->ended_at);
+		(void) search_table(archive_table(PAYLOAD_TABLE), &search);
+	}
+
+	UnregisterSnapshot(search.snapshots[1]);
+	return game;
+}
+
+/* ----------
+ * for the views: one payload kept decompressed
+ * ----------
+ */
+
+static void
+forget_cached_payload(void *arg)
+{
+	cached_payload = NULL;
+}
+
+/* Found the row that the cache holds already? */
+static bool
+is_cached(const pg_uuid_t *id, const PayloadRow *row)
+{
+	/* the id and checksum tell rows apart whose place was taken by a rewrite */
+	return cached_payload != NULL &&
+		memcmp(&cached_payload->game_id, id, sizeof(pg_uuid_t)) == 0 &&
+		cached_payload->row.tableoid == row->tableoid &&
+		ItemPointerEquals(&cached_payload->row.ctid, (ItemPointer) &row->ctid) &&
+		cached_payload->row.xmin == row->xmin &&
+		cached_payload->row.format == row->format &&
+		cached_payload->row.has_dictionary == row->has_dictionary &&
+		cached_payload->row.raw_size == row->raw_size &&
+		cached_payload->row.checksum == row->checksum;
+}
+
+static void
+found_encoding(RowSearch *search, Relation leaf, HeapTuple tuple)
+{
+	CachedPayload *cached = search->arg;
+
+	cached->is_bytes =
+		strcmp(TextDatumGetCString(row_column_not_null(tuple, leaf, "encoding", TEXTOID)),
+			   "bytes") == 0;
+	cached->created_at =
+		DatumGetTimestampTz(row_column_not_null(tuple, leaf, "created_at", TIMESTAMPTZOID));
+	cached->is_known = true;
+}
+
+/* Make the row's payload the cached one. */
+static void
+cache_payload(const pg_uuid_t *id, const char *game_type, TimestampTz ended_at,
+			  const PayloadRow *row, Datum packed)
+{
+	MemoryContext mcxt;
+	MemoryContext old;
+	CachedPayload *cached;
+	MemoryContextCallback *callback;
+	RowSearch	search = {.id = id, .nsnapshots = 1};
+	bytea	   *bytes;
+
+	if (cached_payload != NULL)
+		MemoryContextDelete(cached_payload->mcxt);
+	Assert(cached_payload == NULL);
+
+	/* the caller's until all went well: a damaged payload leaves nothing behind */
+	mcxt = AllocSetContextCreate(CurrentMemoryContext, "gamestate archived payload",
+								 ALLOCSET_DEFAULT_SIZES);
+	old = MemoryContextSwitchTo(mcxt);
+	cached = palloc0(sizeof(CachedPayload));
+	cached->mcxt = mcxt;
+	cached->row = *row;
+	cached->game_id = *id;
+
+	bytes = DatumGetByteaPP(packed);
+	unpack_payload(id, row, bytes, &cached->payload);
+	if ((Pointer) bytes != DatumGetPointer(packed))
+		pfree(bytes);
+
+	/*
+	 * The payload's row does not say whether it is JSON or bytes; the game's
+	 * does.  That is no secret to one who may read the payload.
+	 */
+	set_key(&search, game_type, ended_at);
+	search.snapshots[0] = GetActiveSnapshot();
+	search.found = found_encoding;
+	search.arg = cached;
+	search.mcxt = mcxt;
+	(void) search_table(archive_table(ARCHIVE_TABLE), &search);
+
+	callback = palloc(sizeof(MemoryContextCallback));
+	callback->func = forget_cached_payload;
+	callback->arg = NULL;
+	MemoryContextRegisterResetCallback(mcxt, callback);
+	MemoryContextSetParent(mcxt, TopTransactionContext);
+	cached_payload = cached;
+	MemoryContextSwitchTo(old);
+}
+
+static void
+found_view_payload(RowSearch *search, Relation leaf, HeapTuple tuple)
+{
+	PayloadRow	row;
+
+	read_payload_row(leaf, tuple, &row);
+	if (!is_cached(search->id, &row))
+		cache_payload(search->id, search->game_type, search->ended_from, &row,
+					  row_column_not_null(tuple, leaf, "payload", BYTEAOID));
+}
+
+/*
+ * The same by an ordinary query, for what must not or cannot be read past the
+ * executor: row security, column privileges, foreign tables.  A custom plan
+ * each time prunes the partitions before it locks them.
+ */
+static bool
+query_payload(const pg_uuid_t *id, text *game_type, TimestampTz ended_at)
+{
+	static SPIPlanPtr plan = NULL;
+	Datum		values[3];
+	PayloadRow	row;
+	bool		result = false;
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	if (plan == NULL)
+	{
+		Oid			types[3] = {UUIDOID, TEXTOID, TIMESTAMPTZOID};
+		SPIPlanPtr	new_plan;
+
+		new_plan = SPI_prepare_cursor("SELECT p.tableoid, p.ctid, p.xmin, p.format,"
+									  " p.dictionary, p.raw_size, p.checksum, p.payload"
+									  " FROM gamestate.archive_payload p"
+									  " WHERE p.game_id OPERATOR(pg_catalog.=) $1"
+									  " AND p.game_type OPERATOR(pg_catalog.=) $2"
+									  " AND p.ended_at OPERATOR(pg_catalog.=) $3",
+									  3, types, CURSOR_OPT_CUSTOM_PLAN);
+		if (new_plan == NULL || SPI_keepplan(new_plan) != 0)
+			elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+		plan = new_plan;
+	}
+
+	values[0] = UUIDPGetDatum(id);
+	values[1] = PointerGetDatum(game_type);
+	values[2] = TimestampTzGetDatum(ended_at);
+	if (SPI_execute_plan(plan, values, NULL, true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "SPI_execute_plan failed");
+	if (SPI_processed == 1)
+	{
+		HeapTuple	tuple = SPI_tuptable->vals[0];
+		TupleDesc	desc = SPI_tuptable->tupdesc;
+		Datum		column[8];
+		bool		isnull[8];
+
+		heap_deform_tuple(tuple, desc, column, isnull);
+		if (isnull[3] || isnull[5] || isnull[6] || isnull[7])
+			damaged_payload(id, "A column of its row is null");
+		memset(&row, 0, sizeof(row));
+		row.tableoid = isnull[0] ? InvalidOid : DatumGetObjectId(column[0]);
+		if (!isnull[1])
+			row.ctid = *(ItemPointer) DatumGetPointer(column[1]);
+		row.xmin = isnull[2] ? InvalidTransactionId : DatumGetTransactionId(column[2]);
+		row.format = DatumGetInt16(column[3]);
+		row.has_dictionary = !isnull[4];
+		row.raw_size = DatumGetInt32(column[5]);
+		row.checksum = DatumGetInt64(column[6]);
+		if (!is_cached(id, &row))
+			cache_payload(id, text_to_cstring(game_type), ended_at, &row, column[7]);
+		result = true;
+	}
+	SPI_finish();
+	return result;
+}
+
+/*
+ * The payload of the archived game with this key, as the active snapshot and
+ * the caller's rights show it; NULL if there is none.  Valid until the next call.
+ */
+static CachedPayload *
+view_payload(FunctionCallInfo fcinfo)
+{
+	text	   *game_type = PG_GETARG_TEXT_PP(0);
+	TimestampTz ended_at = PG_GETARG_TIMESTAMPTZ(1);
+	pg_uuid_t  *id = PG_GETARG_UUID_P(2);
+	Oid			parent = archive_table(PAYLOAD_TABLE);
+	RowSearch	search = {.id = id, .nsnapshots = 1};
+	bool		found = false;
+
+	search.foreign = true;
+	if (OidIsValid(parent) &&
+		pg_class_aclcheck(parent, GetUserId(), ACL_SELECT) == ACLCHECK_OK &&
+		check_enable_rls(parent, InvalidOid, false) != RLS_ENABLED)
+	{
+		char	   *type = text_to_cstring(game_type);
+
+		set_key(&search, type, ended_at);
+		search.snapshots[0] = GetActiveSnapshot();
+		search.found = found_view_payload;
+		search.mcxt = CurrentMemoryContext;
+		search.foreign = false;
+		found = search_table(parent, &search);
+		pfree(type);
+	}
+	if (!found && search.foreign)
+		found = query_payload(id, game_type, ended_at);
+	return found ? cached_payload : NULL;
+}
+
+/* ----------
+ * SQL functions
+ * ----------
+ */
+
+static Datum
+archived_state(FunctionCallInfo fcinfo, bool final, bool as_bytes)
+{
+	CachedPayload *cached = view_payload(fcinfo);
+	const char *data;
+	uint32		len;
+
+	if (cached == NULL || !cached->is_known || cached->is_bytes != as_bytes)
+		PG_RETURN_NULL();
+
+	data = final ? cached->payload.final : cached->payload.initial;
+	len = final ? cached->payload.final_len : cached->payload.initial_len;
+	if (as_bytes)
+		return PointerGetDatum(cstring_to_text_with_len(data, (int) len));
+	return payload_text(&cached->game_id, data, len);
+}
+
+PG_FUNCTION_INFO_V1(gs_archived_initial_state);
+Datum
+gs_archived_initial_state(PG_FUNCTION_ARGS)
+{
+	return archived_state(fcinfo, false, false);
+}
+
+PG_FUNCTION_INFO_V1(gs_archived_initial_state_bytes);
+Datum
+gs_archived_initial_state_bytes(PG_FUNCTION_ARGS)
+{
+	return archived_state(fcinfo, false, true);
+}
+
+PG_FUNCTION_INFO_V1(gs_archived_final_state);
+Datum
+gs_archived_final_state(PG_FUNCTION_ARGS)
+{
+	return archived_state(fcinfo, true, false);
+}
+
+PG_FUNCTION_INFO_V1(gs_archived_final_state_bytes);
+Datum
+gs_archived_final_state_bytes(PG_FUNCTION_ARGS)
+{
+	return archived_state(fcinfo, true, true);
+}
+
+/* Columns of gamestate.archived_log(), in its order. */
+enum LogColumn
+{
+	LOG_VERSION,
+	LOG_ORD,
+	LOG_KIND,
+	LOG_PLAYER,
+	LOG_AT,
+	LOG_REQUEST_ID,
+	LOG_EVENT,
+	LOG_EVENT_BYTES,
+	LOG_COLUMNS
+};
+
+static void
+log_row(const CachedPayload *cached, const GsEntry *e, int64 version, int64 ord,
+		Datum *values, bool *isnull)
+{
+	const pg_uuid_t *id = &cached->game_id;
+
+	memset(values, 0, LOG_COLUMNS * sizeof(Datum));
+	memset(isnull, true, LOG_COLUMNS * sizeof(bool));
+
+	values[LOG_VERSION] = Int64GetDatum(version);
+	isnull[LOG_VERSION] = false;
+	values[LOG_KIND] = CStringGetTextDatum(gs_kind_name(e->kind));
+	isnull[LOG_KIND] = false;
+	values[LOG_AT] = TimestampTzGetDatum(e->at);
+	isnull[LOG_AT] = false;
+	if (e->kind == GS_KIND_MOVE)
+	{
+		values[LOG_ORD] = Int64GetDatum(ord);
+		isnull[LOG_ORD] = false;
+	}
+	if (e->player)
+	{
+		values[LOG_PLAYER] = payload_text(id, e->player, e->player_len);
+		isnull[LOG_PLAYER] = false;
+	}
+	if (e->request_id)
+	{
+		values[LOG_REQUEST_ID] = PointerGetDatum(e->request_id);
+		isnull[LOG_REQUEST_ID] = false;
+	}
+	if (e->event && e->kind == GS_KIND_MOVE && cached->is_bytes)
+	{
+		values[LOG_EVENT_BYTES] =
+			PointerGetDatum(cstring_to_text_with_len(e->event, (int) e->event_len));
+		isnull[LOG_EVENT_BYTES] = false;
+	}
+	else if (e->event)
+	{
+		values[LOG_EVENT] = payload_text(id, e->event, e->event_len);
+		isnull[LOG_EVENT] = false;
+	}
+}
+
+/* archived_log(game_type, ended_at, game_id, only_moves): the log as rows */
+PG_FUNCTION_INFO_V1(gs_archived_log);
+Datum
+gs_archived_log(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	bool		only_moves = PG_GETARG_BOOL(3);
+	CachedPayload *cached;
+	MemoryContext row_context;
+	MemoryContext old;
+	const char *p;
+	const char *end;
+	int64		ord = 0;
+
+	InitMaterializedSRF(fcinfo, 0);
+	cached = view_payload(fcinfo);
+	if (cached == NULL || !cached->is_known)
+		return (Datum) 0;
+
+	row_context = AllocSetContextCreate(CurrentMemoryContext, "gamestate archived log",
+										ALLOCSET_DEFAULT_SIZES);
+	old = MemoryContextSwitchTo(row_context);
+	p = cached->payload.entries;
+	end = p + cached->payload.entries_len;
+	for (uint64 i = 0; i < cached->payload.nentries; i++)
+	{
+		Datum		values[LOG_COLUMNS];
+		bool		isnull[LOG_COLUMNS];
+		GsEntry		e;
+
+		CHECK_FOR_INTERRUPTS();
+		if (gs_entry_decode(&p, end, cached->payload.base, &e) != NULL)
+			elog(ERROR, "archived entry does not decode a second time");
+		if (e.kind == GS_KIND_MOVE)
+			ord++;
+		else if (only_moves)
+			continue;
+		log_row(cached, &e, cached->payload.first_version + (int64) i, ord,
+				values, isnull);
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, isnull);
+		MemoryContextReset(row_context);
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(row_context);
+	return (Datum) 0;
+}

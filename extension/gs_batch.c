@@ -1,0 +1,412 @@
+/*-------------------------------------------------------------------------
+ *
+ * gs_batch.c
+ *	  One batch of the archiver: games from memory to the archive.
+ *
+ * The model:
+ *	1. All in one transaction: each game is locked (never waited for), copied,
+ *	   encoded and compressed into a row (BatchRow).
+ *	2. Two INSERT ... SELECT statements, planned once, take the rows from two
+ *	   set-returning functions.  So PostgreSQL routes the rows to their
+ *	   partitions, and what a DBA has added to the tables (indexes, triggers,
+ *	   columns with defaults) works as for any other INSERT.
+ *	3. If a table has not taken every row (a trigger may drop rows) the
+ *	   transaction fails: a game leaves memory only for a row.
+ *	4. The games are handed to the write set, so that they leave memory with
+ *	   the commit.
+ *
+ * Rows live in the transaction's memory: an error anywhere frees them.  The
+ * set-returning functions refuse to run outside of such a transaction.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "gs_batch.h"
+#include "gs_lock.h"
+#include "gs_payload.h"
+#include "gs_worker.h"
+#include "gs_writeset.h"
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "port/pg_crc32c.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+/* A batch ends when the games' payloads together have reached this. */
+#define BATCH_BYTES			((Size) 32 * 1024 * 1024)
+
+/* Somebody may have locked a partition: do not let all games wait for it. */
+#define LOCK_TIMEOUT_MS		2000
+
+/* Largest payload before compression; a bytea must hold what comes out. */
+#define MAX_RAW_BYTES		((Size) 1000 * 1000 * 1000)
+
+/* A game's rows in both tables. */
+typedef struct BatchRow
+{
+	pg_uuid_t	game_id;
+	GsHeader	h;
+	text	   *game_type;
+	ArrayType  *players;
+	text	   *room_code;		/* or NULL */
+	text	   *metadata;		/* or NULL */
+	text	   *result;			/* or NULL */
+	bytea	   *payload;
+	int32		raw_size;
+	uint32		checksum;
+} BatchRow;
+
+#define ARCHIVE_COLUMNS \
+	"game_id, game_type, status, encoding, players, max_players, room_code, " \
+	"metadata, result, created_at, started_at, ended_at, version, moves"
+#define ARCHIVE_NCOLUMNS 14
+#define PAYLOAD_COLUMNS \
+	"game_id, game_type, ended_at, format, dictionary, raw_size, checksum, payload"
+#define PAYLOAD_NCOLUMNS 8
+
+/* The batch that is being inserted. */
+static BatchRow *batch = NULL;
+static int	batch_rows = 0;
+
+static SPIPlanPtr insert_rows = NULL;
+static SPIPlanPtr insert_payloads = NULL;
+
+PG_FUNCTION_INFO_V1(gs_archiver_rows);
+PG_FUNCTION_INFO_V1(gs_archiver_payloads);
+
+/* ----------------------------------------------------------------
+ *		From a game to its rows
+ * ----------------------------------------------------------------
+ */
+
+static text *
+to_text(const GsText *value)
+{
+	return value->data ? cstring_to_text_with_len(value->data, value->len) : NULL;
+}
+
+static ArrayType *
+players_array(const GsInfoParts *info)
+{
+	Datum	   *players = palloc(sizeof(Datum) * Max(info->nplayers, 1));
+
+	for (int i = 0; i < info->nplayers; i++)
+		players[i] = PointerGetDatum(to_text(&info->players[i]));
+	return construct_array(players, info->nplayers, TEXTOID, -1, false, TYPALIGN_INT);
+}
+
+pg_attribute_noreturn()
+static void
+too_large(const GsGameCopy *game)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+			 errmsg("game %s is too large for the archive",
+					DatumGetCString(DirectFunctionCall1(uuid_out,
+														UUIDPGetDatum(&game->game_id)))),
+			 errdetail("States and log together may have %zu bytes.", MAX_RAW_BYTES)));
+}
+
+/*
+ * The log as the payload has it.  In memory the entry of version 1 is
+ * implied; in the archive it is a real one.
+ */
+static void
+encode_log(const GsGameCopy *game, GsPayload *payload)
+{
+	int64		base = game->h.created_at;
+	bool		whole = (int64) game->nentries + 1 == game->h.version;
+	GsEntry		create = {.kind = GS_KIND_CREATE, .at = base};
+	Size		size = 0;
+	char	   *bytes;
+	char	   *p;
+
+	if (game->h.has_create_request)
+		create.request_id = game->h.create_request.data;
+	if (whole)
+		size += gs_entry_size(&create, base);
+	for (uint64 i = 0; i < game->nentries; i++)
+		size += gs_entry_size(&game->entries[i], base);
+	if (size > MAX_RAW_BYTES)
+		too_large(game);
+
+	p = bytes = palloc(Max(size, 1));
+	if (whole)
+		p = gs_entry_encode(&create, base, p);
+	for (uint64 i = 0; i < game->nentries; i++)
+		p = gs_entry_encode(&game->entries[i], base, p);
+
+	payload->base = base;
+	payload->nentries = game->nentries + (whole ? 1 : 0);
+	payload->first_version = game->h.version - (int64) payload->nentries + 1;
+	payload->entries = bytes;
+	payload->entries_len = p - bytes;
+}
+
+static void
+compress_payload(BatchRow *row, const char *raw, Size raw_size, MemoryContext mcxt)
+{
+	Size		bound = gs_payload_bound(raw_size);
+	char	   *scratch = palloc(bound);
+	const char *error = NULL;
+	size_t		size = gs_payload_compress(raw, raw_size, gs_archive_compression_level,
+										   scratch, bound, &error);
+	pg_crc32c	crc;
+
+	if (size == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg("could not compress a game: %s", error ? error : "no reason given")));
+	row->payload = MemoryContextAlloc(mcxt, VARHDRSZ + size);
+	SET_VARSIZE(row->payload, VARHDRSZ + size);
+	memcpy(VARDATA(row->payload), scratch, size);
+
+	INIT_CRC32C(crc);
+	COMP_CRC32C(crc, raw, raw_size);
+	FIN_CRC32C(crc);
+	row->checksum = crc;
+	row->raw_size = (int32) raw_size;
+}
+
+/* Fill a row; what it points to is allocated in mcxt, the rest in the current context. */
+static void
+make_row(const GsGameCopy *game, BatchRow *row, MemoryContext mcxt)
+{
+	GsPayload	payload = {0};
+	MemoryContext old;
+	Size		raw_size;
+	char	   *raw;
+
+	payload.initial = game->initial.data;
+	payload.initial_len = game->initial.len;
+	payload.final = game->state.data;
+	payload.final_len = game->state.len;
+	encode_log(game, &payload);
+	raw_size = gs_payload_size(&payload);
+	if (raw_size > MAX_RAW_BYTES)
+		too_large(game);
+	raw = palloc(raw_size);
+	gs_payload_encode(&payload, raw);
+	compress_payload(row, raw, raw_size, mcxt);
+
+	old = MemoryContextSwitchTo(mcxt);
+	row->game_id = game->game_id;
+	row->h = game->h;
+	row->game_type = to_text(&game->info.game_type);
+	row->players = players_array(&game->info);
+	row->room_code = to_text(&game->info.room_code);
+	row->metadata = to_text(&game->info.metadata);
+	row->result = to_text(&game->info.result);
+	MemoryContextSwitchTo(old);
+}
+
+/* Lock, copy and encode games until the batch is large enough. */
+static int
+collect(GsBatchGame *games, int n)
+{
+	MemoryContext rows_context = CurrentMemoryContext;
+	MemoryContext scratch = AllocSetContextCreate(rows_context, "gamestate batch game",
+												  ALLOCSET_DEFAULT_SIZES);
+	Size		bytes = 0;
+	int			i;
+
+	batch = palloc(sizeof(BatchRow) * n);
+	batch_rows = 0;
+	for (i = 0; i < n && bytes < BATCH_BYTES; i++)
+	{
+		GsGameCopy *game;
+
+		CHECK_FOR_INTERRUPTS();
+		if (!gs_lock_game(&games[i].id, true))
+		{
+			games[i].outcome = GS_BATCH_BUSY;
+			continue;
+		}
+		MemoryContextSwitchTo(scratch);
+		game = gs_table_copy(&games[i].id, GS_COPY_ALL, true, scratch);
+		if (game == NULL || !GS_STATUS_IS_OVER(game->h.status))
+			games[i].outcome = GS_BATCH_GONE;
+		else
+		{
+			make_row(game, &batch[batch_rows], rows_context);
+			bytes += batch[batch_rows].raw_size;
+			batch_rows++;
+			games[i].outcome = GS_BATCH_OPEN;
+		}
+		MemoryContextSwitchTo(rows_context);
+		MemoryContextReset(scratch);
+	}
+	MemoryContextDelete(scratch);
+	return i;
+}
+
+/* ----------------------------------------------------------------
+ *		The statements
+ * ----------------------------------------------------------------
+ */
+
+static SPIPlanPtr
+prepare(const char *statement)
+{
+	SPIPlanPtr	plan = SPI_prepare(statement, 0, NULL);
+
+	if (plan == NULL)
+		elog(ERROR, "could not prepare: %s", statement);
+	if (SPI_keepplan(plan) != 0)
+		elog(ERROR, "could not keep the plan of: %s", statement);
+	return plan;
+}
+
+static void
+insert(SPIPlanPtr plan, const char *table)
+{
+	int			result = SPI_execute_plan(plan, NULL, NULL, false, 0);
+
+	if (result != SPI_OK_INSERT || SPI_processed != (uint64) batch_rows)
+		ereport(ERROR,
+				(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
+				 errmsg("table \"%s\" did not take all games", table),
+				 errdetail("%llu of %d rows were inserted.",
+						   (unsigned long long) (result == SPI_OK_INSERT ? SPI_processed : 0),
+						   batch_rows),
+				 errhint("Look for a trigger or a rule on the table that drops rows.")));
+}
+
+static void
+insert_batch(void)
+{
+	SPI_connect();
+	if (insert_rows == NULL)
+		insert_rows = prepare("INSERT INTO gamestate.archive (" ARCHIVE_COLUMNS ") "
+							  "SELECT " ARCHIVE_COLUMNS " FROM gamestate.archiver_rows()");
+	if (insert_payloads == NULL)
+		insert_payloads = prepare("INSERT INTO gamestate.archive_payload (" PAYLOAD_COLUMNS ") "
+								  "SELECT " PAYLOAD_COLUMNS " FROM gamestate.archiver_payloads()");
+	insert(insert_rows, "gamestate.archive");
+	insert(insert_payloads, "gamestate.archive_payload");
+	SPI_finish();
+}
+
+int
+gs_batch_run(GsBatchGame *games, int n, GsBatchTotals *totals)
+{
+	int			dealt_with;
+
+	gs_worker_begin(LOCK_TIMEOUT_MS);
+	dealt_with = collect(games, n);
+	if (batch_rows > 0)
+	{
+		insert_batch();
+		for (int i = 0; i < batch_rows; i++)
+			gs_writeset_archive(&batch[i].game_id);
+		for (int i = 0; i < batch_rows; i++)
+		{
+			totals->games++;
+			totals->raw_bytes += batch[i].raw_size;
+			totals->stored_bytes += VARSIZE(batch[i].payload) - VARHDRSZ;
+		}
+	}
+	batch = NULL;
+	gs_worker_commit();
+
+	for (int i = 0; i < dealt_with; i++)
+		if (games[i].outcome == GS_BATCH_OPEN)
+			games[i].outcome = GS_BATCH_ARCHIVED;
+	return dealt_with;
+}
+
+void
+gs_batch_abandon(void)
+{
+	batch = NULL;
+}
+
+/* ----------------------------------------------------------------
+ *		The statements' source
+ * ----------------------------------------------------------------
+ */
+
+static void
+check_in_archiver(void)
+{
+	if (batch == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("this function is for the archiver of gamestate only")));
+}
+
+static void
+put_text(Datum *value, bool *null, text *t)
+{
+	*value = PointerGetDatum(t);
+	*null = t == NULL;
+}
+
+Datum
+gs_archiver_rows(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+
+	check_in_archiver();
+	InitMaterializedSRF(fcinfo, 0);
+	for (int i = 0; i < batch_rows; i++)
+	{
+		BatchRow   *row = &batch[i];
+		const GsHeader *h = &row->h;
+		Datum		values[ARCHIVE_NCOLUMNS];
+		bool		nulls[ARCHIVE_NCOLUMNS] = {0};
+
+		values[0] = UUIDPGetDatum(&row->game_id);
+		values[1] = PointerGetDatum(row->game_type);
+		values[2] = CStringGetTextDatum(gs_status_name(h->status));
+		values[3] = CStringGetTextDatum(h->encoding == GS_ENCODING_BYTES ? "bytes" : "json");
+		values[4] = PointerGetDatum(row->players);
+		values[5] = Int32GetDatum(h->max_players);
+		nulls[5] = h->max_players == 0;
+		put_text(&values[6], &nulls[6], row->room_code);
+		put_text(&values[7], &nulls[7], row->metadata);
+		put_text(&values[8], &nulls[8], row->result);
+		values[9] = TimestampTzGetDatum(h->created_at);
+		values[10] = TimestampTzGetDatum(h->started_at);
+		nulls[10] = h->started_at == 0;
+		values[11] = TimestampTzGetDatum(h->ended_at);
+		values[12] = Int64GetDatum(h->version);
+		values[13] = Int64GetDatum(h->moves);
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
+	return (Datum) 0;
+}
+
+Datum
+gs_archiver_payloads(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+
+	check_in_archiver();
+	InitMaterializedSRF(fcinfo, 0);
+	for (int i = 0; i < batch_rows; i++)
+	{
+		BatchRow   *row = &batch[i];
+		Datum		values[PAYLOAD_NCOLUMNS];
+		bool		nulls[PAYLOAD_NCOLUMNS] = {0};
+
+		values[0] = UUIDPGetDatum(&row->game_id);
+		values[1] = PointerGetDatum(row->game_type);
+		values[2] = TimestampTzGetDatum(row->h.ended_at);
+		values[3] = Int16GetDatum(GS_PAYLOAD_FORMAT_1);
+		values[4] = (Datum) 0;
+		nulls[4] = true;
+		values[5] = Int32GetDatum(row->raw_size);
+		values[6] = Int64GetDatum((int64) row->checksum);
+		values[7] = PointerGetDatum(row->payload);
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
+	return (Datum) 0;
+}

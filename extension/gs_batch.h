@@ -1,0 +1,48 @@
+/*-------------------------------------------------------------------------
+ *
+ * gs_batch.h
+ *	  One batch of the archiver: games from memory to the archive.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef GS_BATCH_H
+#define GS_BATCH_H
+
+#include "gs_config.h"
+#include "gs_table.h"
+
+typedef enum GsBatchOutcome
+{
+	GS_BATCH_OPEN = 0,			/* not tried, or the transaction failed */
+	GS_BATCH_ARCHIVED,
+	GS_BATCH_BUSY,				/* somebody has the game's lock */
+	GS_BATCH_GONE				/* not in the queue any more */
+} GsBatchOutcome;
+
+typedef struct GsBatchGame
+{
+	pg_uuid_t	id;
+	TimestampTz ended_at;
+	GsBatchOutcome outcome;
+	uint8		type_len;
+	char		game_type[GS_MAX_ID_LENGTH + 1];	/* padded with zero bytes */
+} GsBatchGame;
+
+typedef struct GsBatchTotals
+{
+	int			games;
+	int64		raw_bytes;
+	int64		stored_bytes;
+} GsBatchTotals;
+
+/*
+ * Archive games in one transaction.  Stops early when the batch has become
+ * large; returns how many of the games it has dealt with (at least one), sets
+ * their outcome and adds to the totals.  ERROR if the transaction failed.
+ */
+extern int	gs_batch_run(GsBatchGame *games, int n, GsBatchTotals *totals);
+
+/* after such an ERROR */
+extern void gs_batch_abandon(void);
+
+#endif							/* GS_BATCH_H */

@@ -1,0 +1,528 @@
+/*-------------------------------------------------------------------------
+ *
+ * gs_launcher.c
+ *	  The process that starts an archiver for each database that needs one.
+ *
+ * The model:
+ *	1. The launcher is connected to no database and reads shared catalogs
+ *	   only.  So it cannot see whether a database has the extension: it starts
+ *	   a worker there (gs_archiver_main()), which looks and either becomes the
+ *	   database's archiver or exits.
+ *	2. What a worker found is remembered by database oid in local memory
+ *	   ("no extension": leave it alone until told otherwise).  A restarted
+ *	   launcher asks all databases again.
+ *	3. It is told by gs_worker_request_look(): an extension was created, a drop
+ *	   was rolled back.  New databases it finds itself: CREATE DATABASE wakes
+ *	   it, and it reads pg_database each time it wakes, at least once in
+ *	   RESCAN_MS.
+ *	4. Workers exist as shared memory says (worker slots and launches, see
+ *	   gs_worker.h), not as the launcher remembers: archivers outlive it.
+ *	5. A worker that fails is started again after a pause that doubles; one
+ *	   that was sent away is started as soon as nobody bars it.
+ *
+ * The launcher must not wait for a worker, and it holds no lock and no
+ * snapshot while it sleeps.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "gs_config.h"
+#include "gs_launcher.h"
+#include "gs_worker.h"
+
+#include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/pg_database.h"
+#include "commands/dbcommands.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "tcop/tcopprot.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+#include "utils/ps_status.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "utils/wait_event.h"
+
+/* How often to read pg_database when nobody asks for it. */
+#define RESCAN_MS			60000
+
+/* The launcher itself, after it failed. */
+#define RESTART_SECONDS		5
+
+/* "no free worker slot" is said so often at most. */
+#define NO_SLOT_WARNING_MS	(10 * 60 * 1000)
+
+/* An archiver that ran so long starts with a clean record. */
+#define GOOD_RUN_MS			60000
+
+/* What the launcher knows about a database. */
+typedef struct KnownDatabase
+{
+	Oid			dboid;			/* hash key */
+	bool		seen;			/* in this scan of pg_database */
+	bool		no_extension;
+	bool		was_running;	/* an archiver ran when we looked last */
+	int			failures;		/* in a row */
+	TimestampTz next_try;		/* 0 = now */
+} KnownDatabase;
+
+static HTAB *databases = NULL;
+static MemoryContext turn_context = NULL;
+
+/* Handles of our launches; NULL for those of a launcher before us. */
+static BackgroundWorkerHandle *handles[GS_MAX_LAUNCHES];
+
+static TimestampTz last_no_slot_warning = 0;
+
+/* Static, so that it is zeroed and no field is forgotten. */
+static BackgroundWorker worker;
+
+void
+gs_launcher_register(void)
+{
+	if (!process_shared_preload_libraries_in_progress)
+		return;
+
+	memset(&worker, 0, sizeof(worker));
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+
+	/* not on a hot standby: workers write; after promotion it is started */
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = RESTART_SECONDS;
+	strlcpy(worker.bgw_library_name, "gamestate", sizeof(worker.bgw_library_name));
+	strlcpy(worker.bgw_function_name, "gs_launcher_main", sizeof(worker.bgw_function_name));
+	strlcpy(worker.bgw_name, "gamestate launcher", BGW_MAXLEN);
+	strlcpy(worker.bgw_type, "gamestate launcher", BGW_MAXLEN);
+	RegisterBackgroundWorker(&worker);
+}
+
+/* ----------------------------------------------------------------
+ *		What is known
+ * ----------------------------------------------------------------
+ */
+
+static void
+make_databases(void)
+{
+	HASHCTL		ctl = {0};
+
+	ctl.keysize = sizeof(Oid);
+	ctl.entrysize = sizeof(KnownDatabase);
+	databases = hash_create("gamestate launcher's databases", 64, &ctl,
+							HASH_ELEM | HASH_BLOBS);
+}
+
+static KnownDatabase *
+known(Oid dboid)
+{
+	bool		found;
+	KnownDatabase *entry = hash_search(databases, &dboid, HASH_ENTER, &found);
+
+	if (!found)
+		memset((char *) entry + sizeof(Oid), 0, sizeof(*entry) - sizeof(Oid));
+	return entry;
+}
+
+static void
+failed(KnownDatabase *entry)
+{
+	entry->failures++;
+	entry->next_try = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+												  gs_worker_backoff(entry->failures));
+}
+
+static void
+take_requests(void)
+{
+	Oid			dboids[GS_MAX_REQUESTS];
+	bool		all;
+	int			n = gs_worker_take_requests(dboids, GS_MAX_REQUESTS, &all);
+
+	for (int i = 0; i < n; i++)
+	{
+		KnownDatabase *entry = known(dboids[i]);
+
+		entry->no_extension = false;
+		entry->next_try = 0;
+	}
+	if (all)
+	{
+		HASH_SEQ_STATUS scan;
+		KnownDatabase *entry;
+
+		hash_seq_init(&scan, databases);
+		while ((entry = hash_seq_search(&scan)) != NULL)
+			entry->no_extension = false;
+	}
+}
+
+/* Mark the databases in which a worker could run; forget those that are gone. */
+static void
+read_pg_database(void)
+{
+	HASH_SEQ_STATUS hash_scan;
+	KnownDatabase *entry;
+	MemoryContext old = CurrentMemoryContext;
+	Relation	rel;
+	TableScanDesc scan;
+	HeapTuple	tuple;
+
+	hash_seq_init(&hash_scan, databases);
+	while ((entry = hash_seq_search(&hash_scan)) != NULL)
+		entry->seen = false;
+
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	(void) GetTransactionSnapshot();
+	rel = table_open(DatabaseRelationId, AccessShareLock);
+	scan = table_beginscan_catalog(rel, 0, NULL);
+	while ((tuple = heap_getnext(scan, ForwardScanDirection)) != NULL)
+	{
+		Form_pg_database form = (Form_pg_database) GETSTRUCT(tuple);
+
+		/* the first leaves out template0; the second what a failed DROP left */
+		if (form->datallowconn && form->datconnlimit != GS_DATCONNLIMIT_INVALID)
+			known(form->oid)->seen = true;
+	}
+	table_endscan(scan);
+	table_close(rel, AccessShareLock);
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(old);
+
+	hash_seq_init(&hash_scan, databases);
+	while ((entry = hash_seq_search(&hash_scan)) != NULL)
+	{
+		if (!entry->seen)
+			(void) hash_search(databases, &entry->dboid, HASH_REMOVE, NULL);
+	}
+}
+
+/* ----------------------------------------------------------------
+ *		Launches
+ * ----------------------------------------------------------------
+ */
+
+/*
+ * The database has no extension (any more): its worker slot, if it has one,
+ * is not shown.  The caller holds slots_lock exclusively.
+ */
+static void
+forget_worker(Oid dboid)
+{
+	for (int i = 0; i < gs_max_databases; i++)
+	{
+		GsWorkerSlot *slot = gs_worker_slot(gs_database_by_index(i));
+
+		if (slot->dboid == dboid && slot->pid == 0)
+			slot->dboid = InvalidOid;
+	}
+}
+
+/* See what has become of the workers that were on their way. */
+static void
+settle_launches(void)
+{
+	for (int i = 0; i < GS_MAX_LAUNCHES; i++)
+	{
+		GsLaunch   *launch = gs_worker_launch(i);
+		GsLaunchState state;
+		Oid			dboid;
+		pid_t		pid;
+		bool		never_ran;
+		KnownDatabase *entry;
+
+		never_ran = handles[i] == NULL ||
+			GetBackgroundWorkerPid(handles[i], &pid) == BGWH_STOPPED;
+		LWLockAcquire(GsShmem->slots_lock, LW_EXCLUSIVE);
+		state = launch->state;
+		dboid = launch->dboid;
+		if (state == GS_LAUNCH_REQUESTED && never_ran)
+			state = GS_LAUNCH_FAILED;
+		if (state >= GS_LAUNCH_NO_EXTENSION && launch->pid == 0)
+		{
+			/* a worker that comes late finds another number */
+			launch->number++;
+			launch->state = GS_LAUNCH_FREE;
+			launch->dboid = InvalidOid;
+			if (state == GS_LAUNCH_NO_EXTENSION)
+				forget_worker(dboid);
+		}
+		else
+			state = GS_LAUNCH_FREE; /* nothing to settle */
+		LWLockRelease(GsShmem->slots_lock);
+
+		if (state == GS_LAUNCH_FREE)
+			continue;
+		if (handles[i])
+		{
+			pfree(handles[i]);
+			handles[i] = NULL;
+		}
+		entry = known(dboid);
+		if (state == GS_LAUNCH_NO_EXTENSION)
+		{
+			entry->no_extension = true;
+			entry->was_running = false;
+			entry->failures = 0;
+		}
+		else if (state == GS_LAUNCH_ARCHIVER)
+			entry->was_running = true;	/* even if it has ended already */
+		else if (state == GS_LAUNCH_FAILED)
+			failed(entry);
+	}
+}
+
+/* What shared memory says about a database's worker. */
+typedef struct WorkerStatus
+{
+	bool		busy;			/* there is one, or one is on its way */
+	bool		running;
+	bool		barred;
+	bool		clean_exit;
+	TimestampTz started_at;
+	int			free_launch;	/* -1 = none */
+} WorkerStatus;
+
+static WorkerStatus
+look_up_worker(Oid dboid)
+{
+	WorkerStatus status = {.free_launch = -1};
+
+	LWLockAcquire(GsShmem->slots_lock, LW_SHARED);
+	status.barred = gs_worker_is_barred(dboid);
+	for (int i = 0; i < gs_max_databases; i++)
+	{
+		GsWorkerSlot *slot = gs_worker_slot(gs_database_by_index(i));
+
+		if (slot->dboid != dboid)
+			continue;
+		status.running = slot->pid != 0;
+		status.clean_exit = slot->clean_exit;
+		status.started_at = slot->started_at;
+	}
+	status.busy = status.running;
+	for (int i = 0; i < GS_MAX_LAUNCHES; i++)
+	{
+		GsLaunch   *launch = gs_worker_launch(i);
+
+		if (launch->state == GS_LAUNCH_FREE)
+			status.free_launch = i;
+		else if (launch->dboid == dboid)
+			status.busy = true;
+	}
+	LWLockRelease(GsShmem->slots_lock);
+	return status;
+}
+
+static void
+set_slot_state(Oid dboid, GsWorkerState state)
+{
+	LWLockAcquire(GsShmem->slots_lock, LW_EXCLUSIVE);
+	for (int i = 0; i < gs_max_databases; i++)
+	{
+		GsWorkerSlot *slot = gs_worker_slot(gs_database_by_index(i));
+
+		if (slot->dboid == dboid && slot->pid == 0)
+			slot->state = state;
+	}
+	LWLockRelease(GsShmem->slots_lock);
+}
+
+static void
+no_worker_slot(Oid dboid)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	set_slot_state(dboid, GS_WORKER_NO_SLOT);
+	gs_worker_set_error(gs_worker_launcher_slot(), "no free background worker slot");
+	if (last_no_slot_warning != 0 &&
+		!TimestampDifferenceExceeds(last_no_slot_warning, now, NO_SLOT_WARNING_MS))
+		return;
+	last_no_slot_warning = now;
+	ereport(WARNING,
+			(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
+			 errmsg("no free background worker slot for a gamestate archiver"),
+			 errdetail("Games that are over stay in memory until the archiver of their database runs."),
+			 errhint("Raise max_worker_processes by one for the launcher and one for each database that has the extension gamestate, and restart the server.")));
+}
+
+/* Start a worker; false if the postmaster has no place for it. */
+static bool
+launch_worker(Oid dboid, int i)
+{
+	GsLaunch   *launch = gs_worker_launch(i);
+	GsLaunchArgument argument = {.launch = i, .dboid = dboid};
+	MemoryContext old;
+	bool		registered;
+
+	memset(&worker, 0, sizeof(worker));
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = BGW_NEVER_RESTART;	/* the launcher does that */
+	worker.bgw_notify_pid = MyProcPid;
+	strlcpy(worker.bgw_library_name, "gamestate", sizeof(worker.bgw_library_name));
+	strlcpy(worker.bgw_function_name, "gs_archiver_main", sizeof(worker.bgw_function_name));
+	snprintf(worker.bgw_name, BGW_MAXLEN, "gamestate archiver for database %u", dboid);
+	strlcpy(worker.bgw_type, "gamestate archiver", BGW_MAXLEN);
+
+	LWLockAcquire(GsShmem->slots_lock, LW_EXCLUSIVE);
+	launch->state = GS_LAUNCH_REQUESTED;
+	launch->dboid = dboid;
+	launch->pid = 0;
+	argument.number = launch->number;
+	LWLockRelease(GsShmem->slots_lock);
+	memcpy(worker.bgw_extra, &argument, sizeof(argument));
+
+	old = MemoryContextSwitchTo(TopMemoryContext);
+	registered = RegisterDynamicBackgroundWorker(&worker, &handles[i]);
+	MemoryContextSwitchTo(old);
+	if (!registered)
+	{
+		handles[i] = NULL;
+		LWLockAcquire(GsShmem->slots_lock, LW_EXCLUSIVE);
+		launch->state = GS_LAUNCH_FREE;
+		launch->dboid = InvalidOid;
+		launch->number++;
+		LWLockRelease(GsShmem->slots_lock);
+	}
+	return registered;
+}
+
+/*
+ * Start a worker for a database if it should have one and has none.  Returns
+ * when to look at it again; 0 = when something happens.
+ */
+static TimestampTz
+consider(KnownDatabase *entry)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	WorkerStatus status;
+
+	if (entry->no_extension || !gs_archiver)
+		return 0;
+	status = look_up_worker(entry->dboid);
+	if (entry->was_running && !status.running)
+	{
+		if (status.clean_exit)
+		{
+			entry->failures = 0;
+			entry->next_try = 0;
+		}
+		else
+		{
+			if (TimestampDifferenceExceeds(status.started_at, now, GOOD_RUN_MS))
+				entry->failures = 0;
+			failed(entry);
+		}
+	}
+	entry->was_running = status.running;
+	if (status.busy || status.barred)
+		return 0;
+	if (entry->next_try > now)
+		return entry->next_try;
+	if (status.free_launch < 0)
+		return 0;				/* the end of a launch wakes us */
+
+	if (launch_worker(entry->dboid, status.free_launch))
+		set_slot_state(entry->dboid, GS_WORKER_STARTING);
+	else
+	{
+		no_worker_slot(entry->dboid);
+		failed(entry);
+		return entry->next_try;
+	}
+	return 0;
+}
+
+/* One turn of the loop; returns how long to sleep, in milliseconds. */
+static long
+turn(void)
+{
+	TimestampTz now;
+	TimestampTz wake_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), RESCAN_MS);
+	HASH_SEQ_STATUS scan;
+	KnownDatabase *entry;
+
+	take_requests();
+	settle_launches();
+	read_pg_database();
+
+	hash_seq_init(&scan, databases);
+	while ((entry = hash_seq_search(&scan)) != NULL)
+	{
+		TimestampTz at = consider(entry);
+
+		if (at != 0 && at < wake_at)
+			wake_at = at;
+	}
+	now = GetCurrentTimestamp();
+	return Max(1, TimestampDifferenceMilliseconds(now, wake_at));
+}
+
+/* ----------------------------------------------------------------
+ *		The process
+ * ----------------------------------------------------------------
+ */
+
+static void
+launcher_exit(int code, Datum arg)
+{
+	LWLockAcquire(GsShmem->slots_lock, LW_EXCLUSIVE);
+	gs_worker_unclaim(gs_worker_launcher_slot(), true);
+	LWLockRelease(GsShmem->slots_lock);
+}
+
+void
+gs_launcher_main(Datum main_arg)
+{
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	on_shmem_exit(launcher_exit, (Datum) 0);
+	BackgroundWorkerUnblockSignals();
+
+	LWLockAcquire(GsShmem->slots_lock, LW_EXCLUSIVE);
+	gs_worker_claim(gs_worker_launcher_slot(), InvalidOid);
+	LWLockRelease(GsShmem->slots_lock);
+
+	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
+	make_databases();
+	turn_context = AllocSetContextCreate(TopMemoryContext, "gamestate launcher turn",
+										 ALLOCSET_DEFAULT_SIZES);
+	ereport(DEBUG1, (errmsg_internal("gamestate launcher started")));
+
+	for (;;)
+	{
+		long		sleep_ms;
+
+		/*
+		 * Not zero, or the postmaster would never start us again after a
+		 * pg_terminate_backend().
+		 */
+		if (ProcDiePending)
+			proc_exit(1);
+		CHECK_FOR_INTERRUPTS();
+		if (ConfigReloadPending)
+		{
+			ConfigReloadPending = false;
+			ProcessConfigFile(PGC_SIGHUP);
+		}
+
+		MemoryContextSwitchTo(turn_context);
+		MemoryContextReset(turn_context);
+		pgstat_report_activity(STATE_RUNNING, "looking for databases");
+		sleep_ms = turn();
+		pgstat_report_activity(STATE_IDLE, NULL);
+
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 sleep_ms, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+	}
+}

@@ -1,0 +1,251 @@
+/*-------------------------------------------------------------------------
+ *
+ * gs_payload.c
+ *	  Codec of an archived game's payload, and its zstd frame.
+ *
+ * The format is drawn in gs_payload.h.  How the code is built:
+ *
+ *	1. Archiving: size, encode to raw, (the caller takes the checksum of
+ *	   raw), compress.
+ *	2. Reading: decompress to exactly raw_size bytes, (the caller compares
+ *	   the checksum), decode.  gs_payload_decode() visits every byte once, so
+ *	   a payload it accepts is whole: whoever walks the entries later cannot
+ *	   meet an error.
+ *	3. Each process has one zstd context for either direction, made on first
+ *	   use and kept: making one costs more than compressing a small game.
+ *
+ * What may not be done here: include a PostgreSQL header, or keep anything
+ * but the two contexts.  Nothing here is thread-safe.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "gs_payload.h"
+
+#include <string.h>
+
+#include <zstd.h>
+
+static ZSTD_CCtx *compress_context = NULL;
+static ZSTD_DCtx *decompress_context = NULL;
+
+/* ----------
+ * raw bytes
+ * ----------
+ */
+
+static inline uint64_t
+zigzag(int64_t value)
+{
+	uint64_t	u = (uint64_t) value;
+
+	return (u << 1) ^ (value < 0 ? UINT64_MAX : 0);
+}
+
+static inline int64_t
+unzigzag(uint64_t value)
+{
+	return (int64_t) ((value >> 1) ^ (UINT64_C(0) - (value & 1)));
+}
+
+static inline bool
+final_is_initial(const GsPayload *payload)
+{
+	return payload->final_len == payload->initial_len &&
+		(payload->final_len == 0 || payload->final == payload->initial ||
+		 memcmp(payload->final, payload->initial, payload->final_len) == 0);
+}
+
+static inline char *
+put_bytes(char *dst, const char *data, size_t len)
+{
+	if (len > 0)
+		memcpy(dst, data, len);
+	return dst + len;
+}
+
+size_t
+gs_payload_size(const GsPayload *payload)
+{
+	size_t		size = 1;
+
+	size += gs_varint_size(payload->initial_len) + payload->initial_len;
+	size += 1;
+	if (!final_is_initial(payload))
+		size += gs_varint_size(payload->final_len) + payload->final_len;
+	size += gs_varint_size((uint64_t) payload->first_version);
+	size += gs_varint_size(payload->nentries);
+	size += gs_varint_size(zigzag(payload->base));
+	size += payload->entries_len;
+	return size;
+}
+
+void
+gs_payload_encode(const GsPayload *payload, char *dst)
+{
+	bool		same = final_is_initial(payload);
+
+	*dst++ = GS_PAYLOAD_FORMAT_1;
+	dst = gs_varint_put(dst, payload->initial_len);
+	dst = put_bytes(dst, payload->initial, payload->initial_len);
+	*dst++ = same ? 1 : 0;
+	if (!same)
+	{
+		dst = gs_varint_put(dst, payload->final_len);
+		dst = put_bytes(dst, payload->final, payload->final_len);
+	}
+	dst = gs_varint_put(dst, (uint64_t) payload->first_version);
+	dst = gs_varint_put(dst, payload->nentries);
+	dst = gs_varint_put(dst, zigzag(payload->base));
+	put_bytes(dst, payload->entries, payload->entries_len);
+}
+
+/* a length, then that many bytes */
+static bool
+consume_bytes(const char **p, const char *end, const char **data, uint32_t *len)
+{
+	uint64_t	n;
+
+	if (!gs_varint_get(p, end, &n))
+		return false;
+	if (n > UINT32_MAX || n > (uint64_t) (end - *p))
+		return false;
+	*data = *p;
+	*len = (uint32_t) n;
+	*p += n;
+	return true;
+}
+
+const char *
+gs_payload_decode(const char *raw, size_t raw_len, GsPayload *payload)
+{
+	const char *p = raw;
+	const char *end = raw + raw_len;
+	uint64_t	n;
+
+	memset(payload, 0, sizeof(*payload));
+
+	if (raw_len < 1)
+		return "payload is empty";
+	if (*p++ != GS_PAYLOAD_FORMAT_1)
+		return "payload has an unknown format";
+
+	if (!consume_bytes(&p, end, &payload->initial, &payload->initial_len))
+		return "payload has a broken initial state";
+
+	if (p >= end)
+		return "payload has a broken final state";
+	switch (*p++)
+	{
+		case 0:
+			if (!consume_bytes(&p, end, &payload->final, &payload->final_len))
+				return "payload has a broken final state";
+			break;
+		case 1:
+			payload->final = payload->initial;
+			payload->final_len = payload->initial_len;
+			break;
+		default:
+			return "payload has a broken final state";
+	}
+
+	if (!gs_varint_get(&p, end, &n) || n > INT64_MAX)
+		return "payload has a broken first version";
+	payload->first_version = (int64_t) n;
+	if (!gs_varint_get(&p, end, &payload->nentries) ||
+		payload->nentries > (uint64_t) (INT64_MAX - payload->first_version))
+		return "payload has a broken number of entries";
+	if (!gs_varint_get(&p, end, &n))
+		return "payload has a broken base time";
+	payload->base = unzigzag(n);
+
+	payload->entries = p;
+	payload->entries_len = (size_t) (end - p);
+	for (n = 0; n < payload->nentries; n++)
+	{
+		GsEntry		entry;
+		const char *error = gs_entry_decode(&p, end, payload->base, &entry);
+
+		if (error)
+			return error;
+	}
+	if (p != end)
+		return "payload has bytes behind its last entry";
+	return NULL;
+}
+
+/* ----------
+ * zstd
+ * ----------
+ */
+
+size_t
+gs_payload_bound(size_t raw_len)
+{
+	return ZSTD_compressBound(raw_len);
+}
+
+size_t
+gs_payload_compress(const char *raw, size_t raw_len, int level,
+					char *dst, size_t dst_len, const char **error)
+{
+	size_t		n;
+
+	if (compress_context == NULL)
+	{
+		compress_context = ZSTD_createCCtx();
+		if (compress_context == NULL)
+		{
+			*error = "out of memory";
+			return 0;
+		}
+	}
+
+	/* one call, so the frame's header says the content size */
+	n = ZSTD_compressCCtx(compress_context, dst, dst_len, raw, raw_len, level);
+	if (ZSTD_isError(n))
+	{
+		*error = ZSTD_getErrorName(n);
+		return 0;
+	}
+	*error = NULL;
+	return n;
+}
+
+const char *
+gs_payload_check_frame(const char *src, size_t src_len, size_t raw_len)
+{
+	size_t		n = ZSTD_findFrameCompressedSize(src, src_len);
+
+	if (ZSTD_isError(n))
+		return ZSTD_getErrorName(n);
+	if (n != src_len)
+		return "bytes behind the zstd frame";
+	if (ZSTD_getFrameContentSize(src, src_len) != (unsigned long long) raw_len)
+		return "the zstd frame holds another number of bytes than it should";
+	return NULL;
+}
+
+const char *
+gs_payload_decompress(const char *src, size_t src_len, char *raw, size_t raw_len)
+{
+	const char *error;
+	size_t		n;
+
+	/* sizes first: a damaged header must not make zstd work for nothing */
+	error = gs_payload_check_frame(src, src_len, raw_len);
+	if (error != NULL)
+		return error;
+
+	if (decompress_context == NULL)
+	{
+		decompress_context = ZSTD_createDCtx();
+		if (decompress_context == NULL)
+			return "out of memory";
+	}
+	n = ZSTD_decompressDCtx(decompress_context, raw, raw_len, src, src_len);
+	if (ZSTD_isError(n))
+		return ZSTD_getErrorName(n);
+	if (n != raw_len)
+		return "the zstd frame gave another number of bytes than it should";
+	return NULL;
+}

@@ -1,0 +1,79 @@
+/*-------------------------------------------------------------------------
+ *
+ * gs_payload.h
+ *	  Codec of an archived game's payload: initial state, final state, log.
+ *
+ * Like gs_entry.c this is pure C (zstd apart), with no PostgreSQL in it.  It
+ * works in two steps, so that checksum and compression see plain bytes:
+ *
+ *	raw, format 1 (GS_PAYLOAD_FORMAT_1):
+ *		byte	1					format, repeated so that raw bytes name themselves
+ *		varint	initial_len, bytes	initial state
+ *		byte	0|1					1 = the final state equals the initial one
+ *		varint	final_len, bytes	final state, only after a 0
+ *		varint	first_version		version of the first entry
+ *		varint	number of entries
+ *		varint	zigzag(base)		base time of the entries
+ *		...		the entries, gs_entry.h
+ *	and nothing behind them.
+ *
+ *	payload := one zstd frame of raw, content size in the frame's header
+ *
+ * The column "format" of gamestate.archive_payload says which decoder reads
+ * a row; old formats stay readable for ever, so formats are only added.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef GS_PAYLOAD_H
+#define GS_PAYLOAD_H
+
+#include "gs_entry.h"
+
+#define GS_PAYLOAD_FORMAT_1		1
+
+/* An entry run as the active-game table keeps it: encoded, one after another. */
+typedef struct GsPayload
+{
+	const char *initial;
+	uint32_t	initial_len;
+	const char *final;
+	uint32_t	final_len;
+	int64_t		first_version;	/* version of the first entry */
+	uint64_t	nentries;
+	int64_t		base;			/* base time of the entries */
+	const char *entries;		/* encoded, all relative to base */
+	size_t		entries_len;
+} GsPayload;
+
+/* bytes that gs_payload_encode() will write */
+extern size_t gs_payload_size(const GsPayload *payload);
+
+/* writes raw bytes at dst, which has room for gs_payload_size() */
+extern void gs_payload_encode(const GsPayload *payload, char *dst);
+
+/*
+ * Reads raw bytes; every entry is decoded once for checking, so that a
+ * caller may walk payload->entries without further checks.  Returns NULL or
+ * what is wrong (static text).  The result points into raw.
+ */
+extern const char *gs_payload_decode(const char *raw, size_t raw_len,
+									 GsPayload *payload);
+
+/*
+ * zstd.  The contexts are made once a process and reused (static), so these
+ * are not thread-safe.  gs_payload_compress() returns the compressed size or 0
+ * and *error (static text); dst must have room for gs_payload_bound(raw_len).
+ * gs_payload_decompress() demands that exactly raw_len bytes come out and
+ * returns NULL or what is wrong.
+ */
+extern size_t gs_payload_bound(size_t raw_len);
+extern size_t gs_payload_compress(const char *raw, size_t raw_len, int level,
+								  char *dst, size_t dst_len, const char **error);
+extern const char *gs_payload_decompress(const char *src, size_t src_len,
+										 char *raw, size_t raw_len);
+
+/* Would gs_payload_decompress() get raw_len bytes?  Looks at the headers only. */
+extern const char *gs_payload_check_frame(const char *src, size_t src_len,
+										  size_t raw_len);
+
+#endif							/* GS_PAYLOAD_H */

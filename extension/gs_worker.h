@@ -1,0 +1,167 @@
+/*-------------------------------------------------------------------------
+ *
+ * gs_worker.h
+ *	  What launcher, archivers and the commands that send them away share.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef GS_WORKER_H
+#define GS_WORKER_H
+
+#include "gs_database.h"
+
+#include "datatype/timestamp.h"
+#include "port/atomics.h"
+
+#define GS_EXTENSION_NAME	"gamestate"
+#define GS_OWNER_ROLE		"gamestate_owner"
+
+#define GS_WORKER_ERROR_LEN 256
+
+/* Pauses after failures double from the first to the last, in milliseconds. */
+#define GS_BACKOFF_FIRST	1000
+#define GS_BACKOFF_LAST		60000
+
+/*
+ * State of the launcher or of an archiver.
+ *	none -> starting
+ *	starting -> running | stopped | no slot
+ *	running <-> paused
+ *	running, paused -> stopped
+ *	stopped, no slot -> starting
+ * "barred" is not stored: it follows from the bars.
+ */
+typedef enum GsWorkerState
+{
+	GS_WORKER_NONE = 0,			/* there never was one */
+	GS_WORKER_STARTING,			/* the launcher has asked for one */
+	GS_WORKER_RUNNING,
+	GS_WORKER_PAUSED,			/* waits after a failure */
+	GS_WORKER_NO_SLOT,			/* max_worker_processes is used up */
+	GS_WORKER_STOPPED
+} GsWorkerState;
+
+/*
+ * The launcher, or the archiver of one database.  Protected by slots_lock,
+ * apart from "waker".
+ */
+typedef struct GsWorkerSlot
+{
+	Oid			dboid;			/* InvalidOid = unused, or the launcher */
+	pid_t		pid;			/* 0 = none runs; cleared by the process itself */
+	GsWorkerState state;
+	bool		clean_exit;		/* the last one was told to leave, or left by itself */
+	TimestampTz started_at;
+	int64		batches;
+	int64		games;
+	int64		raw_bytes;		/* payloads before compression ... */
+	int64		stored_bytes;	/* ... and after */
+	int64		failures;		/* transactions that failed */
+	int64		set_aside;		/* games that are skipped for now */
+	TimestampTz last_archived_at;
+	TimestampTz last_error_at;
+	char		last_error[GS_WORKER_ERROR_LEN];
+
+	/*
+	 * Whose latch wakes the worker: 1 + index in ProcGlobal->allProcs, 0 =
+	 * nobody's.  Read without a lock: PGPROCs are always valid memory, so the
+	 * worst is that somebody else is woken for nothing.
+	 */
+	pg_atomic_uint32 waker;
+} GsWorkerSlot;
+
+/*
+ * A worker on its way: from the launcher's request until it knows whether
+ * its database has the extension.
+ *	free -> requested
+ *	requested -> connecting | sent away | failed
+ *	connecting -> no extension | archiver | sent away | failed
+ *	no extension, archiver, sent away, failed -> free (by the launcher)
+ */
+typedef enum GsLaunchState
+{
+	GS_LAUNCH_FREE = 0,
+	GS_LAUNCH_REQUESTED,
+	GS_LAUNCH_CONNECTING,
+	GS_LAUNCH_NO_EXTENSION,
+	GS_LAUNCH_ARCHIVER,			/* it has become the database's archiver */
+	GS_LAUNCH_SENT_AWAY,		/* the database is barred, or the server stops */
+	GS_LAUNCH_FAILED
+} GsLaunchState;
+
+/* How many workers may be on their way at once. */
+#define GS_MAX_LAUNCHES 4
+
+/* Protected by slots_lock. */
+typedef struct GsLaunch
+{
+	Oid			dboid;
+	pid_t		pid;			/* while connecting */
+	GsLaunchState state;
+	uint32		number;			/* +1 with every use: a late worker finds out */
+} GsLaunch;
+
+/* What the postmaster hands to a new worker. */
+typedef struct GsLaunchArgument
+{
+	int32		launch;			/* which */
+	uint32		number;
+	Oid			dboid;
+} GsLaunchArgument;
+
+/* shared memory; the caller of _init holds AddinShmemInitLock */
+extern Size gs_worker_shmem_size(void);
+extern void gs_worker_shmem_init(bool found);
+
+/* from _PG_init: launcher and hooks */
+extern void gs_worker_init(void);
+
+/* Wake the archiver of a database.  Cannot fail, takes no lock. */
+extern void gs_worker_wake_archiver(GsDatabase *db);
+extern void gs_worker_wake_launcher(void);
+
+/* All of these are protected by slots_lock. */
+extern GsWorkerSlot *gs_worker_slot(const GsDatabase *db);
+extern GsWorkerSlot *gs_worker_launcher_slot(void);
+extern GsLaunch *gs_worker_launch(int i);
+extern bool gs_worker_is_barred(Oid dboid);
+
+/*
+ * Send our workers away from a database and bar them from it until the
+ * transaction ends; returns when they have gone, or after a time.
+ */
+extern void gs_worker_bar(Oid dboid);
+extern void gs_worker_unbar_all(void);	/* at the end of the transaction */
+
+/* Ask the launcher to look whether a database has the extension now. */
+extern void gs_worker_request_look(Oid dboid);
+extern int	gs_worker_take_requests(Oid *dboids, int max, bool *all);
+#define GS_MAX_REQUESTS 32
+
+/*
+ * A process becomes a worker: the latch that wakes it, its pid, its state.
+ * on_shmem_exit() of the process undoes it.
+ */
+extern void gs_worker_claim(GsWorkerSlot *slot, Oid dboid);
+extern void gs_worker_unclaim(GsWorkerSlot *slot, bool clean);
+extern void gs_worker_wakeable(GsWorkerSlot *slot, bool wakeable);
+extern void gs_worker_set_state(GsWorkerSlot *slot, GsWorkerState state);
+extern void gs_worker_set_error(GsWorkerSlot *slot, const char *message);
+
+/*
+ * A worker's transaction: as gamestate_owner, in a security-restricted
+ * context, with a fixed search_path; lock_timeout in ms, 0 = none.
+ * GUC changes made within (by triggers, say) end with it.  Afterwards the
+ * memory context is that of before.
+ */
+extern void gs_worker_begin(int lock_timeout);
+extern void gs_worker_commit(void);
+extern void gs_worker_abort(void);
+
+/* In the worker's own settings for all its transactions. */
+extern void gs_worker_settings(void);
+
+/* GS_BACKOFF_FIRST doubled with each failure after the first. */
+extern int	gs_worker_backoff(int failures);
+
+#endif							/* GS_WORKER_H */
