@@ -123,7 +123,6 @@ typedef struct CachedPayload
 	pg_uuid_t	game_id;
 	bool		is_known;		/* its row in gamestate.archive was found: */
 	bool		is_bytes;		/* encoding */
-	TimestampTz created_at;
 	GsPayload	payload;
 } CachedPayload;
 
@@ -437,8 +436,7 @@ newest_snapshot(Oid relid)
  * ----------
  */
 
-pg_attribute_noreturn()
-static void
+static _Noreturn void
 damaged_payload(const pg_uuid_t *id, const char *what)
 {
 	ereport(ERROR,
@@ -646,6 +644,59 @@ is_cached(const pg_uuid_t *id, const PayloadRow *row)
 		cached_payload->row.checksum == row->checksum;
 }
 
+/*
+ * Run a query for the row with this key, with the caller's rights; true if
+ * there is one, in SPI_tuptable.  A custom plan each time prunes the
+ * partitions before it locks them.  The caller calls SPI_finish().
+ */
+static bool
+query_by_key(SPIPlanPtr *plan, const char *query,
+			 const pg_uuid_t *id, const char *game_type, TimestampTz ended_at)
+{
+	Datum		values[3];
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	if (*plan == NULL)
+	{
+		Oid			types[3] = {UUIDOID, TEXTOID, TIMESTAMPTZOID};
+		SPIPlanPtr	new_plan = SPI_prepare_cursor(query, 3, types, CURSOR_OPT_CUSTOM_PLAN);
+
+		if (new_plan == NULL || SPI_keepplan(new_plan) != 0)
+			elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+		*plan = new_plan;
+	}
+
+	values[0] = UUIDPGetDatum(id);
+	values[1] = CStringGetTextDatum(game_type);
+	values[2] = TimestampTzGetDatum(ended_at);
+	if (SPI_execute_plan(*plan, values, NULL, true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "SPI_execute_plan failed");
+	return SPI_processed == 1;
+}
+
+#define KEY_CONDITION \
+	" WHERE game_id OPERATOR(pg_catalog.=) $1" \
+	" AND game_type OPERATOR(pg_catalog.=) $2" \
+	" AND ended_at OPERATOR(pg_catalog.=) $3"
+
+/* The game's encoding from a foreign table. */
+static void
+query_encoding(CachedPayload *cached, const char *game_type, TimestampTz ended_at)
+{
+	static SPIPlanPtr plan = NULL;
+
+	if (query_by_key(&plan, "SELECT encoding FROM gamestate.archive" KEY_CONDITION,
+					 &cached->game_id, game_type, ended_at))
+	{
+		char	   *encoding = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+
+		cached->is_known = encoding != NULL;
+		cached->is_bytes = encoding != NULL && strcmp(encoding, "bytes") == 0;
+	}
+	SPI_finish();
+}
+
 static void
 found_encoding(RowSearch *search, Relation leaf, HeapTuple tuple)
 {
@@ -654,8 +705,6 @@ found_encoding(RowSearch *search, Relation leaf, HeapTuple tuple)
 	cached->is_bytes =
 		strcmp(TextDatumGetCString(row_column_not_null(tuple, leaf, "encoding", TEXTOID)),
 			   "bytes") == 0;
-	cached->created_at =
-		DatumGetTimestampTz(row_column_not_null(tuple, leaf, "created_at", TIMESTAMPTZOID));
 	cached->is_known = true;
 }
 
@@ -698,7 +747,8 @@ cache_payload(const pg_uuid_t *id, const char *game_type, TimestampTz ended_at,
 	search.found = found_encoding;
 	search.arg = cached;
 	search.mcxt = mcxt;
-	(void) search_table(archive_table(ARCHIVE_TABLE), &search);
+	if (!search_table(archive_table(ARCHIVE_TABLE), &search) && search.foreign)
+		query_encoding(cached, game_type, ended_at);
 
 	callback = palloc(sizeof(MemoryContextCallback));
 	callback->func = forget_cached_payload;
@@ -722,49 +772,24 @@ found_view_payload(RowSearch *search, Relation leaf, HeapTuple tuple)
 
 /*
  * The same by an ordinary query, for what must not or cannot be read past the
- * executor: row security, column privileges, foreign tables.  A custom plan
- * each time prunes the partitions before it locks them.
+ * executor: row security, column privileges, foreign tables.
  */
 static bool
-query_payload(const pg_uuid_t *id, text *game_type, TimestampTz ended_at)
+query_payload(const pg_uuid_t *id, const char *game_type, TimestampTz ended_at)
 {
 	static SPIPlanPtr plan = NULL;
-	Datum		values[3];
-	PayloadRow	row;
-	bool		result = false;
+	bool		result;
 
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-	if (plan == NULL)
+	result = query_by_key(&plan, "SELECT tableoid, ctid, xmin, format, dictionary,"
+						  " raw_size, checksum, payload FROM gamestate.archive_payload"
+						  KEY_CONDITION, id, game_type, ended_at);
+	if (result)
 	{
-		Oid			types[3] = {UUIDOID, TEXTOID, TIMESTAMPTZOID};
-		SPIPlanPtr	new_plan;
-
-		new_plan = SPI_prepare_cursor("SELECT p.tableoid, p.ctid, p.xmin, p.format,"
-									  " p.dictionary, p.raw_size, p.checksum, p.payload"
-									  " FROM gamestate.archive_payload p"
-									  " WHERE p.game_id OPERATOR(pg_catalog.=) $1"
-									  " AND p.game_type OPERATOR(pg_catalog.=) $2"
-									  " AND p.ended_at OPERATOR(pg_catalog.=) $3",
-									  3, types, CURSOR_OPT_CUSTOM_PLAN);
-		if (new_plan == NULL || SPI_keepplan(new_plan) != 0)
-			elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
-		plan = new_plan;
-	}
-
-	values[0] = UUIDPGetDatum(id);
-	values[1] = PointerGetDatum(game_type);
-	values[2] = TimestampTzGetDatum(ended_at);
-	if (SPI_execute_plan(plan, values, NULL, true, 1) != SPI_OK_SELECT)
-		elog(ERROR, "SPI_execute_plan failed");
-	if (SPI_processed == 1)
-	{
-		HeapTuple	tuple = SPI_tuptable->vals[0];
-		TupleDesc	desc = SPI_tuptable->tupdesc;
+		PayloadRow	row;
 		Datum		column[8];
 		bool		isnull[8];
 
-		heap_deform_tuple(tuple, desc, column, isnull);
+		heap_deform_tuple(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, column, isnull);
 		if (isnull[3] || isnull[5] || isnull[6] || isnull[7])
 			damaged_payload(id, "A column of its row is null");
 		memset(&row, 0, sizeof(row));
@@ -777,8 +802,7 @@ query_payload(const pg_uuid_t *id, text *game_type, TimestampTz ended_at)
 		row.raw_size = DatumGetInt32(column[5]);
 		row.checksum = DatumGetInt64(column[6]);
 		if (!is_cached(id, &row))
-			cache_payload(id, text_to_cstring(game_type), ended_at, &row, column[7]);
-		result = true;
+			cache_payload(id, game_type, ended_at, &row, column[7]);
 	}
 	SPI_finish();
 	return result;
@@ -791,7 +815,7 @@ query_payload(const pg_uuid_t *id, text *game_type, TimestampTz ended_at)
 static CachedPayload *
 view_payload(FunctionCallInfo fcinfo)
 {
-	text	   *game_type = PG_GETARG_TEXT_PP(0);
+	char	   *game_type = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	TimestampTz ended_at = PG_GETARG_TIMESTAMPTZ(1);
 	pg_uuid_t  *id = PG_GETARG_UUID_P(2);
 	Oid			parent = archive_table(PAYLOAD_TABLE);
@@ -803,18 +827,16 @@ view_payload(FunctionCallInfo fcinfo)
 		pg_class_aclcheck(parent, GetUserId(), ACL_SELECT) == ACLCHECK_OK &&
 		check_enable_rls(parent, InvalidOid, false) != RLS_ENABLED)
 	{
-		char	   *type = text_to_cstring(game_type);
-
-		set_key(&search, type, ended_at);
+		set_key(&search, game_type, ended_at);
 		search.snapshots[0] = GetActiveSnapshot();
 		search.found = found_view_payload;
 		search.mcxt = CurrentMemoryContext;
 		search.foreign = false;
 		found = search_table(parent, &search);
-		pfree(type);
 	}
 	if (!found && search.foreign)
 		found = query_payload(id, game_type, ended_at);
+	pfree(game_type);
 	return found ? cached_payload : NULL;
 }
 

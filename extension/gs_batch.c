@@ -102,8 +102,7 @@ players_array(const GsInfoParts *info)
 	return construct_array(players, info->nplayers, TEXTOID, -1, false, TYPALIGN_INT);
 }
 
-pg_attribute_noreturn()
-static void
+static _Noreturn void
 too_large(const GsGameCopy *game)
 {
 	ereport(ERROR,

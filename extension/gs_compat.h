@@ -37,30 +37,17 @@
 	LockAcquireExtended(tag, mode, session, nowait, memerr, NULL)
 #endif
 
-/* 17: VirtualTransactionId holds a proc number instead of a backend id */
-#if PG_VERSION_NUM >= 170000
-#define GS_MY_VXID_PROC MyProcNumber
-#else
-#define GS_MY_VXID_PROC MyBackendId
-#endif
-
-/* 16: shorter names for what stands on object ownership and rights */
+/* 16: one function for the ownership of all kinds of objects */
+#include "utils/acl.h"
 #if PG_VERSION_NUM >= 160000
 #include "catalog/pg_database.h"
-#include "catalog/pg_namespace.h"
-#include "utils/acl.h"
-#define GS_DATABASE_OWNERCHECK(oid, role) object_ownercheck(DatabaseRelationId, oid, role)
-#else
-#include "utils/acl.h"
-#define GS_DATABASE_OWNERCHECK(oid, role) pg_database_ownercheck(oid, role)
-#endif
-
-/* 16: one function for the ownership of all kinds of objects */
-#if PG_VERSION_NUM >= 160000
 #include "catalog/pg_extension.h"
+#include "catalog/pg_namespace.h"
+#define GS_DATABASE_OWNERCHECK(oid, role) object_ownercheck(DatabaseRelationId, oid, role)
 #define GS_EXTENSION_OWNERCHECK(oid, role) object_ownercheck(ExtensionRelationId, oid, role)
 #define GS_NAMESPACE_OWNERCHECK(oid, role) object_ownercheck(NamespaceRelationId, oid, role)
 #else
+#define GS_DATABASE_OWNERCHECK(oid, role) pg_database_ownercheck(oid, role)
 #define GS_EXTENSION_OWNERCHECK(oid, role) pg_extension_ownercheck(oid, role)
 #define GS_NAMESPACE_OWNERCHECK(oid, role) pg_namespace_ownercheck(oid, role)
 #endif

@@ -53,8 +53,7 @@ count_lock(void)
 	total_count++;
 }
 
-pg_attribute_noreturn()
-static void
+static _Noreturn void
 too_many_locks(void)
 {
 	ereport(ERROR,

@@ -99,7 +99,7 @@ extern Size gs_reserve_free(void);
 extern void *gs_hash_insert(struct GsDatabase *db, dshash_table *table, const void *key,
 							Size entry_size, bool may_use_reserve, bool *found);
 extern void gs_account_hash_delete(struct GsDatabase *db, Size entry_size);
-pg_attribute_noreturn() extern void gs_out_of_memory(void);
+extern _Noreturn void gs_out_of_memory(void);
 
 #define GS_PTR(p) dsa_get_address(GsArea, (p))
 

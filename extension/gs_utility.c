@@ -384,8 +384,7 @@ count_archived_games(void)
 	return n;
 }
 
-pg_attribute_noreturn()
-static void
+static _Noreturn void
 refuse_drop(const GamesFound *found)
 {
 	ereport(ERROR,

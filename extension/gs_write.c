@@ -76,8 +76,7 @@ begin_write(const char *function)
 	PreventCommandIfParallelMode(function);
 }
 
-pg_attribute_noreturn()
-static void
+static _Noreturn void
 null_argument(const char *name)
 {
 	ereport(ERROR,
@@ -207,8 +206,7 @@ id_text(const pg_uuid_t *id)
  * ----------------------------------------------------------------
  */
 
-pg_attribute_noreturn()
-static void
+static _Noreturn void
 no_such_game(const pg_uuid_t *id)
 {
 	ereport(ERROR,
@@ -216,8 +214,7 @@ no_such_game(const pg_uuid_t *id)
 			 errmsg("game %s does not exist", id_text(id))));
 }
 
-pg_attribute_noreturn()
-static void
+static _Noreturn void
 game_over(const pg_uuid_t *id, const char *status)
 {
 	ereport(ERROR,
@@ -576,8 +573,7 @@ check_encoding(const Target *target, GsEncoding encoding)
 						 "apply_move_bytes()" : "apply_move()")));
 }
 
-pg_attribute_noreturn()
-static void
+static _Noreturn void
 not_a_player(const Target *target, const GsText *player)
 {
 	ereport(ERROR,

@@ -297,8 +297,7 @@ gs_writeset_log(GsPending *pending, const GsEntry *e)
  * ----------------------------------------------------------------
  */
 
-pg_attribute_noreturn()
-static void
+static _Noreturn void
 base_is_gone(void)
 {
 	ereport(ERROR,

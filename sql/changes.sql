@@ -4,15 +4,24 @@
 \set VERBOSITY sqlstate
 \set g 60000000-0000-4000-8000-000000000001
 \set r 60000000-0000-4000-8000-0000000000
-SELECT gamestate.create_game('changes', '[0]', '{ann}', 'CH-1', '{"m": 0}', :'g', 'waiting', 3, :'r' '01');
-SELECT gamestate.join_game(:'g', 'bob', NULL, :'r' '02');
+\set r01 :r 01
+\set r02 :r 02
+\set r03 :r 03
+\set r04 :r 04
+\set r05 :r 05
+\set r07 :r 07
+\set r08 :r 08
+\set r10 :r 10
+\set h :r 99
+SELECT gamestate.create_game('changes', '[0]', '{ann}', 'CH-1', '{"m": 0}', :'g', 'waiting', 3, :'r01');
+SELECT gamestate.join_game(:'g', 'bob', NULL, :'r02');
 SELECT gamestate.join_game(:'g', 'bob');
-SELECT gamestate.leave_game(:'g', 'ann', 2, :'r' '03');
-SELECT gamestate.set_metadata(:'g', '{ "m":1 }', 3, :'r' '04');
-SELECT gamestate.set_room_code(:'g', E'CH "2"\\', 4, :'r' '05');
+SELECT gamestate.leave_game(:'g', 'ann', 2, :'r03');
+SELECT gamestate.set_metadata(:'g', '{ "m":1 }', 3, :'r04');
+SELECT gamestate.set_room_code(:'g', E'CH "2"\\', 4, :'r05');
 SELECT gamestate.set_room_code(:'g', NULL);
-SELECT gamestate.start_game(:'g', 6, :'r' '07');
-SELECT gamestate.apply_move(:'g', 7, '{"move":  1}', '[1]', 'bob', :'r' '08');
+SELECT gamestate.start_game(:'g', 6, :'r07');
+SELECT gamestate.apply_move(:'g', 7, '{"move":  1}', '[1]', 'bob', :'r08');
 SELECT gamestate.apply_move(:'g', 8, 'null', NULL);
 SELECT version, kind, player, request_id, event, event_bytes, patch, state, state_bytes
   FROM gamestate.get_changes(:'g');
@@ -41,7 +50,7 @@ SELECT array_agg(version) FROM gamestate.get_changes(:'g');
 ROLLBACK;
 SELECT array_agg(version) FROM gamestate.get_changes(:'g');
 -- a reader that goes on from where it was reads everything once
-SELECT gamestate.create_game('changes', game_id => :'r' '99');
+SELECT gamestate.create_game('changes', game_id => :'h');
 DO $$
 DECLARE
     g       uuid := '60000000-0000-4000-8000-000000000099';
@@ -61,10 +70,10 @@ BEGIN
     RAISE NOTICE 'seen % of %', seen, gamestate.get_version(g);
 END $$;
 -- the end: kind and event say how
-SELECT gamestate.finish_game(:'g', '{"r":1}', 9, 'finished', :'r' '10');
-SELECT gamestate.finish_game(:'r' '99', NULL, NULL, 'abandoned');
+SELECT gamestate.finish_game(:'g', '{"r":1}', 9, 'finished', :'r10');
+SELECT gamestate.finish_game(:'h', NULL, NULL, 'abandoned');
 SELECT version, kind, player, request_id, event FROM gamestate.get_changes(:'g', 9);
-SELECT kind, event FROM gamestate.get_changes(:'r' '99', gamestate.get_version(:'r' '99') - 1);
+SELECT kind, event FROM gamestate.get_changes(:'h', gamestate.get_version(:'h') - 1);
 -- the same out of the archive
 CREATE TEMP TABLE before AS SELECT * FROM gamestate.get_changes(:'g');
 DO $$

@@ -206,7 +206,7 @@ SELECT gamestate.create_game('tx', '"own"', '{ann,own}', 'TX-OWN', game_id => :'
 SELECT gamestate.set_room_code(:'a', NULL) > 0, gamestate.leave_game(:'b', 'bob') > 0;
 SELECT game_id = :'c' AS own, status, state, room_code, players FROM gamestate.live_games WHERE game_type = 'tx' ORDER BY game_id;
 SELECT game_id = :'c' AS own, status FROM gamestate.list_live_games('tx', 'waiting');
-SELECT count(*) FROM gamestate.player_games('ann'), gamestate.player_games('own');
+SELECT (SELECT count(*) FROM gamestate.player_games('ann')), (SELECT count(*) FROM gamestate.player_games('own'));
 SELECT count(*) FROM gamestate.player_games('bob');
 SELECT gamestate.delete_game(:'a');
 SELECT game_id = :'c' AS own, status FROM gamestate.list_live_games('tx') ORDER BY game_id;

@@ -40,18 +40,16 @@ else
     server_user=nobody
 fi
 
-# as_server COMMAND...: run as the server's user, from a directory he can be in.
-# No session, no PAM, no extra process: signals and exit codes pass through.
+# as_server COMMAND...: run as the server's user, in $as_server_dir or else in /,
+# since he may be unable to be where we are.  No session, no PAM, no extra process:
+# signals and exit codes pass through.
 as_server() {
-    if [ "$(id -u)" -ne 0 ]; then
-        "$@"
-    else
-        (
-            cd -P "${as_server_dir:-/}"
-            exec setpriv --reuid="$server_user" --regid="$(id -g "$server_user")" \
-                --init-groups --inh-caps=-all -- env HOME="$(readlink -f "$run")" "$@"
-        )
-    fi
+    (
+        cd -P "${as_server_dir:-/}"
+        [ "$(id -u)" -eq 0 ] || exec "$@"
+        exec setpriv --reuid="$server_user" --regid="$(id -g "$server_user")" \
+            --init-groups --inh-caps=-all -- env HOME="$(readlink -f "$run")" "$@"
+    )
 }
 
 # resolve the run directory's link, for paths that are handed to a server

@@ -6,7 +6,9 @@
 # Everything is built and installed in the private copy by now (see the Makefile).
 # The first three layers share one server.  Environment: REGRESS (names in sql/),
 # ISOLATION (names in tests/isolation/specs), PROVE_TESTS (files of pgtap, tap or
-# unit), PROVE_FLAGS, TAP_JOBS; each "" or unset for all.
+# unit), PROVE_FLAGS, TAP_JOBS; each "" or unset for all.  LAYER_TIMEOUT: seconds
+# after which a layer that hangs is ended, and has failed.  GAMESTATE_DATA: the
+# directory of recorded games for the tests that replay some (../shared/data).
 
 # shellcheck source=tests/tools/common.sh
 . "$(dirname "$0")/common.sh"
@@ -20,6 +22,7 @@ cd "$top"
 run=$(cd -P "$run" && pwd)
 export PATH=$run/bin:$PATH
 counts=$out/counts
+limit=${LAYER_TIMEOUT:-600}
 : >"$counts"
 status=0
 started=
@@ -60,7 +63,9 @@ count() {
     while read -r p f; do
         passed=$((passed + p)) failed=$((failed + f))
     done <"$layer_counts"
-    if [ "$failed" -eq 0 ] && { [ "$2" -ne 0 ] || [ $((passed + failed)) -lt "$3" ]; }; then
+    if [ $((passed + failed)) -lt "$3" ]; then
+        failed=$(($3 - passed)) # those that did not even run
+    elif [ "$failed" -eq 0 ] && [ "$2" -ne 0 ]; then
         failed=1
     fi
     [ "$failed" -eq 0 ] || status=1
@@ -82,7 +87,7 @@ run_regress() {
     shift 3
     server
     mkdir -p "$out/$layer"
-    "$program" --bindir="$run/bin" --host="$PGHOST" --port="$PGPORT" --user=postgres \
+    timeout --foreground "$limit" "$program" --bindir="$run/bin" --host="$PGHOST" --port="$PGPORT" --user=postgres \
         --dbname="gs_$layer" --load-extension=gamestate --inputdir="$input" \
         ${new_pg_regress:+--expecteddir="$input"} --outputdir="$out/$layer" "$@" \
         2>&1 | tee "$out/$layer.log" || rc=$?
@@ -142,6 +147,7 @@ run_prove() {
     local layer=$1 rc=0
     shift
     GS_COUNTS=$layer_counts PERL5LIB=$tools${PERL5LIB:+:$PERL5LIB} "$@" || rc=$?
+    [ $rc -ne 124 ] || echo "$layer: ended after $limit s"
     count "$layer" $rc 1
     return 0
 }
@@ -159,7 +165,7 @@ layer_pgtap() {
         return
     fi
     # The files stand beside the others of the suite: \ir finds its neighbours.
-    run_prove pgtap pg_prove --harness CountingHarness --dbname gs_pgtap --ext .sql \
+    run_prove pgtap timeout --foreground "$limit" pg_prove --harness CountingHarness --dbname gs_pgtap --ext .sql \
         ${PROVE_FLAGS:-} $list
     [ "$(awk '{f += $2} END {print f + 0}' "$layer_counts")" -eq 0 ] || server_log
 }
@@ -183,6 +189,10 @@ layer_tap() {
     cp -R "$top/tests" "$dir/tests"
     [ ! -d sql ] || cp -R "$top/sql" "$top/expected" "$dir/"
     [ ! -d "$build/client" ] || cp -R "$build/client" "$dir/client"
+    if [ -d "${GAMESTATE_DATA:=$top/../shared/data}" ]; then
+        cp -R "$GAMESTATE_DATA" "$dir/data"
+        export GAMESTATE_DATA=$dir/data
+    fi
     : >"$dir/counts"
     chmod -R a+rX "$dir"
     [ "$(id -u)" -ne 0 ] || chown "$server_user:" "$dir" "$dir/counts"
@@ -191,9 +201,15 @@ layer_tap() {
     export TESTDIR=$dir TESTDATADIR=$dir/tmp_check TESTLOGDIR=$dir/tmp_check/log
     export PG_REGRESS=$pgxs/test/regress/pg_regress
     export GS_CLIENT=$dir/client GS_TESTS=$dir/tests TMPDIR=/tmp
-    tools=$dir/tests/tools as_server_dir=$dir \
-        run_prove tap as_server env PATH="$dir/client:$PATH" prove --harness CountingHarness \
+    tools=$dir/tests/tools as_server_dir=$dir run_prove tap \
+        as_server env PATH="$dir/client:$PATH" \
+        timeout --foreground "$limit" prove --harness CountingHarness \
         -j "${TAP_JOBS:-2}" -I "$perl_lib" -I "$dir/tests/t" ${PROVE_FLAGS:---timer} $list
+    # A test that was ended leaves its servers behind.
+    local pidfile
+    for pidfile in "$dir"/tmp_check/*/pgdata/postmaster.pid; do
+        [ ! -e "$pidfile" ] || kill -QUIT "$(head -n 1 "$pidfile")" 2>/dev/null || true
+    done
     # Data directories are big and go; the logs stay.
     cp -R "$dir/tmp_check/log" "$out/tap-log" 2>/dev/null || true
     rm -rf "$dir"
@@ -207,7 +223,7 @@ layer_unit() {
         list="$list $build/unit/$(basename "$source" .c)"
     done
     [ -n "$list" ] || { skip "no files in tests/unit/"; return; }
-    run_prove unit prove --harness CountingHarness ${PROVE_FLAGS:-} --exec '' $list
+    run_prove unit timeout --foreground "$limit" prove --harness CountingHarness ${PROVE_FLAGS:-} --exec '' $list
 }
 
 pgxs=$(pgxs_dir)
