@@ -84,7 +84,8 @@ endif
 
 .PHONY: all help deps private client unit-programs test test-regress test-isolation \
 	test-pgtap test-tap test-unit lint format sanitize demo demo-psql demo-stop \
-	bench bench-programs stop FORCE
+	bench stop FORCE \
+	lint-format lint-scripts lint-cppcheck lint-tidy $(C_FILES:%=lint-tidy/%)
 
 help:
 	@sed -n 's/^## //p' $(firstword $(MAKEFILE_LIST))
@@ -171,12 +172,24 @@ unit-programs: $(UNIT_PROGRAMS)
 
 lint:
 	@$(TOOLS)/deps.sh build lint
+	@+$(SUBMAKE) -k lint-format lint-scripts lint-cppcheck lint-tidy
+
+lint-format:
 	clang-format --dry-run --Werror $(C_FILES) $(H_FILES)
+
+lint-scripts:
+	shellcheck -x $(TOOLS)/*.sh tests/bench/*.sh .ci/run
+
+lint-cppcheck:
 	cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr \
 		--suppress=missingIncludeSystem --suppress=unknownMacro --suppress=nullPointerArithmetic \
 		--error-exitcode=1 -Iextension -Iclient $(C_FILES)
-	shellcheck -x $(TOOLS)/*.sh tests/bench/*.sh .ci/run
-	clang-tidy --quiet $(C_FILES) -- $(PG_CPPFLAGS) $(PG_CFLAGS) -Itests/unit \
+
+lint-tidy: $(C_FILES:%=lint-tidy/%)
+
+# One file at a time, so that make can run several at once.
+$(C_FILES:%=lint-tidy/%): lint-tidy/%:
+	clang-tidy --quiet $* -- $(PG_CPPFLAGS) $(PG_CFLAGS) -Itests/unit \
 		-I$(includedir_server) -I$(includedir) -D_GNU_SOURCE
 
 sanitize:
@@ -208,15 +221,15 @@ PROGRAM_CFLAGS = $(CPPFLAGS) -I$(includedir) $(CFLAGS)
 
 build/client/gamestate-demo: $(sort $(wildcard client/*.c)) $(HEADERS) build/flags
 	@mkdir -p $(@D)
-	$(CC) $(PROGRAM_CFLAGS) $(filter %.c,$^) $(LDFLAGS) $(libpq_pgport) -lm -lpthread -o $@
+	$(CC) $(PROGRAM_CFLAGS) $(filter %.c,$^) $(LDFLAGS) $(libpq) -lm -lpthread -o $@
 
 build/unit/%: tests/unit/%.c $(PURE_SRCS) $(HEADERS) build/flags
 	@mkdir -p $(@D)
-	$(CC) $(PROGRAM_CFLAGS) -Itests/unit $(filter %.c,$^) $(LDFLAGS) $(libpq_pgport) -lzstd -lm -o $@
+	$(CC) $(PROGRAM_CFLAGS) -Itests/unit $(filter %.c,$^) $(LDFLAGS) -lzstd -lm -o $@
 
 SANITIZE = clang -std=gnu11 -g -O1 -fno-omit-frame-pointer -fno-sanitize-recover=all \
 	$(CPPFLAGS) -Itests/unit -Wno-ignored-attributes
-SANITIZE_LIBS = -L$(pkglibdir) -lpgcommon -lpgport -lzstd -lm
+SANITIZE_LIBS = -lzstd -lm
 
 build/sanitize/%: tests/unit/%.c $(PURE_SRCS) $(HEADERS) build/flags
 	@mkdir -p $(@D)
@@ -228,7 +241,7 @@ build/fuzz/%: tests/fuzz/%.c $(PURE_SRCS) $(HEADERS) build/flags
 
 build/bench/gs_bench: $(filter-out tests/bench/gs_noop.c,$(sort $(wildcard tests/bench/*.c))) $(HEADERS) $(wildcard tests/bench/*.h) build/flags
 	@mkdir -p $(@D)
-	$(CC) $(PROGRAM_CFLAGS) $(filter %.c,$^) $(LDFLAGS) $(libpq_pgport) -lm -lpthread -o $@
+	$(CC) $(PROGRAM_CFLAGS) $(filter %.c,$^) $(LDFLAGS) $(libpq) -lm -lpthread -o $@
 
 build/bench/gs_noop.so: tests/bench/gs_noop.c build/flags
 	@mkdir -p $(@D)

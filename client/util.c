@@ -20,6 +20,9 @@
 
 void (*log_before_message)(void) = NULL;
 
+static void log_message(const char *severity, const char *format, va_list args)
+	PRINTF_LIKE(2, 0);
+
 static void
 log_message(const char *severity, const char *format, va_list args)
 {

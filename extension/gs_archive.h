@@ -3,9 +3,10 @@
  * gs_archive.h
  *	  Reading games back from the archive.
  *
- * These run SQL (SPI) as gamestate_owner in a security-restricted context
- * with a fixed search_path, so a caller needs no right on the tables.  They
- * are the slow path: only called for an id that is not in shared memory.
+ * These read the partitions' tables and indexes directly: no SQL is run, so
+ * nobody's function, rule or search_path can matter, and a caller needs no
+ * right on the tables.  They are the slow path: only called for an id that is
+ * not in shared memory.  They lock a partition only while they look at it.
  *
  *-------------------------------------------------------------------------
  */

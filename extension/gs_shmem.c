@@ -255,8 +255,7 @@ gs_out_of_memory(void)
 	ereport(ERROR,
 			(errcode(ERRCODE_GS_OUT_OF_MEMORY),
 			 errmsg("out of memory for games"),
-			 errdetail("All of gamestate.memory (%d MB) that this change may use is in use.",
-					   gs_memory),
+			 errdetail("gamestate.memory (%d MB) has no room left for this change.", gs_memory),
 			 errhint("Finish or delete games, or raise gamestate.memory and restart the server.")));
 }
 
@@ -272,7 +271,10 @@ check_quota(GsDatabase *db, Size size)
 				 errhint("Finish or delete games, or raise gamestate.quota for the database.")));
 }
 
-/* Take blocks for the reserve until it is full; false if memory is used up. */
+/*
+ * Take blocks for the reserve until it is full; false if memory is used up.
+ * Cannot fail otherwise.
+ */
 static bool
 fill_reserve(void)
 {
@@ -307,6 +309,17 @@ spend_reserve(void)
 	}
 	LWLockRelease(GsShmem->reserve_lock);
 	return spent;
+}
+
+/*
+ * Games have been freed: fill up the reserve before anybody else takes the
+ * memory.  Cannot fail.
+ */
+void
+gs_refill_reserve(void)
+{
+	if (unlikely(GsShmem->nreserve < GsShmem->reserve_target))
+		(void) fill_reserve();
 }
 
 Size

@@ -618,6 +618,7 @@ apply_remove(GsChange *change)
 
 	if (game)
 		delete_entry(change->db, game);
+	gs_refill_reserve();
 }
 
 static void
@@ -762,6 +763,8 @@ gs_table_free_archived(GsDatabase *db, bool even_if_needed, int max)
 		delete_entry(db, game);
 		n++;
 	}
+	if (!even_if_needed && n > 0)
+		gs_refill_reserve();
 	return n;
 }
 
@@ -790,4 +793,5 @@ gs_table_remove_database(GsDatabase *db)
 		free_garbage(db, &garbage);
 	}
 	dshash_seq_term(&scan);
+	gs_refill_reserve();
 }

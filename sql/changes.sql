@@ -51,6 +51,7 @@ ROLLBACK;
 SELECT array_agg(version) FROM gamestate.get_changes(:'g');
 -- a reader that goes on from where it was reads everything once
 SELECT gamestate.create_game('changes', game_id => :'h');
+\set VERBOSITY terse
 DO $$
 DECLARE
     g       uuid := '60000000-0000-4000-8000-000000000099';
@@ -69,6 +70,7 @@ BEGIN
     END LOOP;
     RAISE NOTICE 'seen % of %', seen, gamestate.get_version(g);
 END $$;
+\set VERBOSITY sqlstate
 -- the end: kind and event say how
 SELECT gamestate.finish_game(:'g', '{"r":1}', 9, 'finished', :'r10');
 SELECT gamestate.finish_game(:'h', NULL, NULL, 'abandoned');

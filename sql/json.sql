@@ -71,10 +71,16 @@ SELECT count(*) FILTER (WHERE l.state_jsonb IS NULL) FROM gamestate.live_games l
 SELECT to_json(e'\u00e4' || repeat('x', 10)), gamestate.to_jsonb(to_json(repeat('x', 100000)))
        = to_jsonb(repeat('x', 100000));
 -- deep
+CREATE TEMP TABLE deep AS SELECT (repeat('{"a":', 6000) || '1' || repeat('}', 6000))::json AS doc;
 SELECT gamestate.apply_move(:'g', NULL, '1', (repeat('[', 1000) || repeat(']', 1000))::json) > 0,
        gamestate.get_state(:'g')::text = repeat('[', 1000) || repeat(']', 1000);
 SELECT gamestate.to_jsonb((repeat('[', 1000) || repeat(']', 1000))::json)
        = (repeat('[', 1000) || repeat(']', 1000))::jsonb;
+-- too deep for the stack that is left: NULL, too
+SET max_stack_depth = '200kB';
+SELECT gamestate.to_jsonb(doc) IS NULL FROM deep;
+RESET max_stack_depth;
+SELECT gamestate.to_jsonb(doc) IS NULL FROM deep;
 -- jsonb's own limits (a key or string of 256 MB is not tried here)
 SELECT gamestate.to_jsonb('{"a": 1, "a": 2}'), gamestate.to_jsonb('[1e1000]') = '[1e1000]'::jsonb;
 -- large: 1 MB states that change size and content

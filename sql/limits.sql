@@ -21,7 +21,7 @@ SELECT gamestate.apply_move(:'g', 3, pg_temp.wide(65536), pg_temp.wide(1048576))
 SELECT gamestate.apply_move(:'g', 4, pg_temp.wide(65538), NULL);
 SELECT gamestate.apply_move(:'g', 4, '1', pg_temp.wide(1048578));
 -- far too large
-SELECT gamestate.create_game('limits', pg_temp.doc(100000000));
+SELECT gamestate.create_game('limits', pg_temp.doc(5000000));
 -- other limits
 SET gamestate.max_state_size = '2kB';
 SET gamestate.max_event_size = '1kB';
@@ -81,7 +81,6 @@ BEGIN
         BEGIN
             PERFORM gamestate.apply_move('50000000-0000-4000-8000-000000000001', NULL, '1', '{"n": 1}');
         EXCEPTION WHEN SQLSTATE 'GS007' THEN
-            RAISE NOTICE 'too long';
             EXIT;
         END;
         COMMIT;

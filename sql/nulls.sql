@@ -22,6 +22,11 @@ SELECT gamestate.delete_game(NULL);
 SELECT gamestate.create_game(NULL);
 SELECT gamestate.create_game_bytes(NULL);
 SELECT gamestate.create_game('nulls', status => NULL);
+SELECT gamestate.create_game('nulls', NULL);
+SELECT gamestate.create_game_bytes('nulls', NULL);
+SELECT gamestate.create_game('nulls', '{}', NULL);
+SELECT gamestate.create_game('nulls', metadata => NULL);
+SELECT gamestate.set_metadata(:'w', NULL);
 SELECT gamestate.apply_move(:'g', 1, NULL, '{}');
 SELECT gamestate.apply_move_bytes(:'g', 1, NULL, '\x');
 SELECT gamestate.join_game(:'w', NULL);
@@ -32,6 +37,7 @@ SELECT gamestate.get_game(NULL) IS NULL;
 SELECT gamestate.get_state(NULL);
 SELECT gamestate.get_state_bytes(NULL);
 SELECT gamestate.get_version(NULL);
+SELECT count(*) FROM gamestate.get_changes(NULL);
 SELECT gamestate.find_room(NULL);
 SELECT count(*) FROM gamestate.player_games(NULL);
 SELECT gamestate.to_jsonb(NULL);
@@ -87,6 +93,7 @@ SELECT count(*) FROM gamestate.list_live_games(E'Nulls\t"''\\\n');
 -- players: distinct names in one dimension
 SELECT gamestate.create_game('nulls', '{}', '{ann,NULL}');
 SELECT gamestate.create_game('nulls', '{}', '{ann,bob,ann}');
+SELECT gamestate.create_game('nulls', '{}', '{{ann,bob},{cyd,dee}}');
 SELECT gamestate.create_game('nulls', '{}', '{ann,bob,cyd}', max_players => 2);
 SELECT gamestate.create_game('nulls', '{}', (SELECT array_agg('p' || i) FROM generate_series(1, 129) i));
 SELECT cardinality(players) FROM gamestate.get_game(

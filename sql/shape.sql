@@ -1,7 +1,7 @@
 -- What the extension consists of: objects, signatures, marks, comments, rights.
 \pset format unaligned
 \pset tuples_only on
--- its own members, array types and row types apart
+-- members of the extension, array types and row types apart
 CREATE TEMP VIEW member AS
 SELECT d.classid, d.objid, d.objsubid,
        pg_describe_object(d.classid, d.objid, d.objsubid) AS object
@@ -12,7 +12,7 @@ SELECT d.classid, d.objid, d.objsubid,
  WHERE d.refclassid = 'pg_extension'::regclass
    AND d.deptype = 'e' AND e.extname = 'gamestate'
    AND (t.oid IS NULL OR (t.typelem = 0 AND coalesce(c.relkind, 'c') = 'c'));
-SELECT extversion = gamestate.library_version(), n.nspname, extrelocatable
+SELECT extversion = gamestate.library_version(), n.nspname IN ('pg_catalog', 'gamestate'), extrelocatable
   FROM pg_extension e JOIN pg_namespace n ON n.oid = extnamespace
  WHERE extname = 'gamestate';
 -- everything but functions

@@ -63,7 +63,7 @@ try_raw(const char *raw, size_t raw_len)
 	/* equal states may have been written twice, so at most as long */
 	len = gs_payload_size(&a);
 	check(len <= raw_len);
-	copy = malloc(len);
+	copy = malloc(len + 1);
 	gs_payload_encode(&a, copy);
 	check(gs_payload_decode(copy, len, &b) == NULL);
 	check(a.initial_len == b.initial_len && a.final_len == b.final_len);
@@ -77,7 +77,7 @@ try_raw(const char *raw, size_t raw_len)
 	len = gs_payload_compress(copy, gs_payload_size(&a), 1, zipped,
 							  gs_payload_bound(len), &error);
 	check(len > 0);
-	back = malloc(gs_payload_size(&a));
+	back = malloc(gs_payload_size(&a) + 1);
 	check(gs_payload_decompress(zipped, len, back, gs_payload_size(&a)) == NULL);
 	check(memcmp(copy, back, gs_payload_size(&a)) == 0);
 

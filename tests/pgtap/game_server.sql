@@ -8,13 +8,13 @@ SELECT gamestate.create_game('server', '{"turn":0,"board":[]}', '{server-ann,ser
 SELECT gamestate.create_game_bytes('server', '\x0800', '{server-ann}') AS bin \gset
 
 -- columns of get_game
-SELECT is(game_id, :'game'::uuid, 'game_id'), is(game_type, 'server', 'game_type'), is(status, 'active', 'status'),
+SELECT unnest(ARRAY[is(game_id, :'game'::uuid, 'game_id'), is(game_type, 'server', 'game_type'), is(status, 'active', 'status'),
        is(tier, 'live', 'tier'), is(version, 1::bigint, 'version'), is(encoding, 'json', 'encoding'),
        is(state::text, '{"turn":0,"board":[]}', 'state'), is(state_bytes, NULL, 'state_bytes'),
        is(players, '{server-ann,server-bob}', 'players'), is(max_players, NULL, 'max_players'),
        is(room_code, NULL, 'room_code'), is(metadata::text, '{"speed":"blitz"}', 'metadata'),
        is(result::text, NULL, 'result'), is(moves, 0::bigint, 'moves'), is(deadline, NULL, 'deadline'),
-       is(created_at, updated_at, 'created_at and updated_at'), is(ended_at, NULL, 'ended_at')
+       is(created_at, updated_at, 'created_at and updated_at'), is(ended_at, NULL, 'ended_at')])
   FROM gamestate.get_game(:'game');
 SELECT is(ROW(encoding, state::text, state_bytes), ROW('bytes'::text, NULL::text, '\x0800'::bytea), 'a game of bytes')
   FROM gamestate.get_game(:'bin');

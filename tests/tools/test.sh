@@ -146,7 +146,7 @@ layer_isolation() {
 run_prove() {
     local layer=$1 rc=0
     shift
-    GS_COUNTS=$layer_counts PERL5LIB=$tools${PERL5LIB:+:$PERL5LIB} "$@" || rc=$?
+    GS_COUNTS=$layer_counts PERL5LIB=${harness:-$tools}${PERL5LIB:+:$PERL5LIB} "$@" || rc=$?
     [ $rc -ne 124 ] || echo "$layer: ended after $limit s"
     count "$layer" $rc 1
     return 0
@@ -201,7 +201,7 @@ layer_tap() {
     export TESTDIR=$dir TESTDATADIR=$dir/tmp_check TESTLOGDIR=$dir/tmp_check/log
     export PG_REGRESS=$pgxs/test/regress/pg_regress
     export GS_CLIENT=$dir/client GS_TESTS=$dir/tests TMPDIR=/tmp
-    tools=$dir/tests/tools as_server_dir=$dir run_prove tap \
+    harness=$dir/tests/tools as_server_dir=$dir run_prove tap \
         as_server env PATH="$dir/client:$PATH" \
         timeout --foreground "$limit" prove --harness CountingHarness \
         -j "${TAP_JOBS:-2}" -I "$perl_lib" -I "$dir/tests/t" ${PROVE_FLAGS:---timer} $list
