@@ -14,14 +14,18 @@ OBJS = \
 	extension/gs_database.o \
 	extension/gs_entry.o \
 	extension/gs_index.o \
+	extension/gs_journal.o \
 	extension/gs_json.o \
 	extension/gs_launcher.o \
+	extension/gs_load.o \
 	extension/gs_lock.o \
 	extension/gs_lookup.o \
 	extension/gs_module.o \
 	extension/gs_partition.o \
 	extension/gs_payload.o \
 	extension/gs_read.o \
+	extension/gs_record.o \
+	extension/gs_rotate.o \
 	extension/gs_row.o \
 	extension/gs_shmem.o \
 	extension/gs_table.o \
@@ -36,6 +40,7 @@ OBJS = \
 PURE_SRCS = \
 	extension/gs_entry.c \
 	extension/gs_payload.c \
+	extension/gs_record.c \
 	client/hist.c \
 	client/hokm.c \
 	client/hokm_text.c \

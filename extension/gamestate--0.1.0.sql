@@ -55,6 +55,35 @@ COMMENT ON SCHEMA gamestate_partitions IS 'gamestate: partitions of gamestate.ar
 GRANT USAGE ON SCHEMA gamestate TO gamestate_owner;
 
 -- ---------------------------------------------------------------------------
+-- The journal: the durable copy of running games
+-- ---------------------------------------------------------------------------
+
+-- Written by C code through the heap API, see extension/gs_journal.h.  It must
+-- not have a TOAST table (a row is written where no snapshot is active), and
+-- adding the column PLAIN in one command is what leaves it out on PostgreSQL 15.
+-- Rows are only ever inserted and the table emptied as a whole, so there is
+-- nothing to vacuum.
+CREATE TABLE gamestate.journal_0 (
+	seq bigint NOT NULL,
+	idx integer NOT NULL,
+	cnt integer NOT NULL
+) USING heap WITH (autovacuum_enabled = false, vacuum_truncate = false);
+ALTER TABLE gamestate.journal_0 ADD COLUMN data bytea NOT NULL,
+	ALTER COLUMN data SET STORAGE PLAIN;
+CREATE TABLE gamestate.journal_1 (
+	seq bigint NOT NULL,
+	idx integer NOT NULL,
+	cnt integer NOT NULL
+) USING heap WITH (autovacuum_enabled = false, vacuum_truncate = false);
+ALTER TABLE gamestate.journal_1 ADD COLUMN data bytea NOT NULL,
+	ALTER COLUMN data SET STORAGE PLAIN;
+COMMENT ON TABLE gamestate.journal_0 IS 'journal of running games; nothing may be added to it or changed in it';
+COMMENT ON TABLE gamestate.journal_1 IS 'journal of running games; nothing may be added to it or changed in it';
+COMMENT ON COLUMN gamestate.journal_0.seq IS 'commit sequence: the rows of one transaction';
+COMMENT ON COLUMN gamestate.journal_1.seq IS 'commit sequence: the rows of one transaction';
+REVOKE ALL ON gamestate.journal_0, gamestate.journal_1 FROM PUBLIC;
+
+-- ---------------------------------------------------------------------------
 -- Types
 -- ---------------------------------------------------------------------------
 

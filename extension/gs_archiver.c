@@ -36,6 +36,7 @@
 #include "gs_archiver.h"
 #include "gs_batch.h"
 #include "gs_config.h"
+#include "gs_journal.h"
 #include "gs_partition.h"
 #include "gs_worker.h"
 
@@ -131,6 +132,8 @@ static TimestampTz pass_retry_at;	/* earliest of what has to wait; 0 = none */
 static int	free_delay = FREE_FIRST_MS;
 static TimestampTz ahead_retry_at = 0;
 static int	ahead_failures = 0;
+static TimestampTz journal_retry_at = 0;
+static int	journal_failures = 0;
 
 /* something failed: perhaps the extension was dropped behind our back */
 static bool look_for_extension = false;
@@ -904,6 +907,39 @@ make_ahead(void)
 	PG_END_TRY();
 }
 
+/* So that the games are there before anybody asks for them. */
+static void
+load_games(void)
+{
+	gs_worker_begin(0);
+	(void) gs_ready();
+	gs_worker_commit();
+}
+
+/* The journal is no reason for this process to end. */
+static void
+keep_journal(void)
+{
+	if (journal_retry_at > GetCurrentTimestamp())
+		return;
+	PG_TRY();
+	{
+		load_games();
+		(void) gs_rotate_if_due(db);
+		journal_failures = 0;
+		journal_retry_at = 0;
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error = take_error();
+		int			pause_ms = gs_worker_backoff(++journal_failures);
+
+		journal_retry_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), pause_ms);
+		complain(error, "rotate the journal", pause_ms);
+	}
+	PG_END_TRY();
+}
+
 /* Returns whether archived games are left in memory. */
 static bool
 free_archived(void)
@@ -1009,6 +1045,9 @@ turn(void)
 		if (!extension_exists())
 			proc_exit(0);
 	}
+	keep_journal();
+	if (ProcDiePending)
+		return;
 	if (paused_until <= start)
 	{
 		pgstat_report_activity(STATE_RUNNING, "archiving games");

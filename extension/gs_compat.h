@@ -52,6 +52,16 @@
 #define GS_NAMESPACE_OWNERCHECK(oid, role) pg_namespace_ownercheck(oid, role)
 #endif
 
+/* 16: relfilenode has become relfilenumber */
+#include "utils/relcache.h"
+#if PG_VERSION_NUM >= 160000
+#define GsRelationSetNewStorage(rel) \
+	RelationSetNewRelfilenumber(rel, (rel)->rd_rel->relpersistence)
+#else
+#define GsRelationSetNewStorage(rel) \
+	RelationSetNewRelfilenode(rel, (rel)->rd_rel->relpersistence)
+#endif
+
 /* 15.4, 16: datconnlimit of a database whose DROP was interrupted */
 #define GS_DATCONNLIMIT_INVALID (-2)
 

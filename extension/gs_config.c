@@ -16,6 +16,7 @@
 #include "postgres.h"
 
 #include "gs_config.h"
+#include "gs_table.h"
 
 #include "utils/guc.h"
 
@@ -46,6 +47,8 @@
 #define GS_PLAYERS_MAX				512
 #define GS_GAMES_PER_XACT_DEFAULT	2000
 #define GS_GAMES_PER_XACT_MAX		1000000
+#define GS_JOURNAL_DEFAULT			512
+#define GS_JOURNAL_MIN				16
 #define GS_BATCH_DEFAULT			500
 #define GS_BATCH_MAX				2000
 #define GS_LEVEL_DEFAULT			3
@@ -68,11 +71,36 @@ int			gs_max_players = GS_PLAYERS_DEFAULT;
 int			gs_max_id_length = GS_MAX_ID_LENGTH;
 int			gs_max_games_per_transaction = GS_GAMES_PER_XACT_DEFAULT;
 bool		gs_enabled = true;
+int			gs_journal_size = GS_JOURNAL_DEFAULT;
+int			gs_durability = GS_DURABILITY_JOURNAL;
 bool		gs_archiver = true;
 int			gs_archive_batch = GS_BATCH_DEFAULT;
 int			gs_archive_compression_level = GS_LEVEL_DEFAULT;
 int			gs_archive_make_ahead = GS_MAKE_AHEAD_DEFAULT;
 int			gs_archive_max_types = GS_TYPES_DEFAULT;
+
+static const struct config_enum_entry durability_options[] = {
+	{"journal", GS_DURABILITY_JOURNAL, false},
+	{"memory", GS_DURABILITY_MEMORY, false},
+	{NULL, 0, false}
+};
+
+static void
+define_journal_settings(void)
+{
+	DefineCustomIntVariable("gamestate.journal_size",
+							"Sets the size at which the journal of a database is rotated.",
+							"A smaller journal is loaded faster after a crash; each rotation writes all running games once. It is rotated later while running games take more than half of this.",
+							&gs_journal_size,
+							GS_JOURNAL_DEFAULT, GS_JOURNAL_MIN, GS_MEMORY_MAX,
+							PGC_SIGHUP, GUC_UNIT_MB, NULL, NULL, NULL);
+	DefineCustomEnumVariable("gamestate.durability",
+							 "Sets whether games created from now on survive a crash.",
+							 "A game of durability memory is faster and lost with the server's memory; the choice is made when a game is created and holds for its life.",
+							 &gs_durability,
+							 GS_DURABILITY_JOURNAL, durability_options,
+							 PGC_USERSET, 0, NULL, NULL, NULL);
+}
 
 static void
 define_memory_settings(void)
@@ -196,6 +224,7 @@ gs_config_init(void)
 {
 	define_memory_settings();
 	define_limits();
+	define_journal_settings();
 	define_archive_settings();
 	MarkGUCPrefixReserved("gamestate");
 }

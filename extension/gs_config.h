@@ -29,6 +29,10 @@ extern int	gs_max_id_length;
 extern int	gs_max_games_per_transaction;
 extern bool gs_enabled;
 
+/* journal */
+extern int	gs_journal_size;	/* MB */
+extern int	gs_durability;		/* GsDurability of new games */
+
 /* archiver */
 extern bool gs_archiver;
 extern int	gs_archive_batch;

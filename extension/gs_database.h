@@ -15,6 +15,12 @@
 
 #include "lib/ilist.h"
 
+typedef enum GsLoadState
+{
+	GS_LOAD_NONE = 0,			/* not since the server started */
+	GS_LOAD_DONE
+} GsLoadState;
+
 typedef struct GsDatabase
 {
 	Oid			dboid;			/* protected by slots_lock; InvalidOid = free slot */
@@ -22,6 +28,16 @@ typedef struct GsDatabase
 	pg_atomic_uint32 generation;	/* +1 whenever all games are removed at once */
 	pg_atomic_uint64 used_bytes;
 	pg_atomic_uint64 ngames;	/* visible games in memory */
+
+	/*
+	 * The journal.  load_state is set to GS_LOAD_DONE after the others have
+	 * been set, by whoever loads; journal_active is changed by rotation only.
+	 */
+	pg_atomic_uint32 load_state;	/* GsLoadState */
+	Oid			journal[2];
+	pg_atomic_uint32 journal_active;	/* index into journal */
+	pg_atomic_uint64 journal_bytes; /* written to the active table, about */
+	bool		journal_two;	/* the other table is not empty: rotation has to finish */
 
 	LWLock		queue_lock;		/* protects the rest, and GsGame.link */
 	dlist_head	queue;			/* games that are over, oldest finish first */
@@ -43,6 +59,19 @@ extern void gs_database_shmem_init(bool found);
 /* The slot of a database; claims one if asked to (ERROR when none is free). */
 extern GsDatabase *gs_database_find(Oid dboid, bool claim);
 extern GsDatabase *gs_my_database(void);	/* slot of MyDatabaseId, claimed */
+/* Before anything that needs this database's games: waits until they are loaded. */
+extern void gs_load_slow(GsDatabase *db);
+
+static inline GsDatabase *
+gs_ready(void)
+{
+	GsDatabase *db = gs_my_database();
+
+	if (unlikely(pg_atomic_read_u32(&db->load_state) != GS_LOAD_DONE))
+		gs_load_slow(db);
+	return db;
+}
+
 extern int	gs_database_index(const GsDatabase *db);	/* 0 .. gs_max_databases - 1 */
 extern GsDatabase *gs_database_by_index(int i);
 extern void gs_database_release(GsDatabase *db);	/* after DROP DATABASE, games removed */

@@ -125,6 +125,24 @@ gs_lock_room(const GsText *room_code)
 }
 
 void
+gs_lock_load(void)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, 0, 0, GS_LOCKCLASS_LOAD);
+	(void) LockAcquire(&tag, ExclusiveLock, false, false);
+}
+
+void
+gs_unlock_load(void)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, 0, 0, GS_LOCKCLASS_LOAD);
+	LockRelease(&tag, ExclusiveLock, false);
+}
+
+void
 gs_unlock_game(const pg_uuid_t *id)
 {
 	LOCKTAG		tag;

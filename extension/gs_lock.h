@@ -16,6 +16,7 @@
  */
 #define GS_LOCKCLASS_GAME	0x4701	/* 18177 */
 #define GS_LOCKCLASS_ROOM	0x4702	/* 18178 */
+#define GS_LOCKCLASS_LOAD	0x4703	/* 18179: whoever loads the games of a database */
 
 /*
  * Take the lock until the transaction ends.  Waits like every heavyweight
@@ -26,6 +27,10 @@
  */
 extern bool gs_lock_game(const pg_uuid_t *id, bool nowait);
 extern void gs_lock_room(const GsText *room_code);
+
+/* Only one process loads a database's games at a time. */
+extern void gs_lock_load(void);
+extern void gs_unlock_load(void);
 
 /* Give up the game lock taken last, when there was no such game. */
 extern void gs_unlock_game(const pg_uuid_t *id);

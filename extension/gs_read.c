@@ -94,6 +94,7 @@ read_state(const pg_uuid_t *id, bool want_bytes)
 	struct varlena *result;
 
 	gs_attach();
+	(void) gs_ready();
 	pending = own_change(id);
 	if (pending && !pending->exists)
 		return NULL;
@@ -146,6 +147,7 @@ gs_get_version(PG_FUNCTION_ARGS)
 	int64		version;
 
 	gs_attach();
+	(void) gs_ready();
 	pending = own_change(id);
 	if (pending)
 	{
@@ -199,6 +201,7 @@ gs_get_game(PG_FUNCTION_ARGS)
 	bool		nulls[GS_GAME_NATTS];
 
 	gs_attach();
+	(void) gs_ready();
 	pending = own_change(id);
 	if (pending && !pending->exists)
 		PG_RETURN_NULL();
@@ -310,6 +313,7 @@ gs_get_changes(PG_FUNCTION_ARGS)
 	int64		first_version = 2;
 
 	gs_attach();
+	(void) gs_ready();
 	InitMaterializedSRF(fcinfo, 0);
 	if (PG_ARGISNULL(0))
 		return (Datum) 0;
@@ -364,6 +368,7 @@ gs_find_room(PG_FUNCTION_ARGS)
 	pg_uuid_t  *id = palloc(sizeof(pg_uuid_t));
 
 	gs_attach();
+	(void) gs_ready();
 	if (!gs_lookup_room(&room_code, id))
 		PG_RETURN_NULL();
 	PG_RETURN_UUID_P(id);
@@ -378,6 +383,7 @@ gs_player_games(PG_FUNCTION_ARGS)
 	int			n;
 
 	gs_attach();
+	(void) gs_ready();
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	ids = gs_lookup_player(&player, &n);
 	for (int i = 0; i < n; i++)
@@ -453,6 +459,7 @@ gs_list_live_games(PG_FUNCTION_ARGS)
 	ListFilter	filter = {.left = PG_INT64_MAX};
 
 	gs_attach();
+	(void) gs_ready();
 	InitMaterializedSRF(fcinfo, 0);
 	filter.rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	if (!PG_ARGISNULL(0))

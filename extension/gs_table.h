@@ -53,6 +53,13 @@ typedef enum GsEncoding
 	GS_ENCODING_BYTES = 2
 } GsEncoding;
 
+/* Fixed at creation. */
+typedef enum GsDurability
+{
+	GS_DURABILITY_JOURNAL = 0,
+	GS_DURABILITY_MEMORY = 1	/* lost with the server's memory */
+} GsDurability;
+
 /* Which of a database's lists a game is on. */
 typedef enum GsLink
 {
@@ -81,7 +88,7 @@ typedef struct GsHeader
 	uint8		status;			/* GsStatus */
 	uint8		encoding;		/* GsEncoding */
 	uint8		has_create_request;
-	uint8		unused;
+	uint8		durability;		/* GsDurability */
 } GsHeader;
 
 /*
@@ -101,6 +108,7 @@ typedef struct GsGame
 	GsGameKey	key;			/* set once */
 	bool		visible;		/* false: reserved by a transaction, not committed */
 	uint8		link_state;		/* GsLink; changed with queue_lock held as well */
+	uint8		image_in;		/* which journal table has the newest image */
 	TransactionId archive_xid;	/* archived by this transaction, see gs_table.c */
 	GsHeader	h;
 	dsa_pointer state;
@@ -182,7 +190,8 @@ typedef enum GsChangeKind
 	GS_CHANGE_CREATE,
 	GS_CHANGE_UPDATE,
 	GS_CHANGE_REMOVE,			/* deleted */
-	GS_CHANGE_ARCHIVE			/* archived by this transaction's rows */
+	GS_CHANGE_ARCHIVE,			/* archived by this transaction's rows */
+	GS_CHANGE_IMAGE				/* unchanged, but written to the journal as a whole */
 } GsChangeKind;
 
 /*
@@ -205,6 +214,8 @@ typedef struct GsChange
 	GsInfoParts info;			/* new info, if info_changed */
 	int			nentries;		/* new log entries ... */
 	GsNewEntry *entries;		/* ... newest first */
+
+	uint8		image_in;		/* CREATE, IMAGE: journal table written to */
 
 	/* filled by gs_table_reserve(), private to gs_table_change.c */
 	bool		reserved;

@@ -374,6 +374,9 @@ gs_table_reserve(GsChange *change)
 		case GS_CHANGE_ARCHIVE:
 			reserve_archive(change);
 			break;
+		case GS_CHANGE_IMAGE:
+			(void) locked_game(change);
+			break;
 		case GS_CHANGE_REMOVE:
 		case GS_CHANGE_NONE:
 			break;
@@ -509,6 +512,7 @@ apply_create(GsChange *change)
 		pg_atomic_fetch_add_u64(&change->db->ngames, 1);
 
 	game->archive_xid = InvalidTransactionId;
+	game->image_in = change->image_in;
 	game->h = change->h;
 	game->state = change->new_state;
 	game->state_len = change->state.len;
@@ -633,6 +637,17 @@ apply_archive(GsChange *change)
 	dshash_release_lock(GsGames, game);
 }
 
+static void
+apply_image(GsChange *change)
+{
+	GsGame	   *game = find_for_apply(change, change->h.incarnation);
+
+	if (game == NULL)
+		return;
+	game->image_in = change->image_in;
+	dshash_release_lock(GsGames, game);
+}
+
 void
 gs_table_apply(GsChange *change)
 {
@@ -649,6 +664,9 @@ gs_table_apply(GsChange *change)
 			break;
 		case GS_CHANGE_ARCHIVE:
 			apply_archive(change);
+			break;
+		case GS_CHANGE_IMAGE:
+			apply_image(change);
 			break;
 		case GS_CHANGE_NONE:
 			break;
@@ -775,6 +793,7 @@ gs_table_remove_database(GsDatabase *db)
 	GsGame	   *game;
 
 	pg_atomic_fetch_add_u32(&db->generation, 1);
+	pg_atomic_write_u32(&db->load_state, GS_LOAD_NONE);
 	dshash_seq_init(&scan, GsGames, true);
 	while ((game = dshash_seq_next(&scan)) != NULL)
 	{

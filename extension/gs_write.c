@@ -74,6 +74,7 @@ begin_write(const char *function)
 				 errhint("Set gamestate.enabled to on for this database.")));
 	PreventCommandIfReadOnly(function);
 	PreventCommandIfParallelMode(function);
+	(void) gs_ready();
 }
 
 static _Noreturn void
@@ -513,6 +514,7 @@ create_game(FunctionCallInfo fcinfo, GsEncoding encoding)
 	check_size(&parts.metadata, "metadata", gs_max_metadata_size, "gamestate.max_metadata_size");
 
 	h.encoding = encoding;
+	h.durability = gs_durability;
 	h.status = arg_first_status(fcinfo, 6);
 	h.max_players = arg_max_players(fcinfo, 7, parts.nplayers);
 	h.version = 1;

@@ -11,8 +11,8 @@
  *	   entry; rollback to the savepoint restores it.  That works because
  *	   strings are never changed in place and log entries are a list with the
  *	   newest first.
- *	3. XACT_EVENT_PRE_COMMIT reserves all change records: may fail, the
- *	   transaction aborts.  XACT_EVENT_COMMIT applies them: cannot fail.
+ *	3. XACT_EVENT_PRE_COMMIT reserves all change records and writes them to the
+ *	   journal (gs_journal.c): may fail, the transaction aborts.  XACT_EVENT_COMMIT applies them: cannot fail.
  *	   XACT_EVENT_ABORT takes reservations back.  The heavyweight locks that
  *	   protect the games are released by PostgreSQL after these callbacks.
  *	4. A commit of several games holds commit_lock while it applies, so that a
@@ -26,6 +26,7 @@
 #include "postgres.h"
 
 #include "gs_database.h"
+#include "gs_journal.h"
 #include "gs_lock.h"
 #include "gs_writeset.h"
 
@@ -100,6 +101,7 @@ static int	ntouched = 0;
 static int	touched_size = 0;
 static Removal *removals = NULL;
 static uint32 generation = 0;
+static uint64 commit_seq = 0;	/* of the transaction that is being committed */
 
 static void
 begin(void)
@@ -375,8 +377,9 @@ gs_writeset_copy(const GsPending *pending, int what, MemoryContext mcxt)
  * ----------------------------------------------------------------
  */
 
-void
-gs_writeset_archive(const pg_uuid_t *id)
+/* A change of a whole game that leaves its content as it is. */
+static void
+open_whole(const pg_uuid_t *id, GsChangeKind kind)
 {
 	GsGame	   *game = gs_table_find(id, true);
 	GsHeader	h;
@@ -388,8 +391,20 @@ gs_writeset_archive(const pg_uuid_t *id)
 	gs_table_release(game);
 
 	pending = gs_writeset_open(id, &h);
-	pending->change.kind = GS_CHANGE_ARCHIVE;
+	pending->change.kind = kind;
 	pending->change.frees = true;
+}
+
+void
+gs_writeset_archive(const pg_uuid_t *id)
+{
+	open_whole(id, GS_CHANGE_ARCHIVE);
+}
+
+void
+gs_writeset_image(const pg_uuid_t *id)
+{
+	open_whole(id, GS_CHANGE_IMAGE);
 }
 
 void
@@ -428,6 +443,27 @@ apply_removals(void)
  * ----------------------------------------------------------------
  */
 
+/* The durable copy of it all. */
+static void
+journal_all(void)
+{
+	GsWriteSetScan scan = {0};
+	GsPending  *pending;
+	bool		any = false;
+
+	commit_seq = pg_atomic_add_fetch_u64(&GsShmem->commit_seq, 1);
+	gs_journal_begin(context);
+	while ((pending = gs_writeset_next(&scan)) != NULL)
+	{
+		if (!gs_journal_wants(&pending->change))
+			continue;
+		gs_journal_add(&pending->change);
+		any = true;
+	}
+	if (any)
+		gs_journal_write(commit_seq);
+}
+
 /* May fail. */
 static void
 pre_commit(void)
@@ -441,6 +477,7 @@ pre_commit(void)
 		base_is_gone();
 	while ((pending = gs_writeset_next(&scan)) != NULL)
 		gs_table_reserve(&pending->change);
+	journal_all();
 	MemoryContextSwitchTo(old);
 }
 
@@ -450,7 +487,6 @@ commit(void)
 {
 	GsWriteSetScan scan = {0};
 	GsPending  *pending;
-	uint64		commit_seq = pg_atomic_add_fetch_u64(&GsShmem->commit_seq, 1);
 	bool		several = nentries > 1;
 
 	if (several)

@@ -71,6 +71,9 @@ extern GsPending *gs_writeset_next(GsWriteSetScan *scan);
  */
 extern void gs_writeset_archive(const pg_uuid_t *id);
 
+/* For rotation: the game is written to the journal as a whole.  The caller holds its lock. */
+extern void gs_writeset_image(const pg_uuid_t *id);
+
 /* All games of a database go when this transaction commits (DROP EXTENSION, DROP DATABASE). */
 extern void gs_writeset_remove_database(Oid dboid, bool release_slot);
 

@@ -1,0 +1,527 @@
+/*-------------------------------------------------------------------------
+ *
+ * gs_journal.c
+ *	  The journal: the durable copy of running games.
+ *
+ * The model:
+ *	1. At pre-commit, when memory has been reserved for everything, the change
+ *	   records of the transaction are encoded into one string of bytes, cut
+ *	   into pieces that fit on a page, and inserted into the active journal
+ *	   table with the ordinary heap API.  So they commit or roll back with
+ *	   everything else that the transaction did, and PostgreSQL's own WAL,
+ *	   checkpoints, replication and backups take care of them.
+ *	2. Shared memory is changed after the commit record is as durable as the
+ *	   transaction's synchronous_commit asks for (XACT_EVENT_COMMIT comes after
+ *	   the flush and after waiting for standbys), so nobody ever sees a
+ *	   version that a crash can take back, unless its writer chose so.
+ *	3. An update leaves out what the state has in common with the one before:
+ *	   the game's heavyweight lock keeps that as it is until we are done.
+ *	4. Rotation (gs_rotate.c) changes the active table.  A writer locks the
+ *	   table he takes for the active one and looks again; rotation changes the
+ *	   active table first and then waits for everybody who has locked the old.
+ *
+ * Nothing here may run after the commit point.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "gs_config.h"
+#include "gs_database.h"
+#include "gs_journal.h"
+#include "gs_record.h"
+#include "gs_worker.h"
+
+#include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_am_d.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "port/pg_crc32c.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+
+/* A piece fills a page at most. */
+#define PIECE_MAX \
+	(MaxHeapTupleSize - MAXALIGN(SizeofHeapTupleHeader) - \
+	 (sizeof(int64) + 2 * sizeof(int32)) - VARHDRSZ - GS_JOURNAL_CRC_SIZE - MAXIMUM_ALIGNOF)
+
+/* Room in front of a piece for what makes it a bytea with a checksum. */
+#define PIECE_HEADER	(VARHDRSZ + GS_JOURNAL_CRC_SIZE)
+
+/* What a row takes on a page besides its piece, about. */
+#define ROW_OVERHEAD	64
+
+/* Beyond the limit, the archiver is woken each time so many bytes were written. */
+#define WAKE_BYTES		(1024 * 1024)
+
+/* The group that is being built, with PIECE_HEADER bytes in front. */
+static MemoryContext group_context = NULL;
+static char *group = NULL;
+static Size group_len = 0;
+static Size group_size = 0;
+
+/* Creations of this group: where their image goes has to be noted. */
+static GsChange **images = NULL;
+static int	nimages = 0;
+static int	images_size = 0;
+
+/* ----------------------------------------------------------------
+ *		Encoding
+ * ----------------------------------------------------------------
+ */
+
+void
+gs_journal_begin(MemoryContext mcxt)
+{
+	group_context = mcxt;
+	group = NULL;
+	group_len = group_size = 0;
+	images = NULL;
+	nimages = images_size = 0;
+}
+
+/* Room for so many more bytes. */
+static char *
+group_room(Size len)
+{
+	if (group_len + len > group_size)
+	{
+		group_size = Max(group_size * 2, group_len + len);
+		group_size = Max(group_size, 1024);
+		group = group ?
+			repalloc_huge(group, PIECE_HEADER + group_size) :
+			MemoryContextAllocHuge(group_context, PIECE_HEADER + group_size);
+	}
+	return group + PIECE_HEADER + group_len;
+}
+
+/*
+ * A game of durability memory is not journaled; only that it has taken the
+ * place of another one, which may have been.
+ */
+bool
+gs_journal_wants(const GsChange *change)
+{
+	return change->kind != GS_CHANGE_NONE &&
+		(change->h.durability == GS_DURABILITY_JOURNAL || change->replaces);
+}
+
+static GsBytes
+bytes(const GsText *text)
+{
+	return (GsBytes)
+	{
+		text->data, text->len
+	};
+}
+
+static void
+set_header(GsRecord *record, const GsHeader *h)
+{
+	record->incarnation = h->incarnation;
+	record->version = h->version;
+	record->status = h->status;
+	record->encoding = h->encoding;
+	record->moves = h->moves;
+	record->created_at = h->created_at;
+	record->started_at = h->started_at;
+	record->updated_at = h->updated_at;
+	record->ended_at = h->ended_at;
+	record->deadline = h->deadline;
+	record->max_players = h->max_players;
+	if (h->has_create_request)
+	{
+		record->parts |= GS_RECORD_HAS_REQUEST;
+		memcpy(record->create_request, h->create_request.data, UUID_LEN);
+	}
+}
+
+StaticAssertDecl(sizeof(GsBytes) == sizeof(GsText) &&
+				 offsetof(GsBytes, data) == offsetof(GsText, data) &&
+				 offsetof(GsBytes, len) == offsetof(GsText, len),
+				 "GsBytes and GsText must be laid out alike");
+
+static void
+set_info(GsRecord *record, const GsInfoParts *info)
+{
+	record->parts |= GS_RECORD_HAS_INFO;
+	record->game_type = bytes(&info->game_type);
+	record->room_code = bytes(&info->room_code);
+	record->nplayers = info->nplayers;
+	record->players = (const GsBytes *) info->players;
+	record->metadata = bytes(&info->metadata);
+	record->result = bytes(&info->result);
+}
+
+/* The new log entries as a run. */
+static void
+set_log(GsRecord *record, const GsChange *change, GsRecordRun *run)
+{
+	int64		base;
+	Size		size = 0;
+	char	   *data;
+	char	   *p;
+
+	if (change->nentries == 0)
+		return;
+	base = change->entry_array[0]->e.at;
+	for (int i = 0; i < change->nentries; i++)
+		size += gs_entry_size(&change->entry_array[i]->e, base);
+	p = data = MemoryContextAllocHuge(group_context, size);
+	for (int i = 0; i < change->nentries; i++)
+		p = gs_entry_encode(&change->entry_array[i]->e, base, p);
+
+	run->first_version = change->entry_array[0]->version;
+	run->base = base;
+	run->nentries = change->nentries;
+	run->entries = (GsBytes)
+	{
+		data, size
+	};
+	record->parts |= GS_RECORD_HAS_LOG;
+	record->nruns = 1;
+	record->runs = run;
+}
+
+/* The new state, without what it has in common with the committed one. */
+static void
+set_state(GsRecord *record, const GsChange *change)
+{
+	GsGame	   *game = dshash_find(GsGames, &change->key, false);
+	const char *old_state;
+	uint32		old_len;
+
+	if (game == NULL)
+	{
+		record->parts |= GS_RECORD_HAS_STATE;
+		record->state = bytes(&change->state);
+		return;
+	}
+	old_state = GS_PTR(game->state);
+	old_len = game->state_len;
+	gs_record_diff(old_state, old_len, change->state.data, change->state.len,
+				   &record->prefix, &record->suffix);
+	dshash_release_lock(GsGames, game);
+
+	record->parts |= GS_RECORD_HAS_DELTA;
+	record->state.data = change->state.data + record->prefix;
+	record->state.len = change->state.len - record->prefix - record->suffix;
+}
+
+static void
+put_record(const GsRecord *record)
+{
+	Size		size = gs_record_size(record);
+
+	(void) gs_record_encode(record, group_room(size));
+	group_len += size;
+}
+
+static void
+add_creation(GsChange *change)
+{
+	GsRecord	record = {.kind = GS_RECORD_IMAGE};
+	GsRecordRun run;
+
+	memcpy(record.id, change->key.id.data, UUID_LEN);
+	set_header(&record, &change->h);
+	set_info(&record, &change->info);
+	record.parts |= GS_RECORD_HAS_STATE;
+	record.state = bytes(&change->state);
+	if (change->initial.data)
+	{
+		record.parts |= GS_RECORD_HAS_INITIAL;
+		record.initial = bytes(&change->initial);
+	}
+	set_log(&record, change, &run);
+	put_record(&record);
+}
+
+static void
+add_update(GsChange *change)
+{
+	GsRecord	record = {.kind = GS_RECORD_UPDATE};
+	GsRecordRun run;
+
+	memcpy(record.id, change->key.id.data, UUID_LEN);
+	set_header(&record, &change->h);
+	record.base_version = change->base_version;
+	if (change->info_changed)
+		set_info(&record, &change->info);
+	if (change->state_changed)
+		set_state(&record, change);
+	set_log(&record, change, &run);
+	put_record(&record);
+}
+
+static void
+add_removal(GsChange *change)
+{
+	GsRecord	record = {.kind = GS_RECORD_REMOVE};
+
+	memcpy(record.id, change->key.id.data, UUID_LEN);
+	record.incarnation = change->h.incarnation;
+	record.version = change->h.version;
+	put_record(&record);
+}
+
+/* The game as it is, for rotation. */
+static void
+add_image(GsChange *change)
+{
+	GsGameCopy *copy = gs_table_copy(&change->key.id, GS_COPY_ALL, true, group_context);
+	GsRecord	record = {.kind = GS_RECORD_IMAGE};
+	GsRecordRun run;
+	Size		size = 0;
+	char	   *p;
+
+	if (copy == NULL)
+		return;
+	memcpy(record.id, change->key.id.data, UUID_LEN);
+	set_header(&record, &copy->h);
+	set_info(&record, &copy->info);
+	record.parts |= GS_RECORD_HAS_STATE;
+	record.state = bytes(&copy->state);
+	if (copy->initial.len != copy->state.len ||
+		memcmp(copy->initial.data, copy->state.data, copy->state.len) != 0)
+	{
+		record.parts |= GS_RECORD_HAS_INITIAL;
+		record.initial = bytes(&copy->initial);
+	}
+	if (copy->nentries > 0)
+	{
+		run.first_version = copy->h.version - copy->nentries + 1;
+		run.base = copy->entries[0].at;
+		run.nentries = copy->nentries;
+		for (uint64 i = 0; i < copy->nentries; i++)
+			size += gs_entry_size(&copy->entries[i], run.base);
+		p = MemoryContextAllocHuge(group_context, size);
+		run.entries = (GsBytes)
+		{
+			p, size
+		};
+		for (uint64 i = 0; i < copy->nentries; i++)
+			p = gs_entry_encode(&copy->entries[i], run.base, p);
+		record.parts |= GS_RECORD_HAS_LOG;
+		record.nruns = 1;
+		record.runs = &run;
+	}
+	put_record(&record);
+}
+
+static void
+note_image(GsChange *change)
+{
+	if (nimages == images_size)
+	{
+		images_size = Max(16, images_size * 2);
+		images = images ?
+			repalloc(images, sizeof(GsChange *) * images_size) :
+			MemoryContextAlloc(group_context, sizeof(GsChange *) * images_size);
+	}
+	images[nimages++] = change;
+}
+
+void
+gs_journal_add(GsChange *change)
+{
+	switch (change->kind)
+	{
+		case GS_CHANGE_CREATE:
+			if (change->h.durability == GS_DURABILITY_JOURNAL)
+			{
+				add_creation(change);
+				note_image(change);
+			}
+			else
+				add_removal(change);
+			break;
+		case GS_CHANGE_UPDATE:
+			add_update(change);
+			break;
+		case GS_CHANGE_REMOVE:
+		case GS_CHANGE_ARCHIVE:
+			add_removal(change);
+			break;
+		case GS_CHANGE_IMAGE:
+			add_image(change);
+			note_image(change);
+			break;
+		case GS_CHANGE_NONE:
+			break;
+	}
+}
+
+/* ----------------------------------------------------------------
+ *		Writing
+ * ----------------------------------------------------------------
+ */
+
+void
+gs_journal_oids(Oid *oids)
+{
+	Oid			schema = get_namespace_oid("gamestate", true);
+
+	for (int i = 0; i < 2; i++)
+	{
+		oids[i] = OidIsValid(schema) ?
+			get_relname_relid(i == 0 ? "journal_0" : "journal_1", schema) : InvalidOid;
+		if (!OidIsValid(oids[i]))
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_TABLE),
+					 errmsg("table gamestate.journal_%d does not exist", i),
+					 errhint("Create the extension gamestate in this database.")));
+	}
+}
+
+static bool
+has_expected_columns(TupleDesc desc)
+{
+	static const Oid types[] = {INT8OID, INT4OID, INT4OID, BYTEAOID};
+
+	if (desc->natts != GS_JOURNAL_NATTS)
+		return false;
+	for (int i = 0; i < GS_JOURNAL_NATTS; i++)
+		if (TupleDescAttr(desc, i)->atttypid != types[i] || TupleDescAttr(desc, i)->attisdropped)
+			return false;
+	return true;
+}
+
+void
+gs_journal_check(Relation rel)
+{
+	const char *wrong = NULL;
+
+	if (!has_expected_columns(RelationGetDescr(rel)))
+		wrong = "Its columns have been changed.";
+	else if (rel->rd_rel->relpersistence != RELPERSISTENCE_PERMANENT)
+		wrong = "It is not logged.";
+	else if (rel->rd_rel->relkind != RELKIND_RELATION || rel->rd_rel->relam != HEAP_TABLE_AM_OID)
+		wrong = "It is not an ordinary heap table.";
+	else if (OidIsValid(rel->rd_rel->reltoastrelid))
+		wrong = "It has a TOAST table.";
+	else if (rel->rd_rel->relhastriggers || rel->rd_rel->relhasrules)
+		wrong = "It has triggers or rules.";
+	else if (rel->rd_rel->relhasindex && RelationGetIndexList(rel) != NIL)
+		wrong = "It has an index.";
+	if (wrong)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("journal table \"%s\" is not usable", RelationGetRelationName(rel)),
+				 errdetail("%s", wrong),
+				 errhint("Undo that change: nothing may be added to the journal's tables.")));
+}
+
+/* Lock the active table, and see that it still is the active one. */
+static Relation
+open_active(GsDatabase *db, uint32 *which)
+{
+	for (;;)
+	{
+		Relation	rel;
+
+		*which = pg_atomic_read_u32(&db->journal_active);
+		rel = try_table_open(db->journal[*which], RowExclusiveLock);
+		if (rel == NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("the games of this database have been removed"),
+					 errdetail("The extension gamestate was dropped while this transaction was running.")));
+		pg_read_barrier();
+		if (pg_atomic_read_u32(&db->journal_active) == *which)
+		{
+			gs_journal_check(rel);
+			return rel;
+		}
+		table_close(rel, RowExclusiveLock);
+	}
+}
+
+uint32
+gs_journal_crc(int64 seq, int32 idx, int32 cnt, const char *data, Size len)
+{
+	pg_crc32c	crc;
+
+	INIT_CRC32C(crc);
+	COMP_CRC32C(crc, &seq, sizeof(seq));
+	COMP_CRC32C(crc, &idx, sizeof(idx));
+	COMP_CRC32C(crc, &cnt, sizeof(cnt));
+	COMP_CRC32C(crc, data, len);
+	FIN_CRC32C(crc);
+	return crc;
+}
+
+/*
+ * Insert one row.  "piece" has PIECE_HEADER bytes in front of it that may be
+ * overwritten.
+ */
+static void
+insert_row(Relation rel, int64 seq, int32 idx, int32 cnt, char *piece, Size len)
+{
+	char	   *datum = piece - PIECE_HEADER;
+	uint32		crc = gs_journal_crc(seq, idx, cnt, piece, len);
+	Datum		values[GS_JOURNAL_NATTS];
+	bool		nulls[GS_JOURNAL_NATTS] = {0};
+	HeapTuple	tuple;
+
+	SET_VARSIZE(datum, PIECE_HEADER + len);
+	memcpy(datum + VARHDRSZ, &crc, sizeof(crc));
+	values[GS_JOURNAL_SEQ - 1] = Int64GetDatum(seq);
+	values[GS_JOURNAL_IDX - 1] = Int32GetDatum(idx);
+	values[GS_JOURNAL_CNT - 1] = Int32GetDatum(cnt);
+	values[GS_JOURNAL_DATA - 1] = PointerGetDatum(datum);
+	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
+	heap_insert(rel, tuple, GetCurrentCommandId(true), HEAP_INSERT_NO_LOGICAL, NULL);
+	heap_freetuple(tuple);
+}
+
+/* Rotation is the archiver's: wake it when the table has grown too large. */
+static void
+count_bytes(GsDatabase *db, uint64 len)
+{
+	uint64		before = pg_atomic_fetch_add_u64(&db->journal_bytes, len);
+	uint64		limit = (uint64) gs_journal_size * 1024 * 1024;
+
+	if (before + len > limit && (before + len) / WAKE_BYTES != before / WAKE_BYTES)
+		gs_worker_wake_archiver(db);
+}
+
+void
+gs_journal_write(uint64 seq)
+{
+	GsDatabase *db = gs_my_database();
+	Relation	rel;
+	uint32		which;
+	Size		pieces;
+
+	if (group_len == 0)
+		return;
+	pieces = (group_len + PIECE_MAX - 1) / PIECE_MAX;
+	if (pieces > INT_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("too many changes of games in one transaction")));
+	rel = open_active(db, &which);
+
+	/* What makes a piece a row overwrites the end of the piece before, which is in. */
+	for (Size i = 0; i < pieces; i++)
+	{
+		Size		start = i * PIECE_MAX;
+
+		CHECK_FOR_INTERRUPTS();
+		insert_row(rel, seq, i, pieces, group + PIECE_HEADER + start,
+				   Min(PIECE_MAX, group_len - start));
+	}
+	for (int i = 0; i < nimages; i++)
+		images[i]->image_in = which;
+	count_bytes(db, group_len + pieces * ROW_OVERHEAD);
+
+	/* the lock stays until the transaction has ended: rotation waits for it */
+	table_close(rel, NoLock);
+}

@@ -1,0 +1,60 @@
+/*-------------------------------------------------------------------------
+ *
+ * gs_journal.h
+ *	  The journal: the durable copy of running games, two ordinary tables.
+ *
+ * A row of a journal table:
+ *
+ *	seq		bigint	commit sequence: the rows of one transaction are a group
+ *	idx		integer	0 .. cnt - 1
+ *	cnt		integer	number of rows of the group
+ *	data	bytea	CRC-32C of seq, idx, cnt and what follows (4 bytes, as the
+ *					machine stores it), then a piece of the group
+ *
+ * The pieces of a group, in the order of idx, are the records of all games
+ * that the transaction changed (gs_record.h), one after another.  A group that
+ * is not whole is ignored.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef GS_JOURNAL_H
+#define GS_JOURNAL_H
+
+#include "gs_table.h"
+
+#include "utils/relcache.h"
+
+/* From the pre-commit callback, after everything has been reserved; may fail. */
+extern void gs_journal_begin(MemoryContext mcxt);
+extern void gs_journal_add(GsChange *change);
+extern void gs_journal_write(uint64 seq);
+
+/* Is this change to be journaled at all? */
+extern bool gs_journal_wants(const GsChange *change);
+
+/* The journal tables of this database, from the catalogs; ERROR if they are not there. */
+extern void gs_journal_oids(Oid *oids);
+
+/* Is a journal table still what this code can write?  ERROR if not. */
+extern void gs_journal_check(Relation rel);
+
+/* CRC-32C of a row: its fixed part and the piece. */
+extern uint32 gs_journal_crc(int64 seq, int32 idx, int32 cnt, const char *data, Size len);
+
+enum
+{
+	GS_JOURNAL_SEQ = 1,
+	GS_JOURNAL_IDX,
+	GS_JOURNAL_CNT,
+	GS_JOURNAL_DATA,
+	GS_JOURNAL_NATTS = GS_JOURNAL_DATA
+};
+
+#define GS_JOURNAL_CRC_SIZE		((Size) sizeof(uint32))
+
+/* ---- gs_rotate.c ---- */
+
+/* From the archiver: rotate the journal if it is time to; true if it did something. */
+extern bool gs_rotate_if_due(struct GsDatabase *db);
+
+#endif							/* GS_JOURNAL_H */

@@ -1,0 +1,153 @@
+/*-------------------------------------------------------------------------
+ *
+ * gs_record.h
+ *	  Codec of a journal record: what one transaction did to one game.
+ *
+ * Pure C like gs_entry.c: no PostgreSQL, no allocation, no global state.
+ *
+ *	record := format kind parts id incarnation version rest
+ *
+ *	format	1 byte		GS_RECORD_FORMAT
+ *	kind	1 byte		GsRecordKind
+ *	parts	1 byte		GS_RECORD_HAS_*; unknown bits are an error; REMOVE: 0
+ *	id		16 bytes	game id
+ *	incarnation, version	varint	after the change
+ *
+ *	REMOVE has nothing more.  IMAGE and UPDATE go on with
+ *
+ *	base_version varint	version before, not above version; 0 for an image only
+ *	status, encoding	1 byte each, not zero
+ *	moves	varint
+ *	created_at, started_at, updated_at, ended_at, deadline	varint, zigzag, microseconds
+ *	max_players varint
+ *	create_request 16 bytes				if GS_RECORD_HAS_REQUEST
+ *	info							if GS_RECORD_HAS_INFO:
+ *		type	varint + bytes
+ *		room	varint: 0 = none, else length + 1; bytes
+ *		players varint number, then varint + bytes each
+ *		metadata, result	varint: 0 = none, else length + 1; bytes
+ *	state	varint + bytes			if GS_RECORD_HAS_STATE
+ *	delta							if GS_RECORD_HAS_DELTA: the state is
+ *		prefix	varint	that many first bytes of the state before,
+ *		middle	varint + bytes
+ *		suffix	varint	and that many last bytes of it
+ *	initial varint + bytes			if GS_RECORD_HAS_INITIAL (differs from the state)
+ *	log								if GS_RECORD_HAS_LOG:
+ *		varint	number of runs, not 0; each run:
+ *		varint	version of the first entry
+ *		varint	number of entries, not 0
+ *		varint	zigzag(base time)
+ *		varint + bytes	the entries, gs_entry.h
+ *
+ * An image has info, state and, if the game has any, the whole log.  An update
+ * has what changed.  STATE and DELTA exclude each other.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef GS_RECORD_H
+#define GS_RECORD_H
+
+#include "gs_entry.h"
+
+#define GS_RECORD_FORMAT		1
+
+typedef enum GsRecordKind
+{
+	GS_RECORD_IMAGE = 1,		/* the whole game */
+	GS_RECORD_UPDATE = 2,		/* what changed since base_version */
+	GS_RECORD_REMOVE = 3		/* deleted or archived */
+} GsRecordKind;
+
+#define GS_RECORD_HAS_REQUEST	0x01
+#define GS_RECORD_HAS_INFO		0x02
+#define GS_RECORD_HAS_STATE		0x04
+#define GS_RECORD_HAS_DELTA		0x08
+#define GS_RECORD_HAS_INITIAL	0x10
+#define GS_RECORD_HAS_LOG		0x20
+#define GS_RECORD_PARTS			0x3F
+
+#define GS_RECORD_ID_LEN		16
+#define GS_RECORD_MAX_BYTES		0x3FFFFFFF	/* of anything with a length: PostgreSQL's MaxAllocSize */
+
+/* data NULL = absent; the same layout as GsText of gs_table.h */
+typedef struct GsBytes
+{
+	const char *data;
+	uint32_t	len;
+} GsBytes;
+
+/* A run of entries with one base. */
+typedef struct GsRecordRun
+{
+	int64_t		first_version;
+	int64_t		base;
+	uint32_t	nentries;
+	GsBytes		entries;
+} GsRecordRun;
+
+/*
+ * A record.  Pointers point into the encoded bytes (decode) or to the
+ * caller's data (encode); nothing is owned.
+ */
+typedef struct GsRecord
+{
+	GsRecordKind kind;
+	unsigned char parts;		/* GS_RECORD_HAS_*; set by the caller of encode (REMOVE: ignored) */
+	unsigned char id[GS_RECORD_ID_LEN];
+	int64_t		incarnation;
+	int64_t		version;
+	int64_t		base_version;	/* IMAGE: ignored by encode */
+	unsigned char status;
+	unsigned char encoding;
+	int64_t		moves;
+	int64_t		created_at;
+	int64_t		started_at;
+	int64_t		updated_at;
+	int64_t		ended_at;
+	int64_t		deadline;
+	int32_t		max_players;
+	unsigned char create_request[GS_REQUEST_ID_LEN];
+
+	GsBytes		game_type;
+	GsBytes		room_code;
+	uint32_t	nplayers;
+	const GsBytes *players;		/* encode: array of nplayers; decode: NULL, see players_raw */
+	GsBytes		players_raw;	/* decode: for gs_record_next_player() */
+	GsBytes		metadata;
+	GsBytes		result;
+
+	GsBytes		state;			/* the state, or the middle of a delta */
+	uint32_t	prefix;			/* of a delta */
+	uint32_t	suffix;
+	GsBytes		initial;
+
+	uint32_t	nruns;
+	const GsRecordRun *runs;	/* encode: array of nruns; decode: NULL, see runs_raw */
+	GsBytes		runs_raw;		/* decode: for gs_record_next_run() */
+} GsRecord;
+
+extern size_t gs_record_size(const GsRecord *record);
+
+/* writes at dst, which has room for gs_record_size(); returns the end */
+extern char *gs_record_encode(const GsRecord *record, char *dst);
+
+/*
+ * Reads one record at *p, not beyond end, and advances *p.  Everything is
+ * checked, players and entries included, so that walking them cannot fail.
+ * Returns NULL, or what is wrong (static text), *p then being unspecified.
+ */
+extern const char *gs_record_decode(const char **p, const char *end, GsRecord *record);
+
+/* Walk players and runs of a decoded record; *p starts as ..._raw.data. */
+extern void gs_record_next_player(const char **p, GsBytes *player);
+extern void gs_record_next_run(const char **p, GsRecordRun *run);
+
+/*
+ * Common prefix and suffix of two states, which do not overlap: what an
+ * update leaves out.  Fast: on the path of every journaled move.
+ */
+extern void gs_record_diff(const char *old_data, uint32_t old_len,
+						   const char *new_data, uint32_t new_len,
+						   uint32_t *prefix, uint32_t *suffix);
+
+#endif							/* GS_RECORD_H */
