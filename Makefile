@@ -67,7 +67,8 @@ export BENCH_SECONDS BENCH_ROUNDS FUZZ_SECONDS VALGRIND_SECONDS
 # and it doubles the time to build.
 override with_llvm = no
 
-HEADERS = $(wildcard extension/*.h client/*.h tests/unit/*.h)
+# (PGXS would install what is called HEADERS.)
+OUR_HEADERS = $(wildcard extension/*.h client/*.h tests/unit/*.h)
 UNIT_SRCS = $(sort $(wildcard tests/unit/*.c))
 FUZZ_SRCS = $(sort $(wildcard tests/fuzz/*.c))
 UNIT_PROGRAMS = $(UNIT_SRCS:tests/unit/%.c=build/unit/%)
@@ -82,18 +83,19 @@ PRIVATE_PG_CONFIG = $(CURDIR)/build/run/bin/pg_config
 
 all:
 
-unlisted := $(filter-out $(OBJS:.o=.c),$(wildcard extension/*.c))
-ifneq (,$(unlisted))
-$(error not in OBJS: $(unlisted))
-endif
+# A file that was forgotten in OBJS would only be missed when the library is loaded.
+unlisted = $(filter-out $(OBJS:.o=.c),$(wildcard extension/*.c))
+all: check-objs
+check-objs:
+	@test -z '$(unlisted)' || { echo 'not in OBJS: $(unlisted)' >&2; exit 1; }
 
-.PHONY: all help deps private client unit-programs test test-regress test-isolation \
+.PHONY: all help deps private client unit-programs sanitize-programs test test-regress test-isolation \
 	test-pgtap test-tap test-unit lint format sanitize demo demo-psql demo-stop \
-	bench stop FORCE \
+	bench stop check-objs clean clean-private FORCE \
 	lint-format lint-scripts lint-cppcheck lint-tidy $(C_FILES:%=lint-tidy/%)
 
 help:
-	@sed -n 's/^## //p' $(firstword $(MAKEFILE_LIST))
+	@sed -n 's/^## \{0,1\}//p' $(firstword $(MAKEFILE_LIST))
 
 ## make                 build the extension
 ## make install         install it for the PostgreSQL of PG_CONFIG=pg_config
@@ -145,25 +147,41 @@ test-regress test-isolation test-pgtap test-tap test-unit:
 ##                      as many as VALGRIND_SECONDS allow (REGRESS="a b" to choose)
 ## make bench           speed: shared memory against tables and no-ops, in one run
 ##                      (BENCH_SECONDS=5 a measurement, BENCH_ROUNDS=5 of them)
+lint:
+	@$(TOOLS)/deps.sh build lint
+	@+$(SUBMAKE) -k lint-format lint-scripts lint-cppcheck lint-tidy
+
 format:
 	@$(TOOLS)/deps.sh lint
 	clang-format -i $(C_FILES) $(H_FILES)
+
+sanitize:
+	@$(TOOLS)/deps.sh build test sanitize
+	@+$(SUBMAKE) private sanitize-programs
+	@$(TOOLS)/sanitize.sh
+
+bench:
+	@$(TOOLS)/deps.sh build bench
+	@+$(SUBMAKE) private build/bench/gs_bench build/bench/gs_noop.so
+	@tests/bench/bench.sh
 
 # Stops the private servers (make clean does it too).
 stop:
 	@$(TOOLS)/demo.sh stop-all
 
+clean: clean-private
+clean-private:
+	@$(TOOLS)/private-pg.sh remove
+	rm -rf build
+
 PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
 ifeq ($(wildcard $(PGXS)),)
 
 # A machine without PostgreSQL: only what installs it, and starts make anew, works.
-all install uninstall installcheck private client lint sanitize bench:
+all install uninstall installcheck private client:
 	@echo 'PostgreSQL and its development files are missing ($(PG_CONFIG) --pgxs):' >&2
 	@echo 'run "make deps", or say where they are with PG_CONFIG=...' >&2
 	@exit 1
-
-clean:
-	rm -rf build
 
 else
 
@@ -174,10 +192,7 @@ private: all
 
 client: build/client/gamestate-demo
 unit-programs: $(UNIT_PROGRAMS)
-
-lint:
-	@$(TOOLS)/deps.sh build lint
-	@+$(SUBMAKE) -k lint-format lint-scripts lint-cppcheck lint-tidy
+sanitize-programs: $(UNIT_SRCS:tests/unit/%.c=build/sanitize/%) $(FUZZ_SRCS:tests/fuzz/%.c=build/fuzz/%)
 
 lint-format:
 	clang-format --dry-run --Werror $(C_FILES) $(H_FILES)
@@ -197,22 +212,6 @@ $(C_FILES:%=lint-tidy/%): lint-tidy/%:
 	clang-tidy --quiet $* -- $(PG_CPPFLAGS) $(PG_CFLAGS) -Itests/unit \
 		-I$(includedir_server) -I$(includedir) -D_GNU_SOURCE
 
-sanitize:
-	@$(TOOLS)/deps.sh build test sanitize
-	@+$(SUBMAKE) private $(UNIT_SRCS:tests/unit/%.c=build/sanitize/%) $(FUZZ_SRCS:tests/fuzz/%.c=build/fuzz/%)
-	@$(TOOLS)/sanitize.sh
-
-bench:
-	@$(TOOLS)/deps.sh build bench
-	@+$(SUBMAKE) private build/bench/gs_bench build/bench/gs_noop.so
-	@tests/bench/bench.sh
-
-clean: clean-private
-.PHONY: clean-private
-clean-private:
-	@$(TOOLS)/private-pg.sh remove
-	rm -rf build
-
 # Everything is built anew when the compiler, its flags or PostgreSQL change.
 # (PGXS's own dependency tracking is off in Debian's packages.)
 build/flags: FORCE
@@ -220,15 +219,15 @@ build/flags: FORCE
 	@printf '%s\n' '$(CC) $(CFLAGS)' "$$($(PG_CONFIG) --version --configure)" | \
 		{ cmp -s - $@ || printf '%s\n' '$(CC) $(CFLAGS)' "$$($(PG_CONFIG) --version --configure)" > $@; }
 
-$(OBJS): $(HEADERS) build/flags
+$(OBJS): $(OUR_HEADERS) build/flags
 
 PROGRAM_CFLAGS = $(CPPFLAGS) -I$(includedir) $(CFLAGS)
 
-build/client/gamestate-demo: $(sort $(wildcard client/*.c)) $(HEADERS) build/flags
+build/client/gamestate-demo: $(sort $(wildcard client/*.c)) $(OUR_HEADERS) build/flags
 	@mkdir -p $(@D)
 	$(CC) $(PROGRAM_CFLAGS) $(filter %.c,$^) $(LDFLAGS) $(libpq) -lm -lpthread -o $@
 
-build/unit/%: tests/unit/%.c $(PURE_SRCS) $(HEADERS) build/flags
+build/unit/%: tests/unit/%.c $(PURE_SRCS) $(OUR_HEADERS) build/flags
 	@mkdir -p $(@D)
 	$(CC) $(PROGRAM_CFLAGS) -Itests/unit $(filter %.c,$^) $(LDFLAGS) -lzstd -lm -o $@
 
@@ -236,15 +235,15 @@ SANITIZE = clang -std=gnu11 -g -O1 -fno-omit-frame-pointer -fno-sanitize-recover
 	$(CPPFLAGS) -Itests/unit -Wno-ignored-attributes
 SANITIZE_LIBS = -lzstd -lm
 
-build/sanitize/%: tests/unit/%.c $(PURE_SRCS) $(HEADERS) build/flags
+build/sanitize/%: tests/unit/%.c $(PURE_SRCS) $(OUR_HEADERS) build/flags
 	@mkdir -p $(@D)
 	$(SANITIZE) -fsanitize=address,undefined $(filter %.c,$^) $(SANITIZE_LIBS) -o $@
 
-build/fuzz/%: tests/fuzz/%.c $(PURE_SRCS) $(HEADERS) build/flags
+build/fuzz/%: tests/fuzz/%.c $(PURE_SRCS) $(OUR_HEADERS) build/flags
 	@mkdir -p $(@D)
 	$(SANITIZE) -fsanitize=fuzzer,address,undefined $(filter %.c,$^) $(SANITIZE_LIBS) -o $@
 
-build/bench/gs_bench: $(filter-out tests/bench/gs_noop.c,$(sort $(wildcard tests/bench/*.c))) $(HEADERS) $(wildcard tests/bench/*.h) build/flags
+build/bench/gs_bench: $(filter-out tests/bench/gs_noop.c,$(sort $(wildcard tests/bench/*.c))) $(OUR_HEADERS) $(wildcard tests/bench/*.h) build/flags
 	@mkdir -p $(@D)
 	$(CC) $(PROGRAM_CFLAGS) $(filter %.c,$^) $(LDFLAGS) $(libpq) -lm -lpthread -o $@
 

@@ -91,6 +91,8 @@
 typedef struct AsideGame
 {
 	pg_uuid_t	id;				/* hash key */
+	char		type[GS_MAX_ID_LENGTH + 1];
+	bool		alone;			/* perhaps it is not the game but its type */
 	int			failures;
 	TimestampTz retry_at;
 	TimestampTz seen_at;		/* in the queue */
@@ -291,11 +293,28 @@ pause_all(const ErrorData *error)
 	complain(error, "archive games", pause_ms);
 }
 
+/* It is the type: games that failed alone are tried again together with it. */
+static void
+take_back_lonely(const char *type)
+{
+	HASH_SEQ_STATUS scan;
+	AsideGame  *entry;
+
+	hash_seq_init(&scan, aside);
+	while ((entry = hash_seq_search(&scan)) != NULL)
+	{
+		if (entry->alone && memcmp(entry->type, type, sizeof(entry->type)) == 0)
+			(void) hash_search(aside, &entry->id, HASH_REMOVE, NULL);
+	}
+}
+
 static void
 pause_type(const GsBatchGame *game, const ErrorData *error)
 {
 	TypeState  *state = type_state(game->game_type);
 	int			pause_ms = gs_worker_backoff(++state->pauses);
+
+	take_back_lonely(game->game_type);
 
 	state->paused_until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), pause_ms);
 	state->failed_in_row = 0;
@@ -319,6 +338,8 @@ set_aside(const GsBatchGame *game, const ErrorData *error, bool alone)
 	entry = hash_search(aside, &game->id, HASH_ENTER, &found);
 	if (!found)
 		entry->failures = 0;
+	memcpy(entry->type, game->game_type, sizeof(entry->type));
+	entry->alone = alone;
 	entry->failures++;
 	for (int i = 1; i < entry->failures && delay < ASIDE_LAST_MS; i++)
 		delay *= 2;

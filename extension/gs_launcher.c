@@ -236,17 +236,22 @@ settle_launches(void)
 		GsLaunchState state;
 		Oid			dboid;
 		pid_t		pid;
-		bool		never_ran;
+		bool		stopped;
 		KnownDatabase *entry;
 
-		never_ran = handles[i] == NULL ||
+		/*
+		 * Until the postmaster has noticed the end of a worker it keeps its
+		 * place among max_worker_processes; it tells us when.
+		 */
+		stopped = handles[i] == NULL ||
 			GetBackgroundWorkerPid(handles[i], &pid) == BGWH_STOPPED;
 		LWLockAcquire(GsShmem->slots_lock, LW_EXCLUSIVE);
 		state = launch->state;
 		dboid = launch->dboid;
-		if (state == GS_LAUNCH_REQUESTED && never_ran)
-			state = GS_LAUNCH_FAILED;
-		if (state >= GS_LAUNCH_NO_EXTENSION && launch->pid == 0)
+		if (state == GS_LAUNCH_REQUESTED && stopped)
+			state = GS_LAUNCH_FAILED;	/* never ran */
+		if (state >= GS_LAUNCH_NO_EXTENSION && launch->pid == 0 &&
+			(stopped || state == GS_LAUNCH_ARCHIVER))
 		{
 			/* a worker that comes late finds another number */
 			launch->number++;

@@ -8,11 +8,13 @@
  *	   (game_type), each of these branches by RANGE (ended_at) into leaves of
  *	   one day (UTC).  Both have the same branches and leaves.
  *	2. The first gamestate.archive_max_types types get a branch of their own;
- *	   further ones share the default branch.  Once that has leaves, new types
- *	   go there too, even if the limit is raised: to attach a branch would
- *	   mean to search the default branch, locked against everybody.  The
- *	   default branch is made when it is first needed, for as long as there is
- *	   none a new branch can be attached without locking anybody out.
+ *	   further ones share the default branch, which is made if it is missing.
+ *	   Once that has leaves, new types go there too, even if the limit is
+ *	   raised: to attach a branch would mean to search the default branch,
+ *	   locked against everybody.  Even an empty default branch has to be locked
+ *	   (ACCESS EXCLUSIVE, by PostgreSQL) to attach a new type's branch beside
+ *	   it, so the first games of a new type wait while somebody reads all of
+ *	   the archive.  New leaves of existing branches wait for nobody.
  *	3. Whether a place exists is asked from PostgreSQL's own partition
  *	   descriptors, never from names.  So partitions made by a DBA, with other
  *	   bounds, are used as they are; where they cover part of a day, the leaf

@@ -71,7 +71,8 @@ reserve_blocks(void)
 {
 	Size		bytes = area_size() / 100 * gs_reserve_percent;
 
-	return Max(1, (int) (bytes / GS_RESERVE_BLOCK));
+	/* a finish may need two: the largest info, and a chunk for the largest result */
+	return Max(2, (int) (bytes / GS_RESERVE_BLOCK));
 }
 
 static Size

@@ -300,6 +300,8 @@ locked_game(const GsChange *change)
 	return game;
 }
 
+static void delete_entry(GsDatabase *db, GsGame *game);
+
 static void
 reserve_create(GsChange *change)
 {
@@ -311,6 +313,17 @@ reserve_create(GsChange *change)
 		GsGame	   *game = gs_hash_insert(change->db, GsGames, &change->key,
 										  sizeof(GsGame), change->frees, &found);
 
+		/*
+		 * An archived game that old snapshots still need here, whose row somebody
+		 * has deleted from the archive since: it makes place, as it does when
+		 * memory is short.
+		 */
+		while (found && game->link_state == GS_LINK_ARCHIVED)
+		{
+			delete_entry(change->db, game);
+			game = gs_hash_insert(change->db, GsGames, &change->key,
+								  sizeof(GsGame), change->frees, &found);
+		}
 		if (found)
 		{
 			dshash_release_lock(GsGames, game);

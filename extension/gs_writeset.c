@@ -111,7 +111,6 @@ begin(void)
 										ALLOCSET_DEFAULT_SIZES);
 	if (ids == NULL)
 		ids = ids_create(TopMemoryContext, 16, NULL);
-	generation = pg_atomic_read_u32(&gs_my_database()->generation);
 	GsWriteSetActive = true;
 }
 
@@ -222,6 +221,18 @@ push_entry(Entry *entry)
 	entries[nentries++] = entry;
 }
 
+/* Games of a database whose games all go with this commit cannot be changed. */
+static void
+check_not_removed(void)
+{
+	for (Removal *removal = removals; removal != NULL; removal = removal->prev)
+		if (removal->dboid == MyDatabaseId)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("cannot change games in a transaction that has dropped extension gamestate"),
+					 errhint("Commit first.")));
+}
+
 GsPending *
 gs_writeset_open(const pg_uuid_t *id, const GsHeader *base)
 {
@@ -232,6 +243,17 @@ gs_writeset_open(const pg_uuid_t *id, const GsHeader *base)
 
 	if (!GsWriteSetActive)
 		begin();
+
+	/*
+	 * Only here, not in begin(): DROP DATABASE comes that way too, when it can
+	 * no longer fail, and it needs no slot for the database it is run from.
+	 */
+	if (nentries == 0)
+		generation = pg_atomic_read_u32(&gs_my_database()->generation);
+
+	/* it would go with the commit, and silently */
+	if (unlikely(removals != NULL))
+		check_not_removed();
 	id_entry = ids_lookup(ids, *id);
 	if (id_entry != NULL)
 	{

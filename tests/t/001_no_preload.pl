@@ -116,6 +116,22 @@ is($node->safe_psql('postgres', q{SELECT game_type, status, version, result FROM
 is($node->safe_psql('postgres', q{SELECT version, result, players FROM gamestate.archived_games}),
 	'3|"done"|{ann}', 'so can its view');
 $node->command_ok([ 'pg_dump', '--file', $dump, $node->connstr('postgres') ], 'pg_dump with an archived game');
+$node->safe_psql('postgres', 'CREATE DATABASE restored_archive');
+$node->command_ok([ 'psql', '-Xq', '-v', 'ON_ERROR_STOP=1', '-f', $dump, $node->connstr('restored_archive') ],
+	'restore with an archived game');
+is($node->safe_psql('restored_archive', q{SELECT version, result, players FROM gamestate.archived_games}),
+	'3|"done"|{ann}', 'it is there');
+is($node->safe_psql('restored_archive', q{SELECT player, event FROM gamestate.archived_moves}), 'ann|{"m": 1}', 'with its move');
+
+# And in a restored database play goes on where the dump left it.
+$node->append_conf('postgresql.conf', "shared_preload_libraries = 'gamestate'");
+$node->restart;
+$node->safe_psql('restored_archive', q{SELECT gamestate.finish_game(gamestate.create_game('noload'))});
+is($node->poll_query_until('restored_archive', 'SELECT count(*) = 2 FROM gamestate.archive'), 1,
+	'the next game goes to the same archive');
+($rc, $out, $err) = $node->psql('restored_archive', qq{SELECT gamestate.create_game('noload', game_id => '$game')},
+	extra_params => [ '-v', 'VERBOSITY=sqlstate' ]);
+like($err, qr/GS005/, 'and its ids stay taken');
 
 $node->stop;
 done_testing();

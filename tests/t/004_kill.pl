@@ -96,6 +96,7 @@ append_to_file($script, "SELECT step();\n");
 sub start_load
 {
 	my ($out, $err) = ('', '');
+	local $ENV{PGAPPNAME} = 'load';
 	return IPC::Run::start(
 		[ 'pgbench', '-n', '-c', $clients, '-j', 1, '-T', 60, '-f', $script, $node->connstr('postgres') ],
 		'>', \$out, '2>', \$err);
@@ -125,7 +126,7 @@ foreach my $round (1 .. 6)
 {
 	my $load = start_load();
 	# Backends in the middle of something, in every third round a worker of ours
-	my $who = $round % 3 == 0 ? "backend_type LIKE 'gamestate%'" : "application_name = 'pgbench' AND state <> 'idle'";
+	my $who = $round % 3 == 0 ? "backend_type LIKE 'gamestate%'" : "application_name = 'load' AND state <> 'idle'";
 	sleep(0.4 + rand(0.4));
 	my $pid = '';
 	for (1 .. 100)
@@ -134,7 +135,12 @@ foreach my $round (1 .. 6)
 		last if $pid ne '';
 	}
 	isnt($pid, '', "round $round: somebody to kill");
-	kill('KILL', $pid) if $pid ne '';
+	if ($pid eq '')
+	{
+		$load->kill_kill;
+		next;
+	}
+	kill('KILL', $pid);
 	$load->finish;
 	is($node->poll_query_until('postgres', 'SELECT 1', '1'), 1, "round $round: the server is back");
 	is($node->safe_psql('postgres', q{SET statement_timeout = '60s'; SELECT check_games()}), '', "round $round: games are whole");
@@ -149,11 +155,11 @@ foreach my $round (1 .. 3)
 	{
 		sleep(0.1 + rand(0.1));
 		$node->safe_psql('postgres', q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-			WHERE application_name = 'pgbench' ORDER BY random() LIMIT 1});
+			WHERE application_name = 'load' ORDER BY random() LIMIT 1});
 	}
-	$node->safe_psql('postgres', q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'pgbench'});
+	$node->safe_psql('postgres', q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'load'});
 	$load->finish;
-	$node->poll_query_until('postgres', q{SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name = 'pgbench'});
+	$node->poll_query_until('postgres', q{SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name = 'load'});
 	cmp_ok($node->safe_psql('postgres', 'SELECT games FROM gamestate.stat_memory'), '>', 0, 'games are there');
 	is($node->safe_psql('postgres', q{SET statement_timeout = '60s'; SELECT check_games()}), '', "terminated $round: games are whole");
 }

@@ -54,9 +54,9 @@ BEGIN
     IF now.state::text <> now.version::text OR now.moves <> now.version - 1 THEN
         RAISE EXCEPTION 'torn: version %, moves %, state %', now.version, now.moves, now.state;
     END IF;
-    SELECT count(*) AS n, min(version) AS first, max(version) AS last, bool_and(event::text = version::text) AS events
-      INTO c FROM gamestate.get_changes(g, now.version - 5);
-    IF c.first <> now.version - 4 OR c.n <> c.last - c.first + 1 OR c.last < now.version OR NOT c.events THEN
+    SELECT count(*) AS n, min(version) AS first, max(version) AS last, bool_and(kind = 'create' OR event::text = version::text) AS events
+      INTO c FROM gamestate.get_changes(g, now.version - 1);
+    IF c.first <> now.version OR c.n <> c.last - c.first + 1 OR c.last < now.version OR NOT c.events THEN
         RAISE EXCEPTION 'log: after version %, %', now.version, c;
     END IF;
     IF gamestate.get_version(g) < c.last THEN
@@ -80,6 +80,28 @@ BEGIN
         EXCEPTION WHEN SQLSTATE 'GS001' OR deadlock_detected THEN
             NULL;
         END;
+    END LOOP;
+END $$;
+
+-- games that end, and a reader who looks for the last of them while they go to the archive: each
+-- is in exactly one place, in every statement
+CREATE TABLE ended (n serial, game uuid);
+CREATE FUNCTION watch() RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    ids     uuid[] := ARRAY(SELECT game FROM ended ORDER BY n DESC LIMIT 20);
+    r       record;
+BEGIN
+    FOR i IN 1 .. 2 LOOP
+        SELECT count(*) AS n, count(DISTINCT game_id) AS ids INTO r FROM gamestate.games WHERE game_id = ANY (ids);
+        IF r.n <> cardinality(ids) OR r.ids <> cardinality(ids) THEN
+            RAISE EXCEPTION 'in games: % rows of % games, there are %', r.n, r.ids, cardinality(ids);
+        END IF;
+        SELECT count(*) AS n INTO r FROM unnest(ids) u, gamestate.get_game(u) g
+         WHERE g.status = 'finished' AND g.version = 3 AND g.state::text = '"last"' AND g.result::text = '"over"'
+           AND (SELECT string_agg(kind, ' ' ORDER BY version) FROM gamestate.get_changes(u)) = 'create move finish';
+        IF r.n <> cardinality(ids) THEN
+            RAISE EXCEPTION 'get_game: % of %', r.n, cardinality(ids);
+        END IF;
     END LOOP;
 END $$;
 
@@ -124,11 +146,13 @@ SELECT read(id(:g));} });
 is($node->safe_psql('postgres', q{SELECT sum(version - 1) = (SELECT count(*) FROM ack), sum(moves) = (SELECT count(*) FROM ack),
 	sum(state::text::bigint - 1) = (SELECT count(*) FROM ack), sum(version) > 1000 FROM gamestate.list_live_games('counter')}),
 	't|t|t|t', 'versions, moves and states are those acknowledged');
-is($node->safe_psql('postgres', q{SELECT count(*), count(DISTINCT (game, version)) = count(*),
-	count(*) FILTER (WHERE c.event::text <> ack.version::text)
-	FROM ack FULL JOIN (SELECT l.game_id, c.* FROM gamestate.list_live_games('counter') l, LATERAL gamestate.get_changes(l.game_id, 1) c(id)) c
-	  ON c.game_id = ack.game AND c.version = ack.version WHERE ack.game IS NULL OR c.game_id IS NULL OR c.event::text <> ack.version::text}),
-	'0|t|0', 'and so is the log');
+is($node->safe_psql('postgres', q{
+	WITH log AS (SELECT g.game_id, c.version, c.event
+				   FROM gamestate.list_live_games('counter') g, LATERAL gamestate.get_changes(g.game_id, 1) c)
+	SELECT (SELECT count(*) FROM ack) = (SELECT count(*) FROM log), count(*)
+	  FROM ack FULL JOIN log ON log.game_id = ack.game AND log.version = ack.version
+	 WHERE ack.game IS NULL OR log.game_id IS NULL OR log.event::text <> ack.version::text}),
+	't|0', 'and so is the log');
 
 # The same in a stricter isolation level: the version is the check, never 40001.
 $node->safe_psql('postgres', 'TRUNCATE ack; SELECT gamestate.delete_game(id(i)), gamestate.create_game(\'counter\', \'1\', game_id => id(i)) FROM generate_series(1, 4) i');
@@ -153,6 +177,24 @@ is($node->safe_psql('postgres', q{SELECT sum(state::text::int), sum(version - 1)
 is($node->safe_psql('postgres', q{SELECT count(*) FROM gamestate.list_live_games('account') l
 	WHERE state::text::int <> 100 + (SELECT coalesce(sum(event::text::int), 0) FROM gamestate.get_changes(l.game_id, 1))}), '0',
 	'each log adds up to its state');
+
+# Ends, and somebody who watches them, in both isolation levels.
+foreach my $level ('read committed', 'repeatable read')
+{
+	my $name = $level =~ tr/ /_/r;
+	$node->safe_psql('postgres', 'TRUNCATE ended');
+	run("watched in $level", 100, { "end_$name\@3" => q{BEGIN;
+SELECT gamestate.create_game('ended', '"first"') AS g \gset
+SELECT gamestate.apply_move(':g', 1, '1', '"last"');
+SELECT gamestate.finish_game(':g', '"over"');
+COMMIT;
+INSERT INTO ended (game) VALUES (':g');}, "watch_$name\@2" => qq{BEGIN ISOLATION LEVEL $level;
+SELECT watch();
+SELECT watch();
+COMMIT;} });
+}
+is($node->poll_query_until('postgres', q{SELECT count(*) = (SELECT count(*) FROM gamestate.archive WHERE game_type = 'ended')
+	FROM gamestate.games WHERE game_type = 'ended'}), 1, 'all are archived, once');
 
 # Lives, while the archiver takes those that end.
 run('lives', 500, { 'live@1' => q{\set r random(1, 12)

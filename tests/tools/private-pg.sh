@@ -99,11 +99,16 @@ bindir=$("$original" --bindir)
 mkdir -p "$private$bindir"
 cp -RpL "$bindir"/* "$private$bindir/"
 
-# Those that are written to, from the inside out; then the rest.
+# The directories that an installation of an extension may write to, from the
+# inside out: real ones with links in them.  The rest: links.
 link_extensions
+mirror "$sharedir/tsearch_data"
 mirror "$sharedir"
+mirror "$("$original" --pkglibdir)/bitcode"
 mirror "$("$original" --pkglibdir)"
-for what in libdir includedir-server pkgincludedir includedir localedir; do
+mirror "$("$original" --includedir-server)/extension"
+mirror "$("$original" --includedir-server)"
+for what in libdir pkgincludedir includedir localedir; do
     dir=$("$original" --$what)
     if [ ! -e "$dir" ]; then
         continue
@@ -118,7 +123,7 @@ ln -s "pg$bindir" "$run/bin"
 
 # The directories that PGXS says must be the private ones, or an installation
 # would go to the real ones.
-for what in bindir pkglibdir sharedir; do
+for what in bindir pkglibdir sharedir includedir-server; do
     case $("$run/bin/pg_config" --$what) in
     "$private"/*) ;;
     *) die "$what of the private copy is outside of it: cannot work with ${original%/*}" ;;
