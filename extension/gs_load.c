@@ -24,6 +24,7 @@
  */
 #include "postgres.h"
 
+#include "gs_config.h"
 #include "gs_database.h"
 #include "gs_journal.h"
 #include "gs_lock.h"
@@ -166,6 +167,32 @@ keep_record(Load *load, const GsRecord *record, const char *data, uint32 len, in
 	}
 }
 
+/* What the codec cannot know: is it a game of ours? */
+static const char *
+check_record(const GsRecord *record)
+{
+	const char *p = record->players_raw.data;
+
+	if (record->kind == GS_RECORD_REMOVE)
+		return NULL;
+	if (record->status > GS_STATUS_ABANDONED || record->encoding > GS_ENCODING_BYTES)
+		return "a status or encoding is unknown";
+	if (!(record->parts & GS_RECORD_HAS_INFO))
+		return NULL;
+	if (record->game_type.len > GS_MAX_ID_LENGTH || record->room_code.len > GS_MAX_ID_LENGTH ||
+		record->nplayers > PG_UINT16_MAX)
+		return "a game type or room code is too long, or there are too many players";
+	for (uint32 i = 0; i < record->nplayers; i++)
+	{
+		GsBytes		player;
+
+		gs_record_next_player(&p, &player);
+		if (player.len > GS_MAX_ID_LENGTH)
+			return "a player id is too long";
+	}
+	return NULL;
+}
+
 /* A whole group; data stays where it is until the load has ended. */
 static const char *
 keep_group(Load *load, const char *data, Size len, int table)
@@ -179,6 +206,8 @@ keep_group(Load *load, const char *data, Size len, int table)
 		const char *start = p;
 		const char *wrong = gs_record_decode(&p, end, &record);
 
+		if (wrong == NULL)
+			wrong = check_record(&record);
 		if (wrong)
 			return wrong;
 		keep_record(load, &record, start, p - start, table);

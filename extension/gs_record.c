@@ -457,7 +457,8 @@ decode_delta(const char **p, const char *end, GsRecord *record)
 	if (!consume_uint32(p, end, &record->prefix) ||
 		!consume_bytes(p, end, &record->state) ||
 		!consume_uint32(p, end, &record->suffix) ||
-		(uint64_t) record->prefix + record->state.len + record->suffix > GS_RECORD_MAX_BYTES)
+		(uint64_t) record->prefix + record->state.len + record->suffix >
+		GS_RECORD_MAX_BYTES)
 		return "record has a broken delta";
 	return NULL;
 }
@@ -540,7 +541,8 @@ gs_record_decode(const char **p, const char *end, GsRecord *record)
 		if (error)
 			return error;
 	}
-	if ((record->parts & GS_RECORD_HAS_STATE) && !consume_bytes(p, end, &record->state))
+	if ((record->parts & GS_RECORD_HAS_STATE) &&
+		!consume_bytes(p, end, &record->state))
 		return "record has a broken state";
 	if (record->parts & GS_RECORD_HAS_DELTA)
 	{
@@ -548,7 +550,8 @@ gs_record_decode(const char **p, const char *end, GsRecord *record)
 		if (error)
 			return error;
 	}
-	if ((record->parts & GS_RECORD_HAS_INITIAL) && !consume_bytes(p, end, &record->initial))
+	if ((record->parts & GS_RECORD_HAS_INITIAL) &&
+		!consume_bytes(p, end, &record->initial))
 		return "record has a broken initial state";
 	if (record->parts & GS_RECORD_HAS_LOG)
 		return decode_log(p, end, record);

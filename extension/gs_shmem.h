@@ -19,7 +19,8 @@
  * that stands behind it.
  *
  *	1. heavyweight game locks, then room code locks (gs_lock.c): taken by the
- *	   writing functions, held to the end of the transaction
+ *	   writing functions, held to the end of the transaction; then, at
+ *	   pre-commit, RowExclusiveLock on the active journal table
  *	2. commit_lock			 a commit that changes several games: exclusive
  *	3. slots_lock			 slots of databases and workers
  *	4. one partition of the games' hash table (gs_table.c)
