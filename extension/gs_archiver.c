@@ -65,8 +65,9 @@
 #define BUSY_FIRST_MS		5
 #define BUSY_LAST_MS		1000
 
-/* How often to look whether a new partition may be used. */
-#define SETTLE_LOOK_MS		10
+/* First and longest wait before looking again whether a new partition may be used. */
+#define SETTLE_FIRST_MS		10
+#define SETTLE_LAST_MS		1000
 
 /* First and longest wait before archived games are tried to be freed again. */
 #define FREE_FIRST_MS		50
@@ -129,6 +130,7 @@ static int	pauses = 0;
 static int	head_skip = 0;
 static TimestampTz head_look_at = 0;
 static int	busy_delay = BUSY_FIRST_MS;
+static int	settle_delay = SETTLE_FIRST_MS;
 
 /* this pass */
 static int	pass_archived;
@@ -623,7 +625,12 @@ drop_unsettled(GsBatchGame *games, int n)
 			games[kept++] = games[i];
 	}
 	if (kept < n)
-		retry_at(TimestampTzPlusMilliseconds(GetCurrentTimestamp(), SETTLE_LOOK_MS));
+	{
+		retry_at(TimestampTzPlusMilliseconds(GetCurrentTimestamp(), settle_delay));
+		settle_delay = Min(settle_delay * 2, SETTLE_LAST_MS);
+	}
+	else
+		settle_delay = SETTLE_FIRST_MS;
 	return kept;
 }
 
