@@ -398,18 +398,9 @@ COMMENT ON COLUMN gamestate.archive_payload.payload IS 'one zstd frame';
 ALTER TABLE gamestate.archive OWNER TO gamestate_owner;
 ALTER TABLE gamestate.archive_payload OWNER TO gamestate_owner;
 
--- Types beyond gamestate.archive_max_types share a branch.  Leaves are made by
--- the maintenance worker, for this branch like for any other: LIKE the parent
--- INCLUDING STORAGE (or payloads would be compressed a second time by TOAST),
--- with a unique index on game_id, then attached.
-CREATE TABLE gamestate_partitions.archive_default
-	PARTITION OF gamestate.archive DEFAULT PARTITION BY RANGE (ended_at);
-COMMENT ON TABLE gamestate_partitions.archive_default IS 'branch of gamestate.archive for game types that have none of their own';
-CREATE TABLE gamestate_partitions.archive_payload_default
-	PARTITION OF gamestate.archive_payload DEFAULT PARTITION BY RANGE (ended_at);
-COMMENT ON TABLE gamestate_partitions.archive_payload_default IS 'branch of gamestate.archive_payload for game types that have none of their own';
-ALTER TABLE gamestate_partitions.archive_default OWNER TO gamestate_owner;
-ALTER TABLE gamestate_partitions.archive_payload_default OWNER TO gamestate_owner;
+-- Partitions are made by the archiver.  There is no default partition on
+-- purpose: with one, the first game of a new type would have to wait for
+-- everybody who reads the archive (see extension/gs_partition.c).
 
 -- The payload of one row of gamestate.archive, by the row's whole key, so that
 -- one partition is touched.  The functions run with the caller's rights (they

@@ -66,6 +66,10 @@
 #define BUSY_FIRST_MS		5
 #define BUSY_LAST_MS		1000
 
+/* First and longest wait before looking again whether a new partition may be used. */
+#define SETTLE_FIRST_MS		10
+#define SETTLE_LAST_MS		1000
+
 /* First and longest wait before archived games are tried to be freed again. */
 #define FREE_FIRST_MS		50
 #define FREE_LAST_MS		2000
@@ -108,6 +112,9 @@ typedef struct TypeState
 
 static GsDatabase *db = NULL;
 static GsWorkerSlot *slot = NULL;
+
+/* reset each turn; turn_context is it, or a child for one batch */
+static MemoryContext loop_context = NULL;
 static MemoryContext turn_context = NULL;
 
 /* the launch that made this process, until it is an archiver */
@@ -124,6 +131,7 @@ static int	pauses = 0;
 static int	head_skip = 0;
 static TimestampTz head_look_at = 0;
 static int	busy_delay = BUSY_FIRST_MS;
+static int	settle_delay = SETTLE_FIRST_MS;
 
 /* this pass */
 static int	pass_archived;
@@ -279,8 +287,8 @@ complain(const ErrorData *error, const char *what, int pause_ms)
 			(errcode(error->sqlerrcode),
 			 errmsg("could not %s: %s", what, error->message),
 			 error->detail ? errdetail_internal("%s", error->detail) : 0,
-			 errhint("Nothing is lost: the games stay in memory and are tried again in %d s. %s",
-					 pause_ms / 1000, error->hint ? error->hint : ""),
+			 errhint("Nothing is lost: the games stay in memory and are tried again in %d s.%s%s",
+					 pause_ms / 1000, error->hint ? " " : "", error->hint ? error->hint : ""),
 			 error->context ? errcontext("%s", error->context) : 0));
 }
 
@@ -423,6 +431,7 @@ take_error(void)
 	error = CopyErrorData();
 	FlushErrorState();
 	gs_worker_abort();
+	LWLockReleaseAll();			/* there may have been no transaction to abort */
 	QueryCancelPending = false;
 	look_for_extension = true;
 	count_failure();
@@ -605,9 +614,32 @@ find_culprits(GsBatchGame *games, int n, ErrorData *error)
 	}
 }
 
+/* Leave out games whose partition is too new to be used; returns how many are left. */
+static int
+drop_unsettled(GsBatchGame *games, int n)
+{
+	int			kept = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		GsText		game_type = {games[i].game_type, games[i].type_len};
+
+		if (gs_partition_is_settled(&game_type, games[i].ended_at))
+			games[kept++] = games[i];
+	}
+	if (kept < n)
+	{
+		retry_at(TimestampTzPlusMilliseconds(GetCurrentTimestamp(), settle_delay));
+		settle_delay = Min(settle_delay * 2, SETTLE_LAST_MS);
+	}
+	else
+		settle_delay = SETTLE_FIRST_MS;
+	return kept;
+}
+
 /*
  * Make the partitions that these games lack.  Games for which that fails are
- * left out, their type pauses; returns how many are left.
+ * left out, their type pauses; returns how many can be archived now.
  */
 static int
 make_places(GsBatchGame *games, int n)
@@ -649,7 +681,7 @@ make_places(GsBatchGame *games, int n)
 		}
 		PG_END_TRY();
 	}
-	return left;
+	return drop_unsettled(games, left);
 }
 
 /* Games of one type. */
@@ -671,7 +703,8 @@ archive_type(GsBatchGame *games, int n)
 	if (error->sqlerrcode == ERRCODE_CHECK_VIOLATION)
 	{
 		gs_partition_forget();
-		if (make_places(games, n) == 0)
+		n = make_places(games, n);
+		if (n == 0)
 			return;
 		done = try_games(games, n, &error);
 		if (error == NULL)
@@ -855,7 +888,6 @@ pass(void)
 	int			size = Min(gs_archive_batch, gs_max_games_per_transaction);
 	GsQueueItem *items = palloc(sizeof(GsQueueItem) * size);
 	GsBatchGame *games = palloc(sizeof(GsBatchGame) * size);
-	MemoryContext batch_context = turn_context;
 	TimestampTz start = GetCurrentTimestamp();
 	int			skip = start_of_pass(start);
 	bool		whole = skip == 0;
@@ -867,7 +899,7 @@ pass(void)
 	if (!whole)
 		retry_at(head_look_at);
 
-	turn_context = AllocSetContextCreate(batch_context, "gamestate archiver batch",
+	turn_context = AllocSetContextCreate(loop_context, "gamestate archiver batch",
 										 ALLOCSET_DEFAULT_SIZES);
 	while (!ProcDiePending && paused_until <= start &&
 		   (n = gs_queue_peek(db, skip, items, size)) > 0)
@@ -889,9 +921,9 @@ pass(void)
 		(void) gs_table_free_archived(db, false, FREE_AT_ONCE);
 		pgstat_report_stat(false);
 	}
-	MemoryContextSwitchTo(batch_context);
+	MemoryContextSwitchTo(loop_context);
 	MemoryContextDelete(turn_context);
-	turn_context = batch_context;
+	turn_context = loop_context;
 	end_of_pass(start, skip, whole);
 }
 
@@ -1041,6 +1073,7 @@ handle_interrupts(void)
 	ResetLatch(MyLatch);
 	if (ProcDiePending)
 		proc_exit(0);
+	QueryCancelPending = false; /* there is nothing to cancel */
 	CHECK_FOR_INTERRUPTS();
 	if (ConfigReloadPending)
 	{
@@ -1057,8 +1090,9 @@ turn(void)
 	TimestampTz start = GetCurrentTimestamp();
 	bool		left = false;
 
-	MemoryContextSwitchTo(turn_context);
-	MemoryContextReset(turn_context);
+	turn_context = loop_context;
+	MemoryContextSwitchTo(loop_context);
+	MemoryContextReset(loop_context);
 	pass_archived = 0;
 	if (look_for_extension)
 	{
@@ -1083,6 +1117,29 @@ turn(void)
 	sleep_until_due(left);
 }
 
+/*
+ * A failure outside of a batch (out of memory, say) must not end the process:
+ * what it knows about failing games would be lost.
+ */
+static void
+guarded_turn(void)
+{
+	PG_TRY();
+	{
+		turn();
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		turn_context = loop_context;
+		error = take_error();
+		head_look_at = 0;
+		pause_all(error);
+	}
+	PG_END_TRY();
+}
+
 static void
 initialize(void)
 {
@@ -1095,7 +1152,7 @@ initialize(void)
 	ctl.entrysize = sizeof(TypeState);
 	types = hash_create("gamestate types that fail", 64, &ctl, HASH_ELEM | HASH_BLOBS);
 	gs_partition_init();
-	turn_context = AllocSetContextCreate(TopMemoryContext, "gamestate archiver turn",
+	loop_context = AllocSetContextCreate(TopMemoryContext, "gamestate archiver turn",
 										 ALLOCSET_DEFAULT_SIZES);
 }
 
@@ -1129,6 +1186,6 @@ gs_archiver_main(Datum main_arg)
 	for (;;)
 	{
 		handle_interrupts();
-		turn();
+		guarded_turn();
 	}
 }

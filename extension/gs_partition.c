@@ -8,13 +8,11 @@
  *	   (game_type), each of these branches by RANGE (ended_at) into leaves of
  *	   one day (UTC).  Both have the same branches and leaves.
  *	2. The first gamestate.archive_max_types types get a branch of their own;
- *	   further ones share the default branch, which is made if it is missing.
- *	   Once that has leaves, new types go there too, even if the limit is
- *	   raised: to attach a branch would mean to search the default branch,
- *	   locked against everybody.  Even an empty default branch has to be locked
- *	   (ACCESS EXCLUSIVE, by PostgreSQL) to attach a new type's branch beside
- *	   it, so the first games of a new type wait while somebody reads all of
- *	   the archive.  New leaves of existing branches wait for nobody.
+ *	   further ones share the default branch, which is made when the first of
+ *	   them needs it.  Once that has leaves, new types go there too, even if the
+ *	   limit is raised: to attach a branch would mean to search the default
+ *	   branch, locked against everybody.  (Even an empty default branch would
+ *	   have to be locked so, which is why it is not made earlier.)
  *	3. Whether a place exists is asked from PostgreSQL's own partition
  *	   descriptors, never from names.  So partitions made by a DBA, with other
  *	   bounds, are used as they are; where they cover part of a day, the leaf
@@ -25,7 +23,14 @@
  *	   CREATE TABLE ... PARTITION OF does: readers and writers go on.  It needs
  *	   no CHECK to be attached quickly: it is empty, so that looking through
  *	   it costs nothing.
- *	5. What was found is remembered (type, day -> interval) until PostgreSQL
+ *	5. A query that was planned before a partition was attached, but takes its
+ *	   snapshot after the first games have been committed to it, would find
+ *	   those games neither there nor in memory.  So a partition is only used
+ *	   when all transactions that had locked its tables by then have ended
+ *	   (gs_partition_is_settled()); whoever locks them later plans anew.  The
+ *	   games stay in memory meanwhile, unless that runs short.  Partitions made
+ *	   ahead have settled long before they are used.
+ *	6. What was found is remembered (type, day -> interval) until PostgreSQL
  *	   says that one of the partitioned tables has changed (relcache callback).
  *
  * Locking: waits for a lock are short (LOCK_TIMEOUT_MS); whoever fails tries
@@ -51,6 +56,7 @@
 #include "partitioning/partbounds.h"
 #include "partitioning/partdesc.h"
 #include "storage/lmgr.h"
+#include "storage/lock.h"
 #include "utils/builtins.h"
 #include "utils/datetime.h"
 #include "utils/hsearch.h"
@@ -100,6 +106,14 @@ typedef struct Place
 	TimestampTz to;
 } Place;
 
+/* A place that has just been made, and who may not know it yet. */
+typedef struct Settling
+{
+	PlaceKey	key;
+	int			n;				/* so many of vxids may still be running */
+	VirtualTransactionId *vxids;
+} Settling;
+
 typedef struct UsedType
 {
 	TypeKey		type;			/* hash key */
@@ -124,6 +138,7 @@ typedef struct Route
 
 static HTAB *places = NULL;
 static HTAB *used_types = NULL;
+static HTAB *settling = NULL;
 
 /* The partitioned tables that "places" depends on. */
 static HTAB *watched = NULL;
@@ -156,6 +171,7 @@ gs_partition_init(void)
 {
 	places = make_table("gamestate places", sizeof(PlaceKey), sizeof(Place));
 	used_types = make_table("gamestate types", sizeof(TypeKey), sizeof(UsedType));
+	settling = make_table("gamestate settling places", sizeof(PlaceKey), sizeof(Settling));
 	watched = make_table("gamestate watched tables", sizeof(Oid), sizeof(Oid));
 	CacheRegisterRelcacheCallback(relcache_callback, (Datum) 0);
 }
@@ -221,6 +237,76 @@ remember_place(const GsText *game_type, TimestampTz at, TimestampTz from, Timest
 	place = hash_search(places, &key, HASH_ENTER, &found);
 	place->from = from;
 	place->to = to;
+}
+
+/* Append the transactions that hold a lock on one of the archive's tables. */
+static void
+add_lockers(Settling *place, const char *table)
+{
+	LOCKTAG		tag;
+	Oid			relid = get_relname_relid(table, get_namespace_oid(SCHEMA, false));
+	VirtualTransactionId *lockers;
+	int			n;
+
+	SET_LOCKTAG_RELATION(tag, MyDatabaseId, relid);
+	lockers = GetLockConflicts(&tag, AccessExclusiveLock, &n);
+	if (n == 0)
+		return;
+	place->vxids = place->vxids ?
+		repalloc(place->vxids, sizeof(VirtualTransactionId) * (place->n + n)) :
+		MemoryContextAlloc(TopMemoryContext, sizeof(VirtualTransactionId) * n);
+	memcpy(place->vxids + place->n, lockers, sizeof(VirtualTransactionId) * n);
+	place->n += n;
+}
+
+/*
+ * A place has been made and committed.  The caller is in another transaction:
+ * whoever locks the tables from now on sees the new partition.
+ */
+static void
+begin_settling(const GsText *game_type, TimestampTz at)
+{
+	PlaceKey	key;
+	Settling   *place;
+	bool		found;
+
+	set_place_key(&key, game_type, at);
+	place = hash_search(settling, &key, HASH_ENTER, &found);
+	if (!found)
+	{
+		place->n = 0;
+		place->vxids = NULL;
+	}
+	add_lockers(place, "archive");
+	add_lockers(place, "archive_payload");
+}
+
+static bool
+memory_is_short(void)
+{
+	return GsShmem->nreserve < GsShmem->reserve_target;
+}
+
+bool
+gs_partition_is_settled(const GsText *game_type, TimestampTz ended_at)
+{
+	PlaceKey	key;
+	Settling   *place;
+
+	if (hash_get_num_entries(settling) == 0)
+		return true;
+	set_place_key(&key, game_type, ended_at);
+	place = hash_search(settling, &key, HASH_FIND, NULL);
+	if (place == NULL)
+		return true;
+	while (place->n > 0 && VirtualXactLock(place->vxids[place->n - 1], false))
+		place->n--;
+	if (place->n > 0 && !memory_is_short())
+		return false;
+	if (place->vxids)
+		pfree(place->vxids);
+	(void) hash_search(settling, &key, HASH_REMOVE, NULL);
+	return true;
 }
 
 /* ----------------------------------------------------------------
@@ -541,13 +627,14 @@ make_leaf(const char *table, const GsText *game_type, const Route *route)
 	elog(DEBUG1, "made partition %s", leaf);
 }
 
-/* Make what is missing in one of the tables, a level at a time. */
-static void
+/* Make what is missing in one of the tables, a level at a time; true if anything was. */
+static bool
 complete(const char *table, const GsText *game_type, TimestampTz at, bool want_default,
 		 Route *route)
 {
 	Oid			relid = get_relname_relid(table, get_namespace_oid(SCHEMA, false));
 	Oid			locked = InvalidOid;
+	bool		made = false;
 
 	if (!OidIsValid(relid))
 		ereport(ERROR,
@@ -558,17 +645,19 @@ complete(const char *table, const GsText *game_type, TimestampTz at, bool want_d
 	{
 		find_route(relid, game_type, at, want_default, route);
 		if (route->found)
-			return;
+			return made;
 		if (route->parent != locked)
 		{
 			/* look again when nobody else can attach partitions */
 			LockRelationOid(route->parent, ShareUpdateExclusiveLock);
 			locked = route->parent;
+			continue;
 		}
-		else if (route->no_branch)
+		if (route->no_branch)
 			make_branch(table, game_type, route);
 		else
 			make_leaf(table, game_type, route);
+		made = true;
 	}
 }
 
@@ -577,13 +666,20 @@ gs_partition_ensure(const GsText *game_type, TimestampTz ended_at)
 {
 	Route		rows;
 	Route		payloads;
+	bool		made;
 
 	gs_worker_begin(LOCK_TIMEOUT_MS);
 	SPI_connect();
-	complete("archive", game_type, ended_at, false, &rows);
-	complete("archive_payload", game_type, ended_at, rows.in_default, &payloads);
+	made = complete("archive", game_type, ended_at, false, &rows);
+	made |= complete("archive_payload", game_type, ended_at, rows.in_default, &payloads);
 	SPI_finish();
 	gs_worker_commit();
+	if (made)
+	{
+		gs_worker_begin(LOCK_TIMEOUT_MS);
+		begin_settling(game_type, ended_at);
+		gs_worker_commit();
+	}
 	remember_place(game_type, ended_at, Max(rows.from, payloads.from),
 				   Min(rows.to, payloads.to));
 }

@@ -27,6 +27,12 @@ extern bool gs_partition_is_known(const GsText *game_type, TimestampTz ended_at)
  */
 extern void gs_partition_ensure(const GsText *game_type, TimestampTz ended_at);
 
+/*
+ * May the place be used already?  Not before all transactions have ended that
+ * may have planned a query without it, see gs_partition.c.
+ */
+extern bool gs_partition_is_settled(const GsText *game_type, TimestampTz ended_at);
+
 /* What is known has turned out to be wrong. */
 extern void gs_partition_forget(void);
 

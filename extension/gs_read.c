@@ -496,7 +496,7 @@ gs_stat_memory(PG_FUNCTION_ARGS)
 	values[2] = Int64GetDatum(pg_atomic_read_u64(&db->used_bytes));
 	values[3] = Int64GetDatum((int64) gs_quota * 1024 * 1024);
 	nulls[3] = gs_quota < 0;
-	values[4] = Int64GetDatum((int64) GsShmem->reserve_target * GS_RESERVE_BLOCK);
+	values[4] = Int64GetDatum((int64) GsShmem->reserve_target * GS_RESERVE_PIECE);
 	values[5] = Int64GetDatum(gs_reserve_free());
 	values[6] = Int64GetDatum(pg_atomic_read_u64(&db->ngames));
 	LWLockAcquire(&db->queue_lock, LW_SHARED);

@@ -72,14 +72,14 @@ reserve_blocks(void)
 	Size		bytes = area_size() / 100 * gs_reserve_percent;
 
 	/* a finish may need two: the largest info, and a chunk for the largest result */
-	return Max(2, (int) (bytes / GS_RESERVE_BLOCK));
+	return Max(2, (int) (bytes / GS_RESERVE_BLOCK)) * (int) (GS_RESERVE_BLOCK / GS_RESERVE_PIECE);
 }
 
 static Size
 shared_size(void)
 {
 	return add_size(MAXALIGN(sizeof(GsShared)),
-					MAXALIGN(mul_size(sizeof(dsa_pointer), reserve_blocks())));
+					MAXALIGN(mul_size(sizeof(GsReserved), reserve_blocks())));
 }
 
 static void
@@ -95,6 +95,8 @@ shmem_request(void)
 	RequestNamedLWLockTranche(GS_TRANCHE, GS_LWLOCK_COUNT);
 }
 
+static bool fill_reserve(void);
+
 /* Create the area, the hash tables in it, and the reserve. */
 static void
 create_area(void)
@@ -106,15 +108,7 @@ create_area(void)
 	gs_table_create();
 	gs_index_create();
 
-	while (GsShmem->nreserve < GsShmem->reserve_target)
-	{
-		dsa_pointer block = dsa_allocate_extended(GsArea, GS_RESERVE_BLOCK,
-												  DSA_ALLOC_NO_OOM);
-
-		if (!DsaPointerIsValid(block))
-			break;
-		GsShmem->reserve[GsShmem->nreserve++] = block;
-	}
+	(void) fill_reserve();
 
 	/* Children attach for themselves. */
 	dsa_detach(GsArea);
@@ -151,7 +145,7 @@ shmem_startup(void)
 		GsShmem->queue_tranche = LWLockNewTrancheId();
 		GsShmem->area_size = area_size();
 		GsShmem->reserve_target = reserve_blocks();
-		GsShmem->reserve = (dsa_pointer *) ((char *) GsShmem + MAXALIGN(sizeof(GsShared)));
+		GsShmem->reserve = (GsReserved *) ((char *) GsShmem + MAXALIGN(sizeof(GsShared)));
 		pg_atomic_init_u64(&GsShmem->used_bytes, 0);
 		pg_atomic_init_u64(&GsShmem->commit_seq, 0);
 		pg_atomic_init_u64(&GsShmem->incarnation, 0);
@@ -284,14 +278,22 @@ fill_reserve(void)
 	LWLockAcquire(GsShmem->reserve_lock, LW_EXCLUSIVE);
 	while (GsShmem->nreserve < GsShmem->reserve_target)
 	{
-		dsa_pointer block = dsa_allocate_extended(GsArea, GS_RESERVE_BLOCK,
-												  DSA_ALLOC_NO_OOM);
+		Size		size = GS_RESERVE_BLOCK;
+		dsa_pointer block = dsa_allocate_extended(GsArea, size, DSA_ALLOC_NO_OOM);
 
+		/* what is free may lie in pieces: one of DSA's superblocks is worth having */
+		if (!DsaPointerIsValid(block))
+		{
+			size = GS_RESERVE_PIECE;
+			block = dsa_allocate_extended(GsArea, size, DSA_ALLOC_NO_OOM);
+		}
 		if (!DsaPointerIsValid(block))
 			break;
-		GsShmem->reserve[GsShmem->nreserve++] = block;
+		GsShmem->reserve[GsShmem->nblocks].p = block;
+		GsShmem->reserve[GsShmem->nblocks++].pieces = size / GS_RESERVE_PIECE;
+		GsShmem->nreserve += size / GS_RESERVE_PIECE;
 	}
-	full = GsShmem->nreserve == GsShmem->reserve_target;
+	full = GsShmem->nreserve >= GsShmem->reserve_target;
 	LWLockRelease(GsShmem->reserve_lock);
 	return full;
 }
@@ -303,9 +305,12 @@ spend_reserve(void)
 	bool		spent = false;
 
 	LWLockAcquire(GsShmem->reserve_lock, LW_EXCLUSIVE);
-	if (GsShmem->nreserve > 0)
+	if (GsShmem->nblocks > 0)
 	{
-		dsa_free(GsArea, GsShmem->reserve[--GsShmem->nreserve]);
+		GsReserved *last = &GsShmem->reserve[--GsShmem->nblocks];
+
+		GsShmem->nreserve -= last->pieces;
+		dsa_free(GsArea, last->p);
 		spent = true;
 	}
 	LWLockRelease(GsShmem->reserve_lock);
@@ -326,7 +331,7 @@ gs_refill_reserve(void)
 Size
 gs_reserve_free(void)
 {
-	return (Size) GsShmem->nreserve * GS_RESERVE_BLOCK;
+	return (Size) GsShmem->nreserve * GS_RESERVE_PIECE;
 }
 
 /*
@@ -340,7 +345,15 @@ gs_check_memory(GsDatabase *db, Size size)
 	check_quota(db, size);
 	if (unlikely(GsShmem->nreserve < GsShmem->reserve_target) && !fill_reserve())
 	{
-		if (gs_table_free_archived(db, true, INT_MAX) == 0 || !fill_reserve())
+		if (gs_table_free_archived(db, true, INT_MAX) > 0 && fill_reserve())
+			return;
+
+		/*
+		 * What is free may lie in pieces too small even for that, inside DSA's
+		 * superblocks.  As long as there is plenty of it, let it be used.
+		 */
+		if (pg_atomic_read_u64(&GsShmem->used_bytes) + size >
+			GsShmem->area_size / 100 * (100 - 2 * Max(gs_reserve_percent, 5)))
 			gs_out_of_memory();
 	}
 }

@@ -34,6 +34,13 @@
  * are removed at once.
  */
 
+/* A block of the reserve. */
+typedef struct GsReserved
+{
+	dsa_pointer p;
+	int			pieces;			/* of GS_RESERVE_PIECE bytes */
+} GsReserved;
+
 typedef struct GsShared
 {
 	/* set once, when shared memory is created */
@@ -44,7 +51,7 @@ typedef struct GsShared
 	dshash_table_handle games_handle;
 	dshash_table_handle index_handle;
 	Size		area_size;
-	int			reserve_target; /* blocks of GS_RESERVE_BLOCK bytes */
+	int			reserve_target; /* pieces of GS_RESERVE_PIECE bytes */
 
 	LWLock	   *commit_lock;	/* see above */
 	LWLock	   *slots_lock;
@@ -52,7 +59,8 @@ typedef struct GsShared
 
 	/* protected by reserve_lock; nreserve may be read without it as a hint */
 	int			nreserve;
-	dsa_pointer *reserve;		/* array of reserve_target */
+	int			nblocks;
+	GsReserved *reserve;		/* array of reserve_target */
 
 	pg_atomic_uint64 used_bytes;	/* allocated by gs_alloc(), all databases */
 	pg_atomic_uint64 commit_seq;	/* last commit sequence handed out */
@@ -61,6 +69,8 @@ typedef struct GsShared
 
 /* One block of the reserve; larger than anything finish, archive or delete allocate. */
 #define GS_RESERVE_BLOCK	((Size) 256 * 1024)
+/* What memory is left in when games of all ages have gone: DSA's superblock. */
+#define GS_RESERVE_PIECE	((Size) 64 * 1024)
 
 extern GsShared *GsShmem;		/* NULL without shared_preload_libraries */
 extern dsa_area *GsArea;		/* NULL until gs_attach() */

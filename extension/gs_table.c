@@ -367,7 +367,7 @@ gs_table_copy_log(const pg_uuid_t *id, int64 after_version, int64 max_entries,
 	MemoryContext old;
 	GsGameCopy *copy;
 	LogCopy		log;
-	int64		from = Max(after_version, 1) + 1;
+	int64		from;
 	int64		to;
 
 	if (game == NULL)
@@ -375,6 +375,7 @@ gs_table_copy_log(const pg_uuid_t *id, int64 after_version, int64 max_entries,
 	old = MemoryContextSwitchTo(mcxt);
 	copy = copy_fixed(game);
 	to = copy->h.version;
+	from = Max(Min(after_version, to), 1) + 1;	/* cannot overflow */
 	if (from <= to && to - from >= max_entries)
 		to = from + max_entries - 1;
 	copy_log(game, from, to, &log);

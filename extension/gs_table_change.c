@@ -189,7 +189,8 @@ alloc_bytes(GsChange *change, const GsText *text, Size *size)
 
 	*size = gs_alloc_size(Max(text->len, 1));
 	p = gs_alloc(change->db, *size, change->frees);
-	memcpy(GS_PTR(p), text->data, text->len);
+	if (text->len > 0)
+		memcpy(GS_PTR(p), text->data, text->len);
 	return p;
 }
 
@@ -240,30 +241,30 @@ append_entries(const GsChange *change, GsLogChunk *chunk)
 	Assert(GS_LOG_CHUNK_HEADER + chunk->used <= chunk->size);
 }
 
+/* Has the last chunk of the log room for the new entries?  The caller holds the partition lock. */
+static bool
+log_has_room(const GsChange *change, const GsGame *game)
+{
+	const GsLogChunk *chunk;
+
+	if (!DsaPointerIsValid(game->log_last))
+		return false;
+	chunk = GS_PTR(game->log_last);
+	return GS_LOG_CHUNK_HEADER + chunk->used + entries_size(change, chunk->base) <= chunk->size;
+}
+
 /*
- * Unless the last chunk of the log has room, make a new one, a quarter as
- * large as the log so far: few allocations, little waste.
+ * A new chunk with the new entries, a quarter as large as the log so far: few
+ * allocations, little waste.
  */
 static void
-reserve_log(GsChange *change, const GsGame *game)
+reserve_chunk(GsChange *change, uint32 log_bytes)
 {
+	Size		need = GS_LOG_CHUNK_HEADER +
+		entries_size(change, change->entry_array[0]->e.at);
+	Size		size = Min(Max(log_bytes / 4, GS_LOG_CHUNK_MIN), GS_LOG_CHUNK_MAX);
 	GsLogChunk *chunk;
-	Size		need;
-	Size		size;
 
-	if (change->nentries == 0)
-		return;
-	order_entries(change);
-	if (game && DsaPointerIsValid(game->log_last))
-	{
-		chunk = GS_PTR(game->log_last);
-		if (GS_LOG_CHUNK_HEADER + chunk->used + entries_size(change, chunk->base) <= chunk->size)
-			return;
-	}
-
-	need = GS_LOG_CHUNK_HEADER + entries_size(change, change->entry_array[0]->e.at);
-	size = game ? game->log_bytes / 4 : 0;
-	size = Min(Max(size, GS_LOG_CHUNK_MIN), GS_LOG_CHUNK_MAX);
 	size = gs_alloc_size(Max(size, need));
 	change->new_chunk_size = size;
 	change->new_chunk = gs_alloc(change->db, size, change->frees);
@@ -283,11 +284,12 @@ reserve_log(GsChange *change, const GsGame *game)
  */
 
 /*
- * The committed game, without its partition lock: the caller holds its
- * heavyweight lock, so it stays as it is.
+ * The committed game, its partition locked shared.  The caller holds its
+ * heavyweight lock, so nobody changes it; but all games of the database may be
+ * removed at once, so it is not looked at without the partition lock.
  */
 static GsGame *
-locked_game(const GsChange *change)
+find_committed(const GsChange *change)
 {
 	GsGame	   *game = dshash_find(GsGames, &change->key, false);
 
@@ -296,7 +298,6 @@ locked_game(const GsChange *change)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("the games of this database have been removed"),
 				 errdetail("The extension gamestate was dropped while this transaction was running.")));
-	dshash_release_lock(GsGames, game);
 	return game;
 }
 
@@ -306,7 +307,7 @@ static void
 reserve_create(GsChange *change)
 {
 	if (change->replaces)
-		locked_game(change);
+		dshash_release_lock(GsGames, find_committed(change));
 	else
 	{
 		bool		found;
@@ -341,19 +342,41 @@ reserve_create(GsChange *change)
 	if (change->initial.data)
 		change->new_initial = alloc_bytes(change, &change->initial, &change->new_initial_size);
 	reserve_info(change, NULL);
-	reserve_log(change, NULL);
+	if (change->nentries > 0)
+	{
+		order_entries(change);
+		reserve_chunk(change, 0);
+	}
 }
 
 static void
 reserve_update(GsChange *change)
 {
-	GsGame	   *game = locked_game(change);
+	GsGame	   *game;
+	GsInfo	   *info = NULL;
+	bool		new_state;
+	bool		new_chunk;
+	uint32		log_bytes;
 
-	if (change->state_changed && !state_fits(game, change->state.len))
+	if (change->nentries > 0)
+		order_entries(change);
+	game = find_committed(change);
+	new_state = change->state_changed && !state_fits(game, change->state.len);
+	new_chunk = change->nentries > 0 && !log_has_room(change, game);
+	log_bytes = game->log_bytes;
+	if (change->info_changed)
+	{
+		info = palloc(game->info_size);
+		memcpy(info, GS_PTR(game->info), game->info_size);
+	}
+	dshash_release_lock(GsGames, game);
+
+	if (new_state)
 		change->new_state = alloc_bytes(change, &change->state, &change->new_state_size);
 	if (change->info_changed)
-		reserve_info(change, GS_PTR(game->info));
-	reserve_log(change, game);
+		reserve_info(change, info);
+	if (new_chunk)
+		reserve_chunk(change, log_bytes);
 }
 
 static void
@@ -362,7 +385,7 @@ reserve_archive(GsChange *change)
 	TransactionId xid = GetTopTransactionId();
 	GsGame	   *game;
 
-	locked_game(change);
+	dshash_release_lock(GsGames, find_committed(change));
 	game = dshash_find(GsGames, &change->key, true);
 	if (game)
 	{

@@ -100,6 +100,7 @@ PG_FUNCTION_INFO_V1(gs_allow_drop_extension);
  * ----------------------------------------------------------------
  */
 
+/* core's have_createdb_privilege(), which not every minor release exports */
 static bool
 may_create_databases(void)
 {
@@ -561,12 +562,14 @@ process_utility(PlannedStmt *pstmt, const char *query_string, bool read_only_tre
 		dboid = database_to_clear(command, in_block);
 	if (OidIsValid(dboid))
 		gs_worker_bar(dboid);
+
+	/* noted before the point of no return; forgotten if the command fails */
+	if (IsA(command, DropdbStmt) && OidIsValid(dboid))
+		gs_writeset_remove_database(dboid, true);
 	run_command(pstmt, query_string, read_only_tree, context, params, query_env,
 				dest, qc);
 	if (IsA(command, CreatedbStmt))
 		wake_at_commit = true;
-	else if (IsA(command, DropdbStmt) && OidIsValid(dboid))
-		gs_writeset_remove_database(dboid, true);
 }
 
 /*

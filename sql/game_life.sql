@@ -79,6 +79,50 @@ SELECT game_type, status, encoding, players, max_players, room_code, metadata, r
 SELECT a.created_at = g.created_at AND a.started_at = g.started_at AND a.ended_at = g.ended_at AS same_times
   FROM gamestate.archive a, gamestate.get_game(:'g') g WHERE a.game_id = :'g';
 SELECT count(*) FROM gamestate.archive_payload WHERE game_id = :'g';
+SELECT initial_state FROM gamestate.archived_games WHERE game_id = :'g';
+-- states at the beginning and at the end, whatever was in one transaction:
+-- nothing, the first move, several moves, all of it
+CREATE TEMP TABLE begun (how text, id uuid);
+INSERT INTO begun SELECT 'no move', gamestate.create_game('life', '"first"');
+INSERT INTO begun SELECT 'moves one by one', gamestate.create_game('life', '"first"');
+BEGIN;
+INSERT INTO begun SELECT 'first move', gamestate.create_game('life', '"first"');
+SELECT gamestate.apply_move(id, 1, '1', '"second"') FROM begun WHERE how = 'first move';
+COMMIT;
+BEGIN;
+INSERT INTO begun SELECT 'savepoints', gamestate.create_game('life', '"first"');
+SAVEPOINT s;
+SELECT gamestate.apply_move(id, 1, '1', '"second"') FROM begun WHERE how = 'savepoints';
+SAVEPOINT t;
+SELECT gamestate.apply_move(id, 2, '2', '"third"') FROM begun WHERE how = 'savepoints';
+ROLLBACK TO t;
+SELECT gamestate.get_state(id) FROM begun WHERE how = 'savepoints';
+ROLLBACK TO s;
+SELECT gamestate.get_state(id) FROM begun WHERE how = 'savepoints';
+SELECT gamestate.apply_move(id, 1, '1', '"second"') FROM begun WHERE how = 'savepoints';
+RELEASE s;
+SELECT gamestate.apply_move(id, 2, '2', '"third"') FROM begun WHERE how = 'savepoints';
+COMMIT;
+BEGIN;
+INSERT INTO begun SELECT 'all at once', gamestate.create_game('life', '"first"');
+SELECT gamestate.apply_move(id, i, '1', '"state"') FROM begun, generate_series(1, 3) i WHERE how = 'all at once';
+SELECT gamestate.finish_game(id) FROM begun WHERE how = 'all at once';
+COMMIT;
+SELECT gamestate.apply_move(id, 1, '1', '"second"') FROM begun WHERE how = 'moves one by one';
+SELECT gamestate.apply_move(id, 2, '2', '"third"') FROM begun WHERE how = 'moves one by one';
+SELECT gamestate.apply_move(id, 3, '3', to_json(repeat('x', 5000))) FROM begun WHERE how = 'moves one by one';
+SELECT gamestate.apply_move(id, 4, '4', '"last"') FROM begun WHERE how = 'moves one by one';
+SELECT gamestate.finish_game(id) FROM begun WHERE how <> 'all at once';
+DO $$
+BEGIN
+    FOR i IN 1 .. 1000 LOOP
+        EXIT WHEN (SELECT bool_and((gamestate.get_game(id)).tier = 'archived') FROM begun);
+        PERFORM pg_sleep(0.02);
+        COMMIT;
+    END LOOP;
+END $$;
+SELECT how, initial_state, (gamestate.get_game(id)).state, (gamestate.get_game(id)).version, (gamestate.get_game(id)).moves
+  FROM begun JOIN gamestate.archived_games ON game_id = id ORDER BY how;
 -- an abandoned game keeps what it had, too
 \set h 10000000-0000-4000-8000-000000000002
 SELECT gamestate.create_game('life', '[1]', game_id => :'h');

@@ -12,9 +12,8 @@ SELECT d.classid, d.objid, d.objsubid,
  WHERE d.refclassid = 'pg_extension'::regclass
    AND d.deptype = 'e' AND e.extname = 'gamestate'
    AND (t.oid IS NULL OR (t.typelem = 0 AND coalesce(c.relkind, 'c') = 'c'));
-SELECT extversion = gamestate.library_version(), n.nspname IN ('pg_catalog', 'gamestate'), extrelocatable
-  FROM pg_extension e JOIN pg_namespace n ON n.oid = extnamespace
- WHERE extname = 'gamestate';
+SELECT extversion = gamestate.library_version(), extrelocatable
+  FROM pg_extension WHERE extname = 'gamestate';
 -- everything but functions
 SELECT object FROM member
  WHERE classid <> 'pg_proc'::regclass
@@ -77,4 +76,6 @@ SELECT attstorage FROM pg_attribute
  WHERE attrelid = 'gamestate.archive_payload'::regclass AND attname = 'payload';
 -- the script cannot be run by itself, twice or relocated
 CREATE EXTENSION gamestate;
-ALTER EXTENSION gamestate SET SCHEMA public;
+CREATE SCHEMA elsewhere;
+ALTER EXTENSION gamestate SET SCHEMA elsewhere;
+DROP SCHEMA elsewhere;

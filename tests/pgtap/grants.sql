@@ -13,7 +13,7 @@
 \set ON_ERROR_STOP on
 SET client_min_messages = error;	-- a GRANT that grants nothing warns
 
-SELECT gamestate.create_game('gr-archived', '{"s": 1}') AS archived \gset
+SELECT gamestate.create_game('gr_archived', '{"s": 1}') AS archived \gset
 SELECT gamestate.apply_move(:'archived', 1, '{"m": 1}', '{"s": 2}') \gset unused_
 SELECT gamestate.finish_game(:'archived') \gset unused_
 SELECT set_config('gr.archived', :'archived', false) \gset unused_
@@ -131,12 +131,12 @@ INSERT INTO statements VALUES
 	('a', $$DELETE FROM gamestate.archive WHERE game_id = A$$),
 	('a', $$DELETE FROM gamestate.archive_payload WHERE game_id = A$$),
 	('a', 'TRUNCATE gamestate.archive'),
-	('a', 'SELECT * FROM gamestate_partitions.archive_default'),
-	('a', $$CREATE INDEX ON gamestate_partitions.archive_default ((metadata ->> 'x'))$$),
-	('a', $$CREATE INDEX ON gamestate_partitions.archive_default ((gamestate.to_jsonb(metadata) ->> 'x'))$$),
+	('a', 'SELECT * FROM gamestate_partitions.archive_gr_archived'),
+	('a', $$CREATE INDEX ON gamestate_partitions.archive_gr_archived ((metadata ->> 'x'))$$),
+	('a', $$CREATE INDEX ON gamestate_partitions.archive_gr_archived ((gamestate.to_jsonb(metadata) ->> 'x'))$$),
 	('a', 'SELECT pg_temp.grant_archive()'),
 	('a', 'CREATE TABLE gamestate_partitions.gr (x int)'),
-	('a', 'ALTER TABLE gamestate.archive DETACH PARTITION gamestate_partitions.archive_default'),
+	('a', 'ALTER TABLE gamestate.archive DETACH PARTITION gamestate_partitions.archive_gr_archived'),
 	-- nobody but the extension's owner
 	('', $$CREATE INDEX ON gamestate.archive ((metadata ->> 'x'))$$),
 	('', 'CREATE TABLE gamestate.gr (x int)'),

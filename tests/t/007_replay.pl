@@ -104,7 +104,10 @@ foreach (@sample)
 			   IS DISTINCT FROM ARRAY(SELECT json_array_elements(doc -> 'moves')::text)
 			OR ARRAY(SELECT version FROM gamestate.get_changes(r.id)) IS DISTINCT FROM
 			   ARRAY(SELECT generate_series(1, json_array_length(doc -> 'moves') + 2)::bigint)}), '', "$name: get_changes");
-	# So does plain SQL.
+	# So does plain SQL, which also has the state at the beginning.
+	is($node->safe_psql('postgres', q{
+		SELECT n FROM record r LEFT JOIN gamestate.archived_games a ON a.game_id = r.id
+		 WHERE a.initial_state::text IS DISTINCT FROM coalesce((doc -> 'initial_state')::text, '{}')}), '', "$name: initial state");
 	is($node->safe_psql('postgres', q{
 		SELECT n FROM record r LEFT JOIN gamestate.archive a ON a.game_id = r.id
 		 WHERE a.game_id IS NULL OR a.players <> ARRAY(SELECT json_array_elements_text(doc -> 'players'))

@@ -134,6 +134,12 @@ $node->safe_psql('postgres', 'BEGIN; DROP EXTENSION gamestate; ROLLBACK');
 isnt(archiver('postgres'), $pid, 'a new archiver after a drop that was rolled back');
 is_archived('postgres', play('postgres', 'rolled back'), 'and it works');
 
+# Cancelled while it has nothing to do: nothing happens
+$pid = archiver('postgres');
+$node->safe_psql('postgres', "SELECT pg_cancel_backend($pid)");
+is_archived('postgres', play('postgres', 'cancelled'), 'an idle archiver that was cancelled works');
+is(archiver('postgres'), $pid, 'it is the same');
+
 # Terminated, switched off
 $pid = archiver('postgres');
 $node->safe_psql('postgres', "SELECT pg_terminate_backend($pid)");

@@ -239,8 +239,9 @@ sql(q{SELECT play('chess', 3), play('made while the archive is read', 1)});
 archived('chess', $chess + 3, 'archived while an old snapshot is held');
 is(sql(q{SELECT archived_in_memory >= 3 FROM gamestate.stat_memory}), 't', 'kept in memory for it');
 
-# A new type's branch cannot be attached beside a default partition that is
-# being read, so such a game waits for the reader; none is lost.
+# A new partition is not used while somebody may have planned without it: the
+# games stay in memory, where he finds them, until he has gone.
+is(sql(q{SELECT count(*) FROM gamestate.games WHERE game_type = 'made while the archive is read'}), '1', 'a game of a new type is in one place');
 say_to($s, 'COMMIT;');
 archived('made while the archive is read', 1, 'a new type is archived when the reader has gone');
 becomes(q{SELECT archived_in_memory = 0 FROM gamestate.stat_memory}, 'freed when the snapshot is gone');
