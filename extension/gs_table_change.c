@@ -411,7 +411,7 @@ gs_table_reserve(GsChange *change)
 			reserve_archive(change);
 			break;
 		case GS_CHANGE_IMAGE:
-			(void) locked_game(change);
+			dshash_release_lock(GsGames, find_committed(change));
 			break;
 		case GS_CHANGE_REMOVE:
 		case GS_CHANGE_NONE:
