@@ -72,6 +72,9 @@ gs_ready(void)
 	return db;
 }
 
+/* ERROR if the games are not there, which is so on a standby. */
+extern void gs_require_games(void);
+
 extern int	gs_database_index(const GsDatabase *db);	/* 0 .. gs_max_databases - 1 */
 extern GsDatabase *gs_database_by_index(int i);
 extern void gs_database_release(GsDatabase *db);	/* after DROP DATABASE, games removed */

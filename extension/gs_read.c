@@ -79,7 +79,10 @@ archived_state(const pg_uuid_t *id, bool want_bytes)
 	GsArchivedGame *archived = gs_archive_get(id, true, CurrentMemoryContext);
 
 	if (archived == NULL)
+	{
+		gs_require_games();
 		return NULL;
+	}
 	check_encoding(id, archived->is_bytes, want_bytes);
 	return archived->has_payload ?
 		make_varlena(archived->payload.final, archived->payload.final_len) : NULL;
@@ -164,7 +167,10 @@ gs_get_version(PG_FUNCTION_ARGS)
 	}
 	archived = gs_archive_get(id, false, CurrentMemoryContext);
 	if (archived == NULL)
+	{
+		gs_require_games();
 		PG_RETURN_NULL();
+	}
 	PG_RETURN_INT64(archived->version);
 }
 
@@ -217,7 +223,10 @@ gs_get_game(PG_FUNCTION_ARGS)
 		GsArchivedGame *archived = gs_archive_get(id, true, CurrentMemoryContext);
 
 		if (archived == NULL)
+		{
+			gs_require_games();
 			PG_RETURN_NULL();
+		}
 		gs_row_archived_game(archived, values, nulls);
 	}
 	return HeapTupleGetDatum(heap_form_tuple(result_type(fcinfo), values, nulls));
@@ -280,7 +289,10 @@ archived_changes(ChangeSink *sink)
 	GsEntry		e;
 
 	if (archived == NULL)
+	{
+		gs_require_games();
 		return;
+	}
 	if (!archived->has_payload)
 		ereport(ERROR,
 				(errcode(ERRCODE_GS_HISTORY_NOT_KEPT),
@@ -369,6 +381,7 @@ gs_find_room(PG_FUNCTION_ARGS)
 
 	gs_attach();
 	(void) gs_ready();
+	gs_require_games();
 	if (!gs_lookup_room(&room_code, id))
 		PG_RETURN_NULL();
 	PG_RETURN_UUID_P(id);
@@ -385,6 +398,7 @@ gs_player_games(PG_FUNCTION_ARGS)
 	gs_attach();
 	(void) gs_ready();
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
+	gs_require_games();
 	ids = gs_lookup_player(&player, &n);
 	for (int i = 0; i < n; i++)
 	{
@@ -473,6 +487,7 @@ gs_list_live_games(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("max_rows must not be negative")));
+	gs_require_games();
 	list_all(&filter);
 	return (Datum) 0;
 }

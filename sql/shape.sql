@@ -65,7 +65,7 @@ SELECT p.oid::regprocedure
   FROM member m JOIN pg_proc p ON m.classid = 'pg_proc'::regclass AND p.oid = m.objid
  WHERE p.prosecdef
    AND NOT EXISTS (SELECT FROM unnest(p.proconfig) c WHERE c LIKE 'search\_path=%');
--- the owner of the archive's tables can do nothing else
+-- the owner of the archive's tables can do nothing else; the journal is not its
 SELECT rolcanlogin, rolsuper, rolcreatedb, rolcreaterole, rolreplication, rolbypassrls
   FROM pg_roles WHERE rolname = 'gamestate_owner';
 SELECT c.oid::regclass FROM member m JOIN pg_class c ON m.classid = 'pg_class'::regclass AND c.oid = m.objid

@@ -30,7 +30,8 @@ $primary->backup('backup');
 my $standby = PostgreSQL::Test::Cluster->new('standby');
 $standby->init_from_backup($primary, 'backup', has_streaming => 1);
 $standby->start;
-$primary->safe_psql('postgres', q{SELECT gamestate.finish_game(gamestate.create_game('standby'))});
+$primary->safe_psql('postgres', q{SELECT gamestate.finish_game(gamestate.create_game('standby'));
+SELECT gamestate.create_game('standby', '{"live": 1}', room_code => 'LIVE')});
 $primary->poll_query_until('postgres', 'SELECT count(*) = 2 FROM gamestate.archive') or die 'timed out waiting for the archiver';
 $primary->wait_for_catchup($standby, 'replay', $primary->lsn('write'));
 
@@ -46,7 +47,11 @@ is($standby->safe_psql('postgres', qq{SELECT tier, state, result, version FROM g
 	'archived|{"n": 2}|"over"|3', 'get_game answers from it');
 is($standby->safe_psql('postgres', qq{SELECT string_agg(kind, ' ' ORDER BY version) FROM gamestate.get_changes('$game')}),
 	'create move finish', 'get_changes, too');
-is($standby->safe_psql('postgres', q{SELECT gamestate.get_version(gen_random_uuid()) IS NULL}), 't', 'an unknown game is unknown');
+foreach my $read (q{get_version(gen_random_uuid())}, q{get_state(gen_random_uuid())}, q{get_game(gen_random_uuid())},
+	q{get_changes(gen_random_uuid())}, q{find_room('ROOM')}, q{player_games('ann')}, q{list_live_games()})
+{
+	is(error("SELECT gamestate.$read"), '0A000', "$read: cannot know");
+}
 foreach my $write (
 	q{create_game('standby')}, q{create_game_bytes('standby')},
 	qq{apply_move('$game', NULL, '1', NULL)}, qq{apply_move_bytes('$game', NULL, '1', NULL)},
@@ -59,6 +64,8 @@ is(error(q{BEGIN; SELECT gamestate.create_game('standby')}), '25006', 'also in a
 
 $standby->promote;
 $standby->poll_query_until('postgres', 'SELECT NOT pg_is_in_recovery()') or die 'timed out waiting for promotion';
+is($standby->safe_psql('postgres', q{SELECT gamestate.get_state(gamestate.find_room('LIVE'))}), '{"live": 1}',
+	'after the promotion the running games are there');
 $standby->safe_psql('postgres', q{
 SELECT gamestate.create_game('standby', room_code => 'NEW');
 SELECT gamestate.apply_move(gamestate.find_room('NEW'), 1, '1', '2');
