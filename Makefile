@@ -49,7 +49,9 @@ PURE_SRCS = \
 	client/util.c
 
 PG_CONFIG ?= pg_config
-PG_CPPFLAGS = -Iextension -Iclient
+# The version stands in the control file only (and in the names of the scripts).
+VERSION := $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" gamestate.control)
+PG_CPPFLAGS = -Iextension -Iclient -DGAMESTATE_VERSION='"$(VERSION)"'
 PG_CFLAGS = -std=gnu11 -Wall -Wextra -Wno-unused-parameter
 SHLIB_LINK = -lzstd
 

@@ -23,7 +23,7 @@
 
 /* 17: dshash asks for a function that copies keys */
 #if PG_VERSION_NUM >= 170000
-#define GS_DSHASH_COPY_FUNCTION .copy_function = dshash_memcpy,
+#define GS_DSHASH_COPY_FUNCTION .copy_function = dshash_memcpy
 #else
 #define GS_DSHASH_COPY_FUNCTION
 #endif

@@ -64,8 +64,8 @@ index_parameters(void)
 		.entry_size = sizeof(GsIndexEntry),
 		.compare_function = dshash_memcmp,
 		.hash_function = dshash_memhash,
-		GS_DSHASH_COPY_FUNCTION
 		.tranche_id = GsShmem->index_tranche,
+		GS_DSHASH_COPY_FUNCTION
 	};
 }
 

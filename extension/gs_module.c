@@ -24,9 +24,6 @@
 
 PG_MODULE_MAGIC;
 
-/* The one other place of the version is the control file; the tests compare. */
-#define GS_VERSION "0.1.0"
-
 PG_FUNCTION_INFO_V1(gs_library_version);
 
 void		_PG_init(void);
@@ -50,5 +47,5 @@ _PG_init(void)
 Datum
 gs_library_version(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_TEXT_P(cstring_to_text(GS_VERSION));
+	PG_RETURN_TEXT_P(cstring_to_text(GAMESTATE_VERSION));
 }

@@ -41,8 +41,8 @@ games_parameters(void)
 		.entry_size = sizeof(GsGame),
 		.compare_function = dshash_memcmp,
 		.hash_function = dshash_memhash,
-		GS_DSHASH_COPY_FUNCTION
 		.tranche_id = GsShmem->games_tranche,
+		GS_DSHASH_COPY_FUNCTION
 	};
 }
 
