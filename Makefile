@@ -50,8 +50,8 @@ PURE_SRCS = \
 
 PG_CONFIG ?= pg_config
 # The version stands in the control file only (and in the names of the scripts).
-VERSION := $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" gamestate.control)
-PG_CPPFLAGS = -Iextension -Iclient -DGAMESTATE_VERSION='"$(VERSION)"'
+EXTENSION_VERSION := $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" gamestate.control)
+PG_CPPFLAGS = -Iextension -Iclient -DGAMESTATE_VERSION='"$(EXTENSION_VERSION)"'
 PG_CFLAGS = -std=gnu11 -Wall -Wextra -Wno-unused-parameter
 SHLIB_LINK = -lzstd
 
