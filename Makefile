@@ -221,11 +221,11 @@ build/flags: FORCE
 	@printf '%s\n' '$(CC) $(CFLAGS)' "$$($(PG_CONFIG) --version --configure)" | \
 		{ cmp -s - $@ || printf '%s\n' '$(CC) $(CFLAGS)' "$$($(PG_CONFIG) --version --configure)" > $@; }
 
-$(OBJS): $(OUR_HEADERS) build/flags
+$(OBJS): $(OUR_HEADERS) gamestate.control build/flags
 
 PROGRAM_CFLAGS = $(CPPFLAGS) -I$(includedir) $(CFLAGS)
 
-build/client/gamestate-demo: $(sort $(wildcard client/*.c)) $(OUR_HEADERS) build/flags
+build/client/gamestate-demo: gamestate.control $(sort $(wildcard client/*.c)) $(OUR_HEADERS) build/flags
 	@mkdir -p $(@D)
 	$(CC) $(PROGRAM_CFLAGS) $(filter %.c,$^) $(LDFLAGS) $(libpq) -lm -lpthread -o $@
 

@@ -49,7 +49,7 @@ rounds() { seq 1 "$BENCH_ROUNDS"; }
 start
 if wants moves; then
     for round in $(rounds); do
-        for workload in select1 noop_move noop_state get_state move plpgsql cte cte_tuned; do
+        for workload in select1 noop_move noop_state get_state move move_memory plpgsql cte cte_tuned; do
             measure moves "$round" $workload
         done
     done

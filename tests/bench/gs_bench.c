@@ -81,6 +81,8 @@ connect_server(const Options *options)
 				  options->sync ? "SET synchronous_commit = on"
 								: "SET synchronous_commit = off",
 				  0, NULL));
+	if (options->workload->setting != NULL)
+		PQclear(query(conn, options->workload->setting, 0, NULL));
 	return conn;
 }
 

@@ -48,6 +48,7 @@ typedef struct Workload
 	Arguments arguments;
 	Answer answer;
 	const char *statement;
+	const char *setting; /* for each connection, before anything else; or NULL */
 } Workload;
 
 typedef struct Game

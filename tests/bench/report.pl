@@ -64,12 +64,13 @@ my %label = (
 	noop_state => 'no-op C function, returns 2 KB',
 	get_state => 'get_state, 2 KB',
 	move => 'apply_move, 2 KB + 120 B',
+	move_memory => 'apply_move, durability memory',
 	plpgsql => 'the same on tables, PL/pgSQL function',
 	cte => 'the same on tables, one statement',
 	cte_tuned => 'one statement, fillfactor 50');
 
 my @order = (
-	qw(select1 noop_state get_state noop_move move plpgsql cte cte_tuned),
+	qw(select1 noop_state get_state noop_move move move_memory plpgsql cte cte_tuned),
 	'move at half rate', 'move at half rate, archiver busy',
 	map { ("$_, 1000 games", "$_, 100000 games") } qw(by_id by_room by_player));
 
@@ -109,8 +110,11 @@ sub ratio
 
 ratio('get_state / no-op returning 2 KB', 'rate', 'get_state', 'noop_state', '>=', 0.9);
 ratio('apply_move / no-op', 'rate', 'move', 'noop_move', '>=', 0.8);
+ratio('the same, durability memory', 'rate', 'move_memory', 'noop_move', '>=', 0.8);
 ratio('apply_move / tables, PL/pgSQL', 'rate', 'move', 'plpgsql', '>=', 2.8);
+ratio('the same, durability memory', 'rate', 'move_memory', 'plpgsql', '>=', 2.8);
 ratio('apply_move / tables, one statement', 'rate', 'move', 'cte', '>=', 2.1);
+ratio('the same, durability memory', 'rate', 'move_memory', 'cte', '>=', 2.1);
 ratio('apply_move / one statement, fillfactor 50', 'rate', 'move', 'cte_tuned', '>=', 1);
 ratio('p99 of moves, archiver busy / without', 'p99_us', 'move at half rate, archiver busy',
 	'move at half rate', '<=', 1.2);
