@@ -64,6 +64,7 @@ BENCH_ROUNDS ?= 5
 FUZZ_SECONDS ?= 20
 VALGRIND_SECONDS ?= 600
 export BENCH_SECONDS BENCH_ROUNDS FUZZ_SECONDS VALGRIND_SECONDS
+torture: export TORTURE_CRASHES ?= 200
 
 # No bitcode: nothing of ours is worth inlining into a JIT-compiled expression,
 # and it doubles the time to build.
@@ -74,7 +75,7 @@ OUR_HEADERS = $(wildcard extension/*.h client/*.h tests/unit/*.h)
 UNIT_SRCS = $(sort $(wildcard tests/unit/*.c))
 FUZZ_SRCS = $(sort $(wildcard tests/fuzz/*.c))
 UNIT_PROGRAMS = $(UNIT_SRCS:tests/unit/%.c=build/unit/%)
-C_FILES = $(sort $(wildcard extension/*.c client/*.c tests/unit/*.c tests/fuzz/*.c tests/bench/*.c))
+C_FILES = $(sort $(wildcard extension/*.c client/*.c tests/unit/*.c tests/fuzz/*.c tests/bench/*.c tests/torture/*.c))
 H_FILES = $(sort $(wildcard extension/*.h client/*.h tests/unit/*.h tests/bench/*.h))
 
 TOOLS = tests/tools
@@ -92,7 +93,7 @@ check-objs:
 	@test -z '$(unlisted)' || { echo 'not in OBJS: $(unlisted)' >&2; exit 1; }
 
 .PHONY: all help deps private client unit-programs sanitize-programs test test-regress test-isolation \
-	test-pgtap test-tap test-unit lint format sanitize demo demo-psql demo-stop \
+	test-pgtap test-tap test-unit torture lint format sanitize demo demo-psql demo-stop \
 	bench stop check-objs clean clean-private FORCE \
 	lint-format lint-scripts lint-cppcheck lint-tidy $(C_FILES:%=lint-tidy/%)
 
@@ -134,13 +135,20 @@ deps:
 ##                      PROVE_FLAGS=-v shows each test; TAP_JOBS=2 files at once
 test:
 	@$(TOOLS)/deps.sh build test
-	@+$(SUBMAKE) private client unit-programs
+	@+$(SUBMAKE) private client build/torture/writer unit-programs
 	@$(TOOLS)/test.sh unit regress isolation pgtap tap
 
 test-regress test-isolation test-pgtap test-tap test-unit:
 	@$(TOOLS)/deps.sh build test
-	@+$(SUBMAKE) private $(if $(filter test-tap,$@),client) $(if $(filter test-unit,$@),unit-programs)
+	@+$(SUBMAKE) private $(if $(filter test-tap,$@),client build/torture/writer) $(if $(filter test-unit,$@),unit-programs)
 	@$(TOOLS)/test.sh $(@:test-%=%)
+
+## make torture         TORTURE_CRASHES=200 crashes under load (make test: one of each kind)
+torture:
+	@$(TOOLS)/deps.sh build test
+	@+$(SUBMAKE) private build/torture/writer
+	@PROVE_TESTS=tests/t/020_crash.pl PROVE_FLAGS='$(or $(PROVE_FLAGS),-v)' LAYER_TIMEOUT=$${LAYER_TIMEOUT:-14400} \
+		$(TOOLS)/test.sh tap
 
 ## make lint            clang-tidy, cppcheck, shellcheck, and whether the layout is clang-format's
 ## make format          bring the layout into that form
@@ -228,6 +236,10 @@ PROGRAM_CFLAGS = $(CPPFLAGS) -I$(includedir) $(CFLAGS)
 build/client/gamestate-demo: gamestate.control $(sort $(wildcard client/*.c)) $(OUR_HEADERS) build/flags
 	@mkdir -p $(@D)
 	$(CC) $(PROGRAM_CFLAGS) $(filter %.c,$^) $(LDFLAGS) $(libpq) -lm -lpthread -o $@
+
+build/torture/writer: tests/torture/writer.c build/flags
+	@mkdir -p $(@D)
+	$(CC) $(PROGRAM_CFLAGS) $< $(LDFLAGS) $(libpq) -o $@
 
 build/unit/%: tests/unit/%.c $(PURE_SRCS) $(OUR_HEADERS) build/flags
 	@mkdir -p $(@D)

@@ -328,6 +328,20 @@ note_image(GsChange *change)
 	images[nimages++] = change;
 }
 
+/* Was the game loaded from what is not whole?  Then updates of it mean nothing. */
+static bool
+needs_image_first(const GsGameKey *key)
+{
+	GsGame	   *game = dshash_find(GsGames, key, false);
+	bool		needs;
+
+	if (game == NULL)
+		return false;
+	needs = game->image_in == GS_IMAGE_NONE;
+	dshash_release_lock(GsGames, game);
+	return needs;
+}
+
 void
 gs_journal_add(GsChange *change)
 {
@@ -343,6 +357,12 @@ gs_journal_add(GsChange *change)
 				add_removal(change);
 			break;
 		case GS_CHANGE_UPDATE:
+			if (needs_image_first(&change->key))
+			{
+				add_image(change);
+				note_image(change);
+				change->imaged = true;
+			}
 			add_update(change);
 			break;
 		case GS_CHANGE_REMOVE:
@@ -385,10 +405,13 @@ has_expected_columns(TupleDesc desc)
 {
 	static const Oid types[] = {INT8OID, INT4OID, INT4OID, BYTEAOID};
 
-	if (desc->natts != GS_JOURNAL_NATTS)
+	if (desc->natts < GS_JOURNAL_NATTS || desc->natts > GS_JOURNAL_MAX_NATTS)
 		return false;
 	for (int i = 0; i < GS_JOURNAL_NATTS; i++)
 		if (TupleDescAttr(desc, i)->atttypid != types[i] || TupleDescAttr(desc, i)->attisdropped)
+			return false;
+	for (int i = GS_JOURNAL_NATTS; i < desc->natts; i++)
+		if (!TupleDescAttr(desc, i)->attisdropped)
 			return false;
 	return true;
 }
@@ -406,7 +429,8 @@ gs_journal_check(Relation rel)
 		wrong = "It is not an ordinary heap table.";
 	else if (OidIsValid(rel->rd_rel->reltoastrelid))
 		wrong = "It has a TOAST table.";
-	else if (rel->rd_rel->relhastriggers || rel->rd_rel->relhasrules)
+	/* not pg_class's flags: they stay set until the next VACUUM */
+	else if (rel->trigdesc != NULL || rel->rd_rules != NULL)
 		wrong = "It has triggers or rules.";
 	else if (rel->rd_rel->relhasindex && RelationGetIndexList(rel) != NIL)
 		wrong = "It has an index.";
@@ -466,12 +490,14 @@ insert_row(Relation rel, int64 seq, int32 idx, int32 cnt, char *piece, Size len)
 {
 	char	   *datum = piece - PIECE_HEADER;
 	uint32		crc = gs_journal_crc(seq, idx, cnt, piece, len);
-	Datum		values[GS_JOURNAL_NATTS];
-	bool		nulls[GS_JOURNAL_NATTS] = {0};
+	Datum		values[GS_JOURNAL_MAX_NATTS];
+	bool		nulls[GS_JOURNAL_MAX_NATTS];
 	HeapTuple	tuple;
 
 	SET_VARSIZE(datum, PIECE_HEADER + len);
 	memcpy(datum + VARHDRSZ, &crc, sizeof(crc));
+	for (int i = 0; i < RelationGetDescr(rel)->natts; i++)
+		nulls[i] = i >= GS_JOURNAL_NATTS;
 	values[GS_JOURNAL_SEQ - 1] = Int64GetDatum(seq);
 	values[GS_JOURNAL_IDX - 1] = Int32GetDatum(idx);
 	values[GS_JOURNAL_CNT - 1] = Int32GetDatum(cnt);

@@ -50,6 +50,12 @@ enum
 	GS_JOURNAL_NATTS = GS_JOURNAL_DATA
 };
 
+/* Columns that were added and dropped again stay in the table for good. */
+#define GS_JOURNAL_MAX_NATTS	32
+
+/* GsGame.image_in: no table's image and updates together give this game, see gs_load.c */
+#define GS_IMAGE_NONE			0xFF
+
 #define GS_JOURNAL_CRC_SIZE		((Size) sizeof(uint32))
 
 /* ---- gs_rotate.c ---- */

@@ -14,8 +14,13 @@
  *	3. For each game that has not been removed, the image and the updates give
  *	   one change record of kind create, which goes the way of all change
  *	   records into the table.
- *	4. Rows that do not decode are reported and skipped.  A game whose updates
- *	   have a hole ends before the hole, with a warning.
+ *	4. Of two tables with rows the younger one goes on to be written to: the
+ *	   other one will be emptied, so that whatever is needed of a game must then
+ *	   be in the younger one.  It tells itself by its oldest row.
+ *	5. Rows that do not decode are reported and skipped.  A game whose updates
+ *	   have a hole ends before the hole, with a warning.  It gets a new
+ *	   incarnation, and an image before the next update, so that what comes
+ *	   after the hole cannot get between later updates at the next load.
  *
  * Until it is done nobody else can see a game: every function waits for it
  * (gs_ready()).  A load that fails takes back what it has put into memory.
@@ -42,6 +47,9 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
+
+/* seq, idx and cnt at the beginning of a row's data; data follows without a gap */
+#define ROW_FIXED	(sizeof(int64) + 2 * sizeof(int32))
 
 /* A record of a game that may still be needed. */
 typedef struct LoadRecord
@@ -82,6 +90,8 @@ typedef struct Load
 	int64		max_seq;
 	int64		max_incarnation;
 	uint64		bytes[2];		/* in each table */
+	int64		min_seq[2];
+	uint32		active;			/* table to write to from now on */
 	uint64		damaged;
 	uint64		loaded;
 } Load;
@@ -257,32 +267,63 @@ keep_piece(Load *load, int64 seq, int32 idx, int32 cnt, const char *data, Size l
 	return keep_group(load, whole, total, table);
 }
 
+/*
+ * Take a row apart.  Not heap_deform_tuple(): that trusts every length, and a
+ * damaged one would end this process, and with it the server, at each start.
+ */
 static const char *
-keep_row(Load *load, HeapTuple tuple, TupleDesc desc, int table)
+take_row(HeapTuple tuple, int64 *seq, int32 *idx, int32 *cnt, const char **bytes, Size *len)
 {
-	Datum		values[GS_JOURNAL_NATTS];
-	bool		nulls[GS_JOURNAL_NATTS];
+	HeapTupleHeader header = tuple->t_data;
+	const char *p;
+	const struct varlena *datum;
+	Size		left;
+
+	if (tuple->t_len < SizeofHeapTupleHeader || header->t_hoff > tuple->t_len ||
+		header->t_hoff < SizeofHeapTupleHeader || header->t_hoff != MAXALIGN(header->t_hoff) ||
+		HeapTupleHeaderGetNatts(header) < GS_JOURNAL_NATTS)
+		return "its header is wrong";
+	if (HeapTupleHasNulls(tuple))
+	{
+		if (header->t_hoff < SizeofHeapTupleHeader + BITMAPLEN(HeapTupleHeaderGetNatts(header)))
+			return "its header is wrong";
+		for (int i = 0; i < GS_JOURNAL_NATTS; i++)
+			if (att_isnull(i, header->t_bits))
+				return "a column is null";
+	}
+	p = (const char *) header + header->t_hoff;
+	left = tuple->t_len - header->t_hoff;
+	if (left < ROW_FIXED + VARHDRSZ)
+		return "it is too short";
+	memcpy(seq, p, sizeof(*seq));
+	memcpy(idx, p + sizeof(*seq), sizeof(*idx));
+	memcpy(cnt, p + sizeof(*seq) + sizeof(*idx), sizeof(*cnt));
+	datum = (const struct varlena *) (p + ROW_FIXED);
+	left -= ROW_FIXED;
+	if (VARATT_IS_EXTERNAL(datum) || VARATT_IS_COMPRESSED(datum))
+		return "its data is compressed or stored elsewhere";
+	if (VARSIZE_ANY(datum) > left ||
+		VARSIZE_ANY(datum) < (VARATT_IS_SHORT(datum) ? VARHDRSZ_SHORT : VARHDRSZ))
+		return "the length of its data is wrong";
+	*bytes = VARDATA_ANY(datum);
+	*len = VARSIZE_ANY_EXHDR(datum);
+	return NULL;
+}
+
+static const char *
+keep_row(Load *load, HeapTuple tuple, int table)
+{
 	int64		seq;
 	int32		idx;
 	int32		cnt;
-	struct varlena *datum;
 	const char *bytes;
 	Size		len;
 	uint32		crc;
 	char	   *data;
+	const char *wrong = take_row(tuple, &seq, &idx, &cnt, &bytes, &len);
 
-	heap_deform_tuple(tuple, desc, values, nulls);
-	for (int i = 0; i < GS_JOURNAL_NATTS; i++)
-		if (nulls[i])
-			return "a column is null";
-	seq = DatumGetInt64(values[GS_JOURNAL_SEQ - 1]);
-	idx = DatumGetInt32(values[GS_JOURNAL_IDX - 1]);
-	cnt = DatumGetInt32(values[GS_JOURNAL_CNT - 1]);
-	datum = (struct varlena *) DatumGetPointer(values[GS_JOURNAL_DATA - 1]);
-	if (VARATT_IS_EXTENDED(datum) && !VARATT_IS_SHORT(datum))
-		return "its data is compressed or stored elsewhere";
-	bytes = VARDATA_ANY(datum);
-	len = VARSIZE_ANY_EXHDR(datum);
+	if (wrong)
+		return wrong;
 	if (len < GS_JOURNAL_CRC_SIZE)
 		return "it is too short";
 	memcpy(&crc, bytes, sizeof(crc));
@@ -294,6 +335,8 @@ keep_row(Load *load, HeapTuple tuple, TupleDesc desc, int table)
 		return "its place in the group is impossible";
 
 	load->max_seq = Max(load->max_seq, seq);
+	if (load->bytes[table] == 0 || seq < load->min_seq[table])
+		load->min_seq[table] = seq;
 	load->bytes[table] += len + 64;
 	data = MemoryContextAllocHuge(load->context, Max(len, 1));
 	memcpy(data, bytes, len);
@@ -320,7 +363,7 @@ scan_table(Load *load, int table)
 		const char *wrong;
 
 		CHECK_FOR_INTERRUPTS();
-		wrong = keep_row(load, tuple, RelationGetDescr(rel), table);
+		wrong = keep_row(load, tuple, table);
 		if (wrong)
 			report_damage(load, rel, &tuple->t_self, wrong);
 	}
@@ -487,6 +530,18 @@ take_updates(GsChange *change, const LoadGame *game)
 	return NULL;
 }
 
+/* The table that has all there is of a game; the one to be emptied if both are needed. */
+static uint8
+table_of(const Load *load, const LoadGame *game)
+{
+	if (game->image->table != load->active)
+		return 1 - load->active;
+	for (const LoadRecord *u = game->updates; u != NULL; u = u->next)
+		if (u->table != load->active)
+			return 1 - load->active;
+	return load->active;
+}
+
 static void
 load_game(Load *load, const LoadGame *game)
 {
@@ -510,7 +565,7 @@ load_game(Load *load, const LoadGame *game)
 	change.key.dboid = MyDatabaseId;
 	change.key.id = game->id;
 	change.db = load->db;
-	change.image_in = game->image->table;
+	change.image_in = table_of(load, game);
 	change.state_changed = change.info_changed = true;
 	take_header(&change.h, &record);
 	take_info(&change.info, &record);
@@ -522,6 +577,8 @@ load_game(Load *load, const LoadGame *game)
 	if (wrong)
 	{
 		load->damaged++;
+		change.h.incarnation = pg_atomic_add_fetch_u64(&GsShmem->incarnation, 1);
+		change.image_in = GS_IMAGE_NONE;
 		ereport(WARNING,
 				(errcode(ERRCODE_DATA_CORRUPTED),
 				 errmsg("game %s is loaded as of version %lld only",
@@ -544,6 +601,26 @@ load_game(Load *load, const LoadGame *game)
 	PG_END_TRY();
 	gs_table_apply(&change);
 	load->loaded++;
+}
+
+/* A transaction's rows come all or none: what is not whole has been damaged. */
+static void
+report_groups(Load *load)
+{
+	HASH_SEQ_STATUS scan;
+	LoadGroup  *group;
+
+	hash_seq_init(&scan, load->groups);
+	while ((group = hash_seq_search(&scan)) != NULL)
+	{
+		if (group->have == group->cnt)
+			continue;
+		load->damaged++;
+		ereport(WARNING,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("transaction %lld of the journal is skipped", (long long) group->seq),
+				 errdetail("Of its %d rows %d are there.", group->cnt, group->have)));
+	}
 }
 
 static void
@@ -585,6 +662,15 @@ create_hash(Load *load, const char *name, Size keysize, Size entrysize, long siz
 	return hash_create(name, size, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 }
 
+/* The younger table; the other one, if it has rows, is left from a rotation. */
+static uint32
+choose_active(const Load *load)
+{
+	if (load->bytes[0] > 0 && load->bytes[1] > 0)
+		return load->min_seq[0] > load->min_seq[1] ? 0 : 1;
+	return load->bytes[1] > 0 ? 1 : 0;
+}
+
 static void
 run_load(Load *load)
 {
@@ -593,23 +679,21 @@ run_load(Load *load)
 	load->groups = create_hash(load, "gamestate load groups", sizeof(int64), sizeof(LoadGroup), 64);
 	for (int table = 0; table < 2; table++)
 		scan_table(load, table);
+	report_groups(load);
+	load->active = choose_active(load);
 	raise_to(&GsShmem->commit_seq, load->max_seq);
 	raise_to(&GsShmem->incarnation, load->max_incarnation);
 	load_games(load);
 }
 
-/* Which table is written to from now on, and is there a rotation to finish? */
 static void
-choose_active(Load *load)
+set_active(Load *load)
 {
 	GsDatabase *db = load->db;
-	uint32		active = load->bytes[0] > 0 && load->bytes[1] > 0 ?
-		(load->bytes[0] <= load->bytes[1] ? 0 : 1) :
-		(load->bytes[1] > 0 ? 1 : 0);
 
-	pg_atomic_write_u32(&db->journal_active, active);
-	pg_atomic_write_u64(&db->journal_bytes, load->bytes[active]);
-	db->journal_two = load->bytes[1 - active] > 0;
+	pg_atomic_write_u32(&db->journal_active, load->active);
+	pg_atomic_write_u64(&db->journal_bytes, load->bytes[load->active]);
+	db->journal_two = load->bytes[1 - load->active] > 0;
 }
 
 /*
@@ -655,7 +739,7 @@ gs_load_slow(GsDatabase *db)
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
-	choose_active(&load);
+	set_active(&load);
 	pg_write_barrier();
 	pg_atomic_write_u32(&db->load_state, GS_LOAD_DONE);
 	gs_unlock_load();

@@ -45,8 +45,11 @@
 #define IMAGES_MAX			64
 #define IMAGES_BYTES		((Size) 1024 * 1024)
 
-/* How long to wait for somebody who reads the old table, or has a game locked. */
-#define EMPTY_TIMEOUT_MS	1000
+/*
+ * How long to wait for somebody who has locked the old table, since archiving
+ * waits as well, or has a game locked.
+ */
+#define LOCK_TIMEOUT_MS	1000
 #define BUSY_WAIT_MS		10
 
 static bool
@@ -77,7 +80,7 @@ change_active(GsDatabase *db)
 static void
 drain(Oid old)
 {
-	gs_worker_begin(0);
+	gs_worker_begin(LOCK_TIMEOUT_MS);
 	LockRelationOid(old, ShareLock);
 	gs_worker_commit();
 }
@@ -164,7 +167,7 @@ empty(Oid old)
 {
 	Relation	rel;
 
-	gs_worker_begin(EMPTY_TIMEOUT_MS);
+	gs_worker_begin(LOCK_TIMEOUT_MS);
 	rel = table_open(old, AccessExclusiveLock);
 	gs_journal_check(rel);
 	GsRelationSetNewStorage(rel);

@@ -215,7 +215,8 @@ typedef struct GsChange
 	int			nentries;		/* new log entries ... */
 	GsNewEntry *entries;		/* ... newest first */
 
-	uint8		image_in;		/* CREATE, IMAGE: journal table written to */
+	bool		imaged;			/* UPDATE: after an image of what was before */
+	uint8		image_in;		/* CREATE, IMAGE, imaged: journal table written to */
 
 	/* filled by gs_table_reserve(), private to gs_table_change.c */
 	bool		reserved;

@@ -618,6 +618,8 @@ apply_update(GsChange *change)
 		game->info_size = change->new_info_size;
 	}
 	install_log(change, game);
+	if (change->imaged)
+		game->image_in = change->image_in;
 	if (GS_STATUS_IS_OVER(change->h.status) && !GS_STATUS_IS_OVER(game->h.status))
 	{
 		game->h = change->h;

@@ -189,6 +189,7 @@ layer_tap() {
     cp -R "$top/tests" "$dir/tests"
     [ ! -d sql ] || cp -R "$top/sql" "$top/expected" "$dir/"
     [ ! -d "$build/client" ] || cp -R "$build/client" "$dir/client"
+    [ ! -d "$build/torture" ] || cp -R "$build/torture" "$dir/torture"
     if [ -d "${GAMESTATE_DATA:=$top/../shared/data}" ]; then
         cp -R "$GAMESTATE_DATA" "$dir/data"
         export GAMESTATE_DATA=$dir/data
@@ -200,7 +201,7 @@ layer_tap() {
     layer_counts=$dir/counts
     export TESTDIR=$dir TESTDATADIR=$dir/tmp_check TESTLOGDIR=$dir/tmp_check/log
     export PG_REGRESS=$pgxs/test/regress/pg_regress
-    export GS_CLIENT=$dir/client GS_TESTS=$dir/tests TMPDIR=/tmp
+    export GS_CLIENT=$dir/client GS_TORTURE=$dir/torture GS_TESTS=$dir/tests TMPDIR=/tmp
     harness=$dir/tests/tools as_server_dir=$dir run_prove tap \
         as_server env PATH="$dir/client:$PATH" \
         timeout --foreground "$limit" prove --harness CountingHarness \
