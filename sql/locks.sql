@@ -78,6 +78,12 @@ SELECT count(gamestate.create_game('locks', game_id => ('90000000-0000-4000-8000
 ROLLBACK TO s;
 SELECT count(gamestate.create_game('locks', game_id => ('90000000-0000-4000-8000-1' || lpad(i::text, 11, '0'))::uuid)) FROM generate_series(4, 6) i;
 ROLLBACK;
+-- nor does what was locked only to find that there is no such game
+BEGIN;
+SELECT count(*) FILTER (WHERE gamestate.delete_game(gen_random_uuid())) FROM generate_series(1, 10);
+TABLE held;
+SELECT count(gamestate.create_game('locks', game_id => ('90000000-0000-4000-8000-1' || lpad(i::text, 11, '0'))::uuid)) FROM generate_series(1, 3) i;
+ROLLBACK;
 RESET gamestate.max_games_per_transaction;
 SELECT count(*) FROM gamestate.list_live_games('locks', with_state => false);
 -- 20,000 games with generated ids in one transaction work
