@@ -41,7 +41,7 @@
 #define LIVE_MAX	40			/* private games at a time */
 #define LOG_MAX		40			/* versions after which a game is finished */
 #define PARTS_MAX	64
-#define STATE_MAX	42000
+#define STATE_MAX	100000		/* more than choose_size() can ask for */
 
 typedef enum SlotUse
 {
