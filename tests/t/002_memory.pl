@@ -108,7 +108,10 @@ is(error(q{SELECT gamestate.set_metadata(id(1), doc(60000)), gamestate.set_metad
 	'many changes in one transaction: GS006');
 is(error(q{BEGIN; SELECT gamestate.apply_move(id(1), 1, '1', '"smaller"');
 	SELECT gamestate.create_game('more', doc(1000000)); COMMIT;}), 'GS006', 'part of a transaction: GS006');
+is(error(q{BEGIN; SELECT gamestate.apply_move(id(1), 1, '1', doc(500000));
+	SELECT gamestate.finish_game(id(1)); COMMIT;}), 'GS006', 'an end does not make room for a large state before it: GS006');
 is(sql('SELECT fingerprint()'), $before, 'nothing has changed');
+is(sql('SELECT reserve_bytes = reserve_free_bytes FROM gamestate.stat_memory'), 't', 'and the reserve is untouched');
 is(sql(q{SELECT gamestate.find_room('ROOM') IS NULL, count(*) FROM gamestate.player_games('zoe')}), 't|0', 'nor has the index');
 
 # What frees memory works: finish (with results), delete, also many times in a row.
