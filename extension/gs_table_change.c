@@ -183,12 +183,12 @@ reserve_info(GsChange *change, const GsInfo *old)
 
 /* DSA's whole size class, so that a state can grow a little in place. */
 static dsa_pointer
-alloc_bytes(GsChange *change, const GsText *text, Size *size)
+alloc_bytes(GsChange *change, const GsText *text, bool may_use_reserve, Size *size)
 {
 	dsa_pointer p;
 
 	*size = gs_alloc_size(Max(text->len, 1));
-	p = gs_alloc(change->db, *size, change->frees);
+	p = gs_alloc(change->db, *size, may_use_reserve);
 	if (text->len > 0)
 		memcpy(GS_PTR(p), text->data, text->len);
 	return p;
@@ -338,9 +338,9 @@ reserve_create(GsChange *change)
 		change->inserted = true;
 	}
 
-	change->new_state = alloc_bytes(change, &change->state, &change->new_state_size);
+	change->new_state = alloc_bytes(change, &change->state, change->frees, &change->new_state_size);
 	if (change->initial.data)
-		change->new_initial = alloc_bytes(change, &change->initial, &change->new_initial_size);
+		change->new_initial = alloc_bytes(change, &change->initial, change->frees, &change->new_initial_size);
 	reserve_info(change, NULL);
 	if (change->nentries > 0)
 	{
@@ -371,8 +371,9 @@ reserve_update(GsChange *change)
 	}
 	dshash_release_lock(GsGames, game);
 
+	/* a move in the same transaction as the end is a move: the reserve is not for it */
 	if (new_state)
-		change->new_state = alloc_bytes(change, &change->state, &change->new_state_size);
+		change->new_state = alloc_bytes(change, &change->state, false, &change->new_state_size);
 	if (change->info_changed)
 		reserve_info(change, info);
 	if (new_chunk)
