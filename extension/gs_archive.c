@@ -73,57 +73,57 @@
 #include "utils/tuplestore.h"
 
 /* Parents of the partitions, in schema gamestate. */
-#define ARCHIVE_TABLE	"archive"
-#define PAYLOAD_TABLE	"archive_payload"
+#define ARCHIVE_TABLE "archive"
+#define PAYLOAD_TABLE "archive_payload"
 
 /*
  * A game ends after it was created.  Where to look first for one whose id
  * says when that was: from an hour before (clocks differ) to a day after.
  */
-#define HINT_BEFORE		USECS_PER_HOUR
-#define HINT_AFTER		USECS_PER_DAY
+#define HINT_BEFORE USECS_PER_HOUR
+#define HINT_AFTER	USECS_PER_DAY
 
 typedef struct RowSearch RowSearch;
-typedef void (*RowCallback) (RowSearch *search, Relation leaf, HeapTuple tuple);
+typedef void (*RowCallback)(RowSearch *search, Relation leaf, HeapTuple tuple);
 
 /* What row to look for, and what to do with it. */
 struct RowSearch
 {
 	const pg_uuid_t *id;
-	const char *game_type;		/* NULL = any */
-	bool		exact;			/* game_type and ended_from are the row's */
-	bool		has_range;		/* ended_at is between these, both included */
+	const char *game_type; /* NULL = any */
+	bool exact;			   /* game_type and ended_from are the row's */
+	bool has_range;		   /* ended_at is between these, both included */
 	TimestampTz ended_from;
 	TimestampTz ended_to;
-	Snapshot	snapshots[2];	/* tried in this order in each leaf */
-	int			nsnapshots;
-	RowCallback found;			/* NULL = it is enough to know that it exists */
-	void	   *arg;
-	MemoryContext mcxt;			/* for found() */
-	bool		foreign;		/* out: a foreign table was left out */
+	Snapshot snapshots[2]; /* tried in this order in each leaf */
+	int nsnapshots;
+	RowCallback found; /* NULL = it is enough to know that it exists */
+	void *arg;
+	MemoryContext mcxt; /* for found() */
+	bool foreign;		/* out: a foreign table was left out */
 };
 
 /* The columns of gamestate.archive_payload, but the payload itself. */
 typedef struct PayloadRow
 {
-	Oid			tableoid;
+	Oid tableoid;
 	ItemPointerData ctid;
 	TransactionId xmin;
-	int16		format;
-	bool		has_dictionary;
-	int32		raw_size;
-	int64		checksum;
+	int16 format;
+	bool has_dictionary;
+	int32 raw_size;
+	int64 checksum;
 } PayloadRow;
 
 /* A payload as the SQL functions use it. */
 typedef struct CachedPayload
 {
-	MemoryContext mcxt;			/* holds this struct and the bytes */
-	PayloadRow	row;			/* identity of the row it came from */
-	pg_uuid_t	game_id;
-	bool		is_known;		/* its row in gamestate.archive was found: */
-	bool		is_bytes;		/* encoding */
-	GsPayload	payload;
+	MemoryContext mcxt; /* holds this struct and the bytes */
+	PayloadRow row;		/* identity of the row it came from */
+	pg_uuid_t game_id;
+	bool is_known; /* its row in gamestate.archive was found: */
+	bool is_bytes; /* encoding */
+	GsPayload payload;
 } CachedPayload;
 
 static CachedPayload *cached_payload = NULL;
@@ -136,7 +136,7 @@ static CachedPayload *cached_payload = NULL;
 static Oid
 archive_table(const char *name)
 {
-	Oid			nsp = get_namespace_oid("gamestate", true);
+	Oid nsp = get_namespace_oid("gamestate", true);
 
 	return OidIsValid(nsp) ? get_relname_relid(name, nsp) : InvalidOid;
 }
@@ -145,7 +145,7 @@ archive_table(const char *name)
 static Datum
 row_column(HeapTuple tuple, Relation leaf, const char *name, Oid type, bool *isnull)
 {
-	TupleDesc	desc = RelationGetDescr(leaf);
+	TupleDesc desc = RelationGetDescr(leaf);
 
 	for (int i = 0; i < desc->natts; i++)
 	{
@@ -159,14 +159,14 @@ row_column(HeapTuple tuple, Relation leaf, const char *name, Oid type, bool *isn
 			(errcode(ERRCODE_UNDEFINED_COLUMN),
 			 errmsg("table \"%s\" has no column \"%s\" of type %s",
 					RelationGetRelationName(leaf), name, format_type_be(type))));
-	return (Datum) 0;			/* keep compiler quiet */
+	return (Datum) 0; /* keep compiler quiet */
 }
 
 static Datum
 row_column_not_null(HeapTuple tuple, Relation leaf, const char *name, Oid type)
 {
-	bool		isnull;
-	Datum		value = row_column(tuple, leaf, name, type, &isnull);
+	bool isnull;
+	Datum value = row_column(tuple, leaf, name, type, &isnull);
 
 	if (isnull)
 		ereport(ERROR,
@@ -180,20 +180,18 @@ row_column_not_null(HeapTuple tuple, Relation leaf, const char *name, Oid type)
 static Oid
 leaf_index(Relation leaf, AttrNumber attno)
 {
-	List	   *indexes = RelationGetIndexList(leaf);
-	ListCell   *lc;
-	Oid			result = InvalidOid;
+	List *indexes = RelationGetIndexList(leaf);
+	ListCell *lc;
+	Oid result = InvalidOid;
 
-	foreach(lc, indexes)
+	foreach (lc, indexes)
 	{
-		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
+		Relation index = index_open(lfirst_oid(lc), AccessShareLock);
 		Form_pg_index form = index->rd_index;
 
 		/* the same tests as the planner's, see get_relation_info() */
-		if (form->indisvalid &&
-			index->rd_rel->relam == BTREE_AM_OID &&
-			form->indkey.values[0] == attno &&
-			index->rd_opcintype[0] == UUIDOID &&
+		if (form->indisvalid && index->rd_rel->relam == BTREE_AM_OID &&
+			form->indkey.values[0] == attno && index->rd_opcintype[0] == UUIDOID &&
 			heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL) &&
 			!(form->indcheckxmin &&
 			  !TransactionIdPrecedes(HeapTupleHeaderGetXmin(index->rd_indextuple->t_data),
@@ -214,7 +212,7 @@ leaf_index(Relation leaf, AttrNumber attno)
 static bool
 row_matches(RowSearch *search, Relation leaf, HeapTuple tuple)
 {
-	Datum		value = row_column_not_null(tuple, leaf, "game_id", UUIDOID);
+	Datum value = row_column_not_null(tuple, leaf, "game_id", UUIDOID);
 
 	if (memcmp(DatumGetUUIDP(value), search->id, sizeof(pg_uuid_t)) != 0)
 		return false;
@@ -230,9 +228,9 @@ row_matches(RowSearch *search, Relation leaf, HeapTuple tuple)
 static bool
 search_leaf(Relation leaf, RowSearch *search)
 {
-	AttrNumber	attno = get_attnum(RelationGetRelid(leaf), "game_id");
-	Oid			indexoid;
-	bool		result = false;
+	AttrNumber attno = get_attnum(RelationGetRelid(leaf), "game_id");
+	Oid indexoid;
+	bool result = false;
 
 	if (attno == InvalidAttrNumber)
 		return false;
@@ -242,7 +240,7 @@ search_leaf(Relation leaf, RowSearch *search)
 	{
 		ScanKeyData key;
 		SysScanDesc scan;
-		HeapTuple	tuple;
+		HeapTuple tuple;
 
 		ScanKeyInit(&key, attno, BTEqualStrategyNumber, F_UUID_EQ,
 					UUIDPGetDatum(search->id));
@@ -270,11 +268,11 @@ search_leaf(Relation leaf, RowSearch *search)
 static bool
 partitioned_by(Relation rel, PartitionKey key, const char *column, Oid type)
 {
-	AttrNumber	attno = key->partattrs[0];
+	AttrNumber attno = key->partattrs[0];
 
 	return key->partnatts == 1 && attno != 0 && key->parttypid[0] == type &&
-		strcmp(NameStr(TupleDescAttr(RelationGetDescr(rel), attno - 1)->attname),
-			   column) == 0;
+		   strcmp(NameStr(TupleDescAttr(RelationGetDescr(rel), attno - 1)->attname),
+				  column) == 0;
 }
 
 /*
@@ -286,15 +284,15 @@ choose_partitions(Relation rel, PartitionDesc desc, RowSearch *search, bool *wan
 {
 	PartitionKey key = RelationGetPartitionKey(rel);
 	PartitionBoundInfo bounds = desc->boundinfo;
-	int			first = 0;
-	int			last = -1;
-	bool		with_default = true;
+	int first = 0;
+	int last = -1;
+	bool with_default = true;
 
 	if (search->game_type && key->strategy == PARTITION_STRATEGY_LIST &&
 		partitioned_by(rel, key, "game_type", TEXTOID))
 	{
-		Datum		value = CStringGetTextDatum(search->game_type);
-		bool		equal;
+		Datum value = CStringGetTextDatum(search->game_type);
+		bool equal;
 
 		first = last = partition_list_bsearch(key->partsupfunc, key->partcollation,
 											  bounds, value, &equal);
@@ -305,9 +303,9 @@ choose_partitions(Relation rel, PartitionDesc desc, RowSearch *search, bool *wan
 	else if (search->has_range && key->strategy == PARTITION_STRATEGY_RANGE &&
 			 partitioned_by(rel, key, "ended_at", TIMESTAMPTZOID))
 	{
-		Datum		from = TimestampTzGetDatum(search->ended_from);
-		Datum		to = TimestampTzGetDatum(search->ended_to);
-		bool		equal;
+		Datum from = TimestampTzGetDatum(search->ended_from);
+		Datum to = TimestampTzGetDatum(search->ended_to);
+		bool equal;
 
 		/* indexes[i + 1] is the partition behind bound i, -1 = none */
 		first = 1 + partition_range_datum_bsearch(key->partsupfunc, key->partcollation,
@@ -335,8 +333,8 @@ choose_partitions(Relation rel, PartitionDesc desc, RowSearch *search, bool *wan
 static bool
 search_table(Oid relid, RowSearch *search)
 {
-	Relation	rel;
-	bool		result = false;
+	Relation rel;
+	bool result = false;
 
 	check_stack_depth();
 	CHECK_FOR_INTERRUPTS();
@@ -351,7 +349,7 @@ search_table(Oid relid, RowSearch *search)
 
 		if (desc->nparts > 0)
 		{
-			bool	   *wanted = palloc(desc->nparts * sizeof(bool));
+			bool *wanted = palloc(desc->nparts * sizeof(bool));
 
 			choose_partitions(rel, desc, search, wanted);
 			for (int i = 0; i < desc->nparts && !result; i++)
@@ -387,7 +385,7 @@ set_key(RowSearch *search, const char *game_type, TimestampTz ended_at)
 static bool
 uuid_time(const pg_uuid_t *id, TimestampTz *time)
 {
-	uint64		ms = 0;
+	uint64 ms = 0;
 
 	if ((id->data[6] >> 4) != 7 || (id->data[8] >> 6) != 2)
 		return false;
@@ -395,7 +393,7 @@ uuid_time(const pg_uuid_t *id, TimestampTz *time)
 		ms = (ms << 8) | id->data[i];
 	/* 2^48 ms are 8,900 years, so this does not overflow */
 	*time = (TimestampTz) ms * 1000 -
-		(TimestampTz) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
+			(TimestampTz) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
 	return true;
 }
 
@@ -450,7 +448,7 @@ damaged_payload(const pg_uuid_t *id, const char *what)
 static void
 read_payload_row(Relation leaf, HeapTuple tuple, PayloadRow *row)
 {
-	bool		isnull;
+	bool isnull;
 
 	row->tableoid = RelationGetRelid(leaf);
 	row->ctid = tuple->t_self;
@@ -468,11 +466,11 @@ unpack_payload(const pg_uuid_t *id, const PayloadRow *row, bytea *packed,
 			   GsPayload *payload)
 {
 	const char *src = VARDATA_ANY(packed);
-	size_t		src_len = VARSIZE_ANY_EXHDR(packed);
-	size_t		raw_len;
-	char	   *raw;
+	size_t src_len = VARSIZE_ANY_EXHDR(packed);
+	size_t raw_len;
+	char *raw;
 	const char *error;
-	pg_crc32c	crc;
+	pg_crc32c crc;
 
 	if (row->format != GS_PAYLOAD_FORMAT_1)
 		damaged_payload(id, psprintf("Format %d is unknown to this version of gamestate",
@@ -522,9 +520,9 @@ payload_text(const pg_uuid_t *id, const char *data, uint32 len)
 bool
 gs_archive_exists(const pg_uuid_t *id)
 {
-	Oid			parent = archive_table(ARCHIVE_TABLE);
-	RowSearch	search = {.id = id, .nsnapshots = 1};
-	bool		result;
+	Oid parent = archive_table(ARCHIVE_TABLE);
+	RowSearch search = {.id = id, .nsnapshots = 1};
+	bool result;
 
 	search.snapshots[0] = newest_snapshot(parent);
 	result = search_by_id(parent, &search);
@@ -535,8 +533,8 @@ gs_archive_exists(const pg_uuid_t *id)
 static text *
 copy_text_column(HeapTuple tuple, Relation leaf, const char *name, Oid type)
 {
-	bool		isnull;
-	Datum		value = row_column(tuple, leaf, name, type, &isnull);
+	bool isnull;
+	Datum value = row_column(tuple, leaf, name, type, &isnull);
 
 	return isnull ? NULL : DatumGetTextPCopy(value);
 }
@@ -545,8 +543,8 @@ static void
 found_game(RowSearch *search, Relation leaf, HeapTuple tuple)
 {
 	GsArchivedGame *game = palloc0(sizeof(GsArchivedGame));
-	bool		isnull;
-	Datum		value;
+	bool isnull;
+	Datum value;
 
 #define NOT_NULL(name, type) row_column_not_null(tuple, leaf, name, type)
 	game->game_id = *search->id;
@@ -576,8 +574,8 @@ static void
 found_game_payload(RowSearch *search, Relation leaf, HeapTuple tuple)
 {
 	GsArchivedGame *game = search->arg;
-	PayloadRow	row;
-	bytea	   *packed;
+	PayloadRow row;
+	bytea *packed;
 
 	read_payload_row(leaf, tuple, &row);
 	packed = DatumGetByteaPP(row_column_not_null(tuple, leaf, "payload", BYTEAOID));
@@ -586,7 +584,7 @@ found_game_payload(RowSearch *search, Relation leaf, HeapTuple tuple)
 	/* the log leads to the version that the other table says, or one is wrong */
 	if (game->payload.nentries > 0 &&
 		(uint64) game->version - (uint64) game->payload.first_version + 1 !=
-		game->payload.nentries)
+			game->payload.nentries)
 		damaged_payload(&game->game_id,
 						psprintf("Its log ends at another version than " INT64_FORMAT,
 								 game->version));
@@ -596,9 +594,9 @@ found_game_payload(RowSearch *search, Relation leaf, HeapTuple tuple)
 GsArchivedGame *
 gs_archive_get(const pg_uuid_t *id, bool want_payload, MemoryContext mcxt)
 {
-	Oid			parent = archive_table(ARCHIVE_TABLE);
+	Oid parent = archive_table(ARCHIVE_TABLE);
 	GsArchivedGame *game = NULL;
-	RowSearch	search = {.id = id, .mcxt = mcxt, .nsnapshots = 2};
+	RowSearch search = {.id = id, .mcxt = mcxt, .nsnapshots = 2};
 
 	search.snapshots[0] = GetActiveSnapshot();
 	search.snapshots[1] = newest_snapshot(parent);
@@ -634,14 +632,14 @@ is_cached(const pg_uuid_t *id, const PayloadRow *row)
 {
 	/* the id and checksum tell rows apart whose place was taken by a rewrite */
 	return cached_payload != NULL &&
-		memcmp(&cached_payload->game_id, id, sizeof(pg_uuid_t)) == 0 &&
-		cached_payload->row.tableoid == row->tableoid &&
-		ItemPointerEquals(&cached_payload->row.ctid, (ItemPointer) &row->ctid) &&
-		cached_payload->row.xmin == row->xmin &&
-		cached_payload->row.format == row->format &&
-		cached_payload->row.has_dictionary == row->has_dictionary &&
-		cached_payload->row.raw_size == row->raw_size &&
-		cached_payload->row.checksum == row->checksum;
+		   memcmp(&cached_payload->game_id, id, sizeof(pg_uuid_t)) == 0 &&
+		   cached_payload->row.tableoid == row->tableoid &&
+		   ItemPointerEquals(&cached_payload->row.ctid, (ItemPointer) &row->ctid) &&
+		   cached_payload->row.xmin == row->xmin &&
+		   cached_payload->row.format == row->format &&
+		   cached_payload->row.has_dictionary == row->has_dictionary &&
+		   cached_payload->row.raw_size == row->raw_size &&
+		   cached_payload->row.checksum == row->checksum;
 }
 
 /*
@@ -650,17 +648,17 @@ is_cached(const pg_uuid_t *id, const PayloadRow *row)
  * partitions before it locks them.  The caller calls SPI_finish().
  */
 static bool
-query_by_key(SPIPlanPtr *plan, const char *query,
-			 const pg_uuid_t *id, const char *game_type, TimestampTz ended_at)
+query_by_key(SPIPlanPtr *plan, const char *query, const pg_uuid_t *id,
+			 const char *game_type, TimestampTz ended_at)
 {
-	Datum		values[3];
+	Datum values[3];
 
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	if (*plan == NULL)
 	{
-		Oid			types[3] = {UUIDOID, TEXTOID, TIMESTAMPTZOID};
-		SPIPlanPtr	new_plan = SPI_prepare_cursor(query, 3, types, CURSOR_OPT_CUSTOM_PLAN);
+		Oid types[3] = {UUIDOID, TEXTOID, TIMESTAMPTZOID};
+		SPIPlanPtr new_plan = SPI_prepare_cursor(query, 3, types, CURSOR_OPT_CUSTOM_PLAN);
 
 		if (new_plan == NULL || SPI_keepplan(new_plan) != 0)
 			elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
@@ -675,7 +673,7 @@ query_by_key(SPIPlanPtr *plan, const char *query,
 	return SPI_processed == 1;
 }
 
-#define KEY_CONDITION \
+#define KEY_CONDITION                          \
 	" WHERE game_id OPERATOR(pg_catalog.=) $1" \
 	" AND game_type OPERATOR(pg_catalog.=) $2" \
 	" AND ended_at OPERATOR(pg_catalog.=) $3"
@@ -689,7 +687,7 @@ query_encoding(CachedPayload *cached, const char *game_type, TimestampTz ended_a
 	if (query_by_key(&plan, "SELECT encoding FROM gamestate.archive" KEY_CONDITION,
 					 &cached->game_id, game_type, ended_at))
 	{
-		char	   *encoding = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+		char *encoding = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
 
 		cached->is_known = encoding != NULL;
 		cached->is_bytes = encoding != NULL && strcmp(encoding, "bytes") == 0;
@@ -717,8 +715,8 @@ cache_payload(const pg_uuid_t *id, const char *game_type, TimestampTz ended_at,
 	MemoryContext old;
 	CachedPayload *cached;
 	MemoryContextCallback *callback;
-	RowSearch	search = {.id = id, .nsnapshots = 1};
-	bytea	   *bytes;
+	RowSearch search = {.id = id, .nsnapshots = 1};
+	bytea *bytes;
 
 	if (cached_payload != NULL)
 		MemoryContextDelete(cached_payload->mcxt);
@@ -762,7 +760,7 @@ cache_payload(const pg_uuid_t *id, const char *game_type, TimestampTz ended_at,
 static void
 found_view_payload(RowSearch *search, Relation leaf, HeapTuple tuple)
 {
-	PayloadRow	row;
+	PayloadRow row;
 
 	read_payload_row(leaf, tuple, &row);
 	if (!is_cached(search->id, &row))
@@ -778,16 +776,18 @@ static bool
 query_payload(const pg_uuid_t *id, const char *game_type, TimestampTz ended_at)
 {
 	static SPIPlanPtr plan = NULL;
-	bool		result;
+	bool result;
 
-	result = query_by_key(&plan, "SELECT tableoid, ctid, xmin, format, dictionary,"
-						  " raw_size, checksum, payload FROM gamestate.archive_payload"
-						  KEY_CONDITION, id, game_type, ended_at);
+	result = query_by_key(
+		&plan,
+		"SELECT tableoid, ctid, xmin, format, dictionary,"
+		" raw_size, checksum, payload FROM gamestate.archive_payload" KEY_CONDITION,
+		id, game_type, ended_at);
 	if (result)
 	{
-		PayloadRow	row;
-		Datum		column[8];
-		bool		isnull[8];
+		PayloadRow row;
+		Datum column[8];
+		bool isnull[8];
 
 		heap_deform_tuple(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, column, isnull);
 		if (isnull[3] || isnull[5] || isnull[6] || isnull[7])
@@ -815,12 +815,12 @@ query_payload(const pg_uuid_t *id, const char *game_type, TimestampTz ended_at)
 static CachedPayload *
 view_payload(FunctionCallInfo fcinfo)
 {
-	char	   *game_type = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	char *game_type = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	TimestampTz ended_at = PG_GETARG_TIMESTAMPTZ(1);
-	pg_uuid_t  *id = PG_GETARG_UUID_P(2);
-	Oid			parent = archive_table(PAYLOAD_TABLE);
-	RowSearch	search = {.id = id, .nsnapshots = 1};
-	bool		found = false;
+	pg_uuid_t *id = PG_GETARG_UUID_P(2);
+	Oid parent = archive_table(PAYLOAD_TABLE);
+	RowSearch search = {.id = id, .nsnapshots = 1};
+	bool found = false;
 
 	search.foreign = true;
 	if (OidIsValid(parent) &&
@@ -850,7 +850,7 @@ archived_state(FunctionCallInfo fcinfo, bool final, bool as_bytes)
 {
 	CachedPayload *cached = view_payload(fcinfo);
 	const char *data;
-	uint32		len;
+	uint32 len;
 
 	if (cached == NULL || !cached->is_known || cached->is_bytes != as_bytes)
 		PG_RETURN_NULL();
@@ -953,13 +953,13 @@ Datum
 gs_archived_log(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	bool		only_moves = PG_GETARG_BOOL(3);
+	bool only_moves = PG_GETARG_BOOL(3);
 	CachedPayload *cached;
 	MemoryContext row_context;
 	MemoryContext old;
 	const char *p;
 	const char *end;
-	int64		ord = 0;
+	int64 ord = 0;
 
 	InitMaterializedSRF(fcinfo, 0);
 	cached = view_payload(fcinfo);
@@ -973,9 +973,9 @@ gs_archived_log(PG_FUNCTION_ARGS)
 	end = p + cached->payload.entries_len;
 	for (uint64 i = 0; i < cached->payload.nentries; i++)
 	{
-		Datum		values[LOG_COLUMNS];
-		bool		isnull[LOG_COLUMNS];
-		GsEntry		e;
+		Datum values[LOG_COLUMNS];
+		bool isnull[LOG_COLUMNS];
+		GsEntry e;
 
 		CHECK_FOR_INTERRUPTS();
 		if (gs_entry_decode(&p, end, cached->payload.base, &e) != NULL)
@@ -984,8 +984,8 @@ gs_archived_log(PG_FUNCTION_ARGS)
 			ord++;
 		else if (only_moves)
 			continue;
-		log_row(cached, &e, cached->payload.first_version + (int64) i, ord,
-				values, isnull);
+		log_row(cached, &e, cached->payload.first_version + (int64) i, ord, values,
+				isnull);
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, isnull);
 		MemoryContextReset(row_context);
 	}

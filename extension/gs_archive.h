@@ -21,25 +21,25 @@
 /* Everything is allocated in the memory context given to gs_archive_get(). */
 typedef struct GsArchivedGame
 {
-	pg_uuid_t	game_id;
-	char	   *game_type;
-	char	   *status;
-	bool		is_bytes;		/* encoding */
-	ArrayType  *players;		/* text[] */
-	bool		has_max_players;
-	int32		max_players;
-	text	   *room_code;		/* or NULL */
-	text	   *metadata;		/* json; or NULL */
-	text	   *result;			/* json; or NULL */
+	pg_uuid_t game_id;
+	char *game_type;
+	char *status;
+	bool is_bytes;		/* encoding */
+	ArrayType *players; /* text[] */
+	bool has_max_players;
+	int32 max_players;
+	text *room_code; /* or NULL */
+	text *metadata;	 /* json; or NULL */
+	text *result;	 /* json; or NULL */
 	TimestampTz created_at;
-	TimestampTz started_at;		/* 0 = never */
+	TimestampTz started_at; /* 0 = never */
 	TimestampTz ended_at;
-	int64		version;
-	int64		moves;
+	int64 version;
+	int64 moves;
 
 	/* only with want_payload; the row may have gone (retention): false */
-	bool		has_payload;
-	GsPayload	payload;
+	bool has_payload;
+	GsPayload payload;
 } GsArchivedGame;
 
 /*
@@ -57,4 +57,4 @@ extern bool gs_archive_exists(const pg_uuid_t *id);
 extern GsArchivedGame *gs_archive_get(const pg_uuid_t *id, bool want_payload,
 									  MemoryContext mcxt);
 
-#endif							/* GS_ARCHIVE_H */
+#endif /* GS_ARCHIVE_H */

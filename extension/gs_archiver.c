@@ -60,53 +60,53 @@
  * Under load a pass does not start earlier than so long after the one before,
  * so that there is more than a game or two in a batch.
  */
-#define PASS_INTERVAL_MS	10
+#define PASS_INTERVAL_MS 10
 
 /* First and longest wait for a game that somebody has locked. */
-#define BUSY_FIRST_MS		5
-#define BUSY_LAST_MS		1000
+#define BUSY_FIRST_MS 5
+#define BUSY_LAST_MS  1000
 
 /* First and longest wait before looking again whether a new partition may be used. */
-#define SETTLE_FIRST_MS		10
-#define SETTLE_LAST_MS		1000
+#define SETTLE_FIRST_MS 10
+#define SETTLE_LAST_MS	1000
 
 /* First and longest wait before archived games are tried to be freed again. */
-#define FREE_FIRST_MS		50
-#define FREE_LAST_MS		2000
-#define FREE_AT_ONCE		5000
+#define FREE_FIRST_MS 50
+#define FREE_LAST_MS  2000
+#define FREE_AT_ONCE  5000
 
 /* Games set aside are tried again after up to this. */
-#define ASIDE_LAST_MS		(10 * 60 * 1000)
+#define ASIDE_LAST_MS (10 * 60 * 1000)
 
 /* The head of the queue is looked at so often, whatever stands there. */
-#define HEAD_LOOK_MS		10000
+#define HEAD_LOOK_MS 10000
 
 /* How many games of a type are tried one by one before it pauses. */
-#define SAMPLES				4
-#define TAIL_SAMPLES		2
+#define SAMPLES		 4
+#define TAIL_SAMPLES 2
 
 /* So many single games in a row, none in between archived: the type pauses. */
-#define PAUSE_AFTER			3
+#define PAUSE_AFTER 3
 
 /* The same complaint is logged so often at most. */
-#define WARNING_MS			(10 * 60 * 1000)
+#define WARNING_MS (10 * 60 * 1000)
 
 /* A game that failed alone while others did not. */
 typedef struct AsideGame
 {
-	pg_uuid_t	id;				/* hash key */
-	char		type[GS_MAX_ID_LENGTH + 1];
-	bool		alone;			/* perhaps it is not the game but its type */
-	int			failures;
+	pg_uuid_t id; /* hash key */
+	char type[GS_MAX_ID_LENGTH + 1];
+	bool alone; /* perhaps it is not the game but its type */
+	int failures;
 	TimestampTz retry_at;
-	TimestampTz seen_at;		/* in the queue */
+	TimestampTz seen_at; /* in the queue */
 } AsideGame;
 
 typedef struct TypeState
 {
-	char		type[GS_MAX_ID_LENGTH + 1]; /* hash key, padded */
-	int			failed_in_row;	/* single games */
-	int			pauses;			/* in a row */
+	char type[GS_MAX_ID_LENGTH + 1]; /* hash key, padded */
+	int failed_in_row;				 /* single games */
+	int pauses;						 /* in a row */
 	TimestampTz paused_until;
 } TypeState;
 
@@ -125,25 +125,25 @@ static HTAB *aside = NULL;
 static HTAB *types = NULL;
 
 static TimestampTz paused_until = 0;
-static int	pauses = 0;
+static int pauses = 0;
 
 /* what is known about the head of the queue */
-static int	head_skip = 0;
+static int head_skip = 0;
 static TimestampTz head_look_at = 0;
-static int	busy_delay = BUSY_FIRST_MS;
-static int	settle_delay = SETTLE_FIRST_MS;
+static int busy_delay = BUSY_FIRST_MS;
+static int settle_delay = SETTLE_FIRST_MS;
 
 /* this pass */
-static int	pass_archived;
-static int	pass_paused_types;
+static int pass_archived;
+static int pass_paused_types;
 static bool pass_busy;
-static TimestampTz pass_retry_at;	/* earliest of what has to wait; 0 = none */
+static TimestampTz pass_retry_at; /* earliest of what has to wait; 0 = none */
 
-static int	free_delay = FREE_FIRST_MS;
+static int free_delay = FREE_FIRST_MS;
 static TimestampTz ahead_retry_at = 0;
-static int	ahead_failures = 0;
+static int ahead_failures = 0;
 static TimestampTz journal_retry_at = 0;
-static int	journal_failures = 0;
+static int journal_failures = 0;
 
 /* something failed: perhaps the extension was dropped behind our back */
 static bool look_for_extension = false;
@@ -176,8 +176,8 @@ archiver_exit(int code, Datum arg)
 static bool
 begin_launch(const GsLaunchArgument *argument)
 {
-	GsLaunch   *mine = gs_worker_launch(argument->launch);
-	bool		barred;
+	GsLaunch *mine = gs_worker_launch(argument->launch);
+	bool barred;
 
 	LWLockAcquire(GsShmem->slots_lock, LW_EXCLUSIVE);
 	if (mine->number != argument->number || mine->state != GS_LAUNCH_REQUESTED)
@@ -204,7 +204,7 @@ static bool
 extension_exists(void)
 {
 	MemoryContext context = CurrentMemoryContext;
-	bool		exists;
+	bool exists;
 
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
@@ -251,8 +251,8 @@ retry_at(TimestampTz at)
 static TypeState *
 type_state(const char *type)
 {
-	bool		found;
-	TypeState  *state = hash_search(types, type, HASH_ENTER, &found);
+	bool found;
+	TypeState *state = hash_search(types, type, HASH_ENTER, &found);
 
 	if (!found)
 		memset((char *) state + sizeof(state->type), 0,
@@ -263,7 +263,7 @@ type_state(const char *type)
 static bool
 is_paused(const GsBatchGame *game)
 {
-	TypeState  *state = hash_search(types, game->game_type, HASH_FIND, NULL);
+	TypeState *state = hash_search(types, game->game_type, HASH_FIND, NULL);
 
 	if (state == NULL || state->paused_until <= GetCurrentTimestamp())
 		return false;
@@ -295,7 +295,7 @@ complain(const ErrorData *error, const char *what, int pause_ms)
 static void
 pause_all(const ErrorData *error)
 {
-	int			pause_ms = gs_worker_backoff(++pauses);
+	int pause_ms = gs_worker_backoff(++pauses);
 
 	paused_until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), pause_ms);
 	complain(error, "archive games", pause_ms);
@@ -306,7 +306,7 @@ static void
 take_back_lonely(const char *type)
 {
 	HASH_SEQ_STATUS scan;
-	AsideGame  *entry;
+	AsideGame *entry;
 
 	hash_seq_init(&scan, aside);
 	while ((entry = hash_seq_search(&scan)) != NULL)
@@ -319,8 +319,8 @@ take_back_lonely(const char *type)
 static void
 pause_type(const GsBatchGame *game, const ErrorData *error)
 {
-	TypeState  *state = type_state(game->game_type);
-	int			pause_ms = gs_worker_backoff(++state->pauses);
+	TypeState *state = type_state(game->game_type);
+	int pause_ms = gs_worker_backoff(++state->pauses);
 
 	take_back_lonely(game->game_type);
 
@@ -339,9 +339,9 @@ pause_type(const GsBatchGame *game, const ErrorData *error)
 static void
 set_aside(const GsBatchGame *game, const ErrorData *error, bool alone)
 {
-	AsideGame  *entry;
-	bool		found;
-	int			delay = GS_BACKOFF_FIRST;
+	AsideGame *entry;
+	bool found;
+	int delay = GS_BACKOFF_FIRST;
 
 	entry = hash_search(aside, &game->id, HASH_ENTER, &found);
 	if (!found)
@@ -356,8 +356,9 @@ set_aside(const GsBatchGame *game, const ErrorData *error, bool alone)
 	entry->retry_at = TimestampTzPlusMilliseconds(entry->seen_at, delay);
 	retry_at(entry->retry_at);
 	complain(error,
-			 psprintf("archive game %s", DatumGetCString(DirectFunctionCall1(uuid_out,
-																	 UUIDPGetDatum(&game->id)))),
+			 psprintf("archive game %s",
+					  DatumGetCString(
+						  DirectFunctionCall1(uuid_out, UUIDPGetDatum(&game->id)))),
 			 delay);
 	if (alone && ++type_state(game->game_type)->failed_in_row >= PAUSE_AFTER)
 		pause_type(game, error);
@@ -382,7 +383,7 @@ is_general(const ErrorData *error)
 static void
 succeeded(const GsBatchGame *game)
 {
-	GsText		game_type = {game->game_type, game->type_len};
+	GsText game_type = {game->game_type, game->type_len};
 
 	if (hash_get_num_entries(aside) > 0)
 		(void) hash_search(aside, &game->id, HASH_REMOVE, NULL);
@@ -425,13 +426,13 @@ count_failure(void)
 static ErrorData *
 take_error(void)
 {
-	ErrorData  *error;
+	ErrorData *error;
 
 	MemoryContextSwitchTo(turn_context);
 	error = CopyErrorData();
 	FlushErrorState();
 	gs_worker_abort();
-	LWLockReleaseAll();			/* there may have been no transaction to abort */
+	LWLockReleaseAll(); /* there may have been no transaction to abort */
 	QueryCancelPending = false;
 	look_for_extension = true;
 	count_failure();
@@ -503,8 +504,8 @@ halve(GsBatchGame *games, int n, ErrorData *error, bool alone)
 	for (int part = 0; part < 2; part++)
 	{
 		GsBatchGame *half = games + (part == 0 ? 0 : n / 2);
-		int			size = part == 0 ? n / 2 : n - n / 2;
-		int			done;
+		int size = part == 0 ? n / 2 : n - n / 2;
+		int done;
 
 		if (!may_go_on(half))
 			return;
@@ -522,9 +523,9 @@ static int
 sample_tail(const GsBatchGame *games, int n, GsBatchGame *tail)
 {
 	GsQueueItem items[TAIL_SAMPLES];
-	int			length;
-	int			found;
-	int			result = 0;
+	int length;
+	int found;
+	int result = 0;
 
 	LWLockAcquire(&db->queue_lock, LW_SHARED);
 	length = db->nqueue;
@@ -533,7 +534,7 @@ sample_tail(const GsBatchGame *games, int n, GsBatchGame *tail)
 	for (int i = 0; i < found; i++)
 	{
 		GsGameCopy *copy;
-		bool		listed = false;
+		bool listed = false;
 
 		for (int j = 0; j < n; j++)
 			listed |= memcmp(&games[j].id, &items[i].game_id, UUID_LEN) == 0;
@@ -560,10 +561,10 @@ static void
 find_culprits(GsBatchGame *games, int n, ErrorData *error)
 {
 	GsBatchGame tail[TAIL_SAMPLES];
-	ErrorData  *errors[SAMPLES] = {0};
-	int			samples = Min(n, SAMPLES);
-	int			ntail;
-	bool		any = false;
+	ErrorData *errors[SAMPLES] = {0};
+	int samples = Min(n, SAMPLES);
+	int ntail;
+	bool any = false;
 
 	/* who is alone, or has but one other, cannot be told from its type */
 	if (n < PAUSE_AFTER)
@@ -574,7 +575,7 @@ find_culprits(GsBatchGame *games, int n, ErrorData *error)
 
 	for (int i = 0; i < samples; i++)
 	{
-		int			from = (int) ((int64) i * n / samples);
+		int from = (int) ((int64) i * n / samples);
 		GsBatchGame swap = games[i];
 
 		games[i] = games[from];
@@ -605,7 +606,7 @@ find_culprits(GsBatchGame *games, int n, ErrorData *error)
 	(void) try_games(games + samples, n - samples, &error);
 	if (error != NULL)
 	{
-		int			first = samples;
+		int first = samples;
 
 		while (first < n && games[first].outcome != GS_BATCH_OPEN)
 			first++;
@@ -618,11 +619,11 @@ find_culprits(GsBatchGame *games, int n, ErrorData *error)
 static int
 drop_unsettled(GsBatchGame *games, int n)
 {
-	int			kept = 0;
+	int kept = 0;
 
 	for (int i = 0; i < n; i++)
 	{
-		GsText		game_type = {games[i].game_type, games[i].type_len};
+		GsText game_type = {games[i].game_type, games[i].type_len};
 
 		if (gs_partition_is_settled(&game_type, games[i].ended_at))
 			games[kept++] = games[i];
@@ -649,7 +650,7 @@ make_places(GsBatchGame *games, int n)
 
 	while (i < left && paused_until <= GetCurrentTimestamp())
 	{
-		GsText		game_type = {games[i].game_type, games[i].type_len};
+		GsText game_type = {games[i].game_type, games[i].type_len};
 
 		if (gs_partition_is_known(&game_type, games[i].ended_at))
 		{
@@ -662,9 +663,9 @@ make_places(GsBatchGame *games, int n)
 		}
 		PG_CATCH();
 		{
-			ErrorData  *error = take_error();
+			ErrorData *error = take_error();
 			GsBatchGame failed = games[i];
-			int			kept = 0;
+			int kept = 0;
 
 			gs_partition_forget();
 			if (is_general(error))
@@ -688,8 +689,8 @@ make_places(GsBatchGame *games, int n)
 static void
 archive_type(GsBatchGame *games, int n)
 {
-	ErrorData  *error;
-	int			done;
+	ErrorData *error;
+	int done;
 
 	if (!may_go_on(games))
 		return;
@@ -716,7 +717,7 @@ archive_type(GsBatchGame *games, int n)
 	if (is_general(error))
 		pause_all(error);
 	else if (error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE)
-		pause_type(games, error);	/* each further try would wait as long */
+		pause_type(games, error); /* each further try would wait as long */
 	else
 		find_culprits(games, n, error);
 }
@@ -724,8 +725,8 @@ archive_type(GsBatchGame *games, int n)
 static void
 archive_games(GsBatchGame *games, int n)
 {
-	ErrorData  *error;
-	int			done = try_games(games, n, &error);
+	ErrorData *error;
+	int done = try_games(games, n, &error);
 
 	if (error == NULL)
 		return;
@@ -737,7 +738,7 @@ archive_games(GsBatchGame *games, int n)
 	qsort(games + done, n - done, sizeof(GsBatchGame), by_type);
 	for (int first = done; first < n;)
 	{
-		int			next = first + 1;
+		int next = first + 1;
 
 		while (next < n && by_type(&games[first], &games[next]) == 0)
 			next++;
@@ -755,7 +756,7 @@ archive_games(GsBatchGame *games, int n)
 static int
 drop_paused(GsBatchGame *games, int n)
 {
-	int			kept = 0;
+	int kept = 0;
 
 	for (int i = 0; i < n; i++)
 	{
@@ -769,7 +770,7 @@ drop_paused(GsBatchGame *games, int n)
 static bool
 has_to_wait(const GsQueueItem *item, TimestampTz now)
 {
-	AsideGame  *entry;
+	AsideGame *entry;
 
 	if (hash_get_num_entries(aside) == 0)
 		return false;
@@ -788,7 +789,7 @@ static int
 select_games(const GsQueueItem *items, int n, GsBatchGame *games, int *gone)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	int			selected = 0;
+	int selected = 0;
 
 	*gone = 0;
 	for (int i = 0; i < n; i++)
@@ -819,7 +820,7 @@ static void
 tidy_aside(TimestampTz pass_start)
 {
 	HASH_SEQ_STATUS scan;
-	AsideGame  *entry;
+	AsideGame *entry;
 
 	hash_seq_init(&scan, aside);
 	while ((entry = hash_seq_search(&scan)) != NULL)
@@ -842,8 +843,8 @@ static bool
 any_type_pauses(TimestampTz now)
 {
 	HASH_SEQ_STATUS scan;
-	TypeState  *state;
-	bool		result = false;
+	TypeState *state;
+	bool result = false;
 
 	hash_seq_init(&scan, types);
 	while ((state = hash_seq_search(&scan)) != NULL)
@@ -855,7 +856,7 @@ static void
 end_of_pass(TimestampTz start, int skipped, bool whole)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	bool		paused = paused_until > now || any_type_pauses(now);
+	bool paused = paused_until > now || any_type_pauses(now);
 
 	if (pass_busy)
 	{
@@ -885,13 +886,13 @@ end_of_pass(TimestampTz start, int skipped, bool whole)
 static void
 pass(void)
 {
-	int			size = Min(gs_archive_batch, gs_max_games_per_transaction);
+	int size = Min(gs_archive_batch, gs_max_games_per_transaction);
 	GsQueueItem *items = palloc(sizeof(GsQueueItem) * size);
 	GsBatchGame *games = palloc(sizeof(GsBatchGame) * size);
 	TimestampTz start = GetCurrentTimestamp();
-	int			skip = start_of_pass(start);
-	bool		whole = skip == 0;
-	int			n;
+	int skip = start_of_pass(start);
+	bool whole = skip == 0;
+	int n;
 
 	pass_archived = pass_paused_types = 0;
 	pass_busy = false;
@@ -904,8 +905,8 @@ pass(void)
 	while (!ProcDiePending && paused_until <= start &&
 		   (n = gs_queue_peek(db, skip, items, size)) > 0)
 	{
-		int			gone;
-		int			selected;
+		int gone;
+		int selected;
 
 		MemoryContextReset(turn_context);
 		MemoryContextSwitchTo(turn_context);
@@ -915,7 +916,8 @@ pass(void)
 		skip += n - gone;
 		for (int i = 0; i < selected; i++)
 		{
-			if (games[i].outcome == GS_BATCH_ARCHIVED || games[i].outcome == GS_BATCH_GONE)
+			if (games[i].outcome == GS_BATCH_ARCHIVED ||
+				games[i].outcome == GS_BATCH_GONE)
 				skip--;
 		}
 		(void) gs_table_free_archived(db, false, FREE_AT_ONCE);
@@ -948,8 +950,8 @@ make_ahead(void)
 	}
 	PG_CATCH();
 	{
-		ErrorData  *error = take_error();
-		int			pause_ms = gs_worker_backoff(++ahead_failures);
+		ErrorData *error = take_error();
+		int pause_ms = gs_worker_backoff(++ahead_failures);
 
 		gs_partition_forget();
 		ahead_retry_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), pause_ms);
@@ -984,8 +986,8 @@ keep_journal(void)
 	}
 	PG_CATCH();
 	{
-		ErrorData  *error = take_error();
-		int			pause_ms = gs_worker_backoff(++journal_failures);
+		ErrorData *error = take_error();
+		int pause_ms = gs_worker_backoff(++journal_failures);
 
 		journal_retry_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), pause_ms);
 		complain(error, "rotate the journal", pause_ms);
@@ -997,7 +999,7 @@ keep_journal(void)
 static bool
 free_archived(void)
 {
-	bool		left;
+	bool left;
 
 	(void) gs_table_free_archived(db, false, FREE_AT_ONCE);
 	LWLockAcquire(&db->queue_lock, LW_SHARED);
@@ -1019,9 +1021,9 @@ sleep_until_due(bool free_again)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	TimestampTz due = gs_partition_next_due();
-	bool		paused = paused_until > now;
-	int			events = WL_LATCH_SET | WL_EXIT_ON_PM_DEATH;
-	long		ms = 0;
+	bool paused = paused_until > now;
+	int events = WL_LATCH_SET | WL_EXIT_ON_PM_DEATH;
+	long ms = 0;
 
 	if (due != 0 && ahead_retry_at > due)
 		due = ahead_retry_at;
@@ -1054,7 +1056,7 @@ sleep_until_due(bool free_again)
 static void
 wait_for_more(TimestampTz pass_start)
 {
-	long		passed = TimestampDifferenceMilliseconds(pass_start, GetCurrentTimestamp());
+	long passed = TimestampDifferenceMilliseconds(pass_start, GetCurrentTimestamp());
 
 	if (passed < PASS_INTERVAL_MS)
 		(void) WaitLatch(NULL, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
@@ -1088,7 +1090,7 @@ static void
 turn(void)
 {
 	TimestampTz start = GetCurrentTimestamp();
-	bool		left = false;
+	bool left = false;
 
 	turn_context = loop_context;
 	MemoryContextSwitchTo(loop_context);
@@ -1130,7 +1132,7 @@ guarded_turn(void)
 	}
 	PG_CATCH();
 	{
-		ErrorData  *error;
+		ErrorData *error;
 
 		turn_context = loop_context;
 		error = take_error();
@@ -1143,7 +1145,7 @@ guarded_turn(void)
 static void
 initialize(void)
 {
-	HASHCTL		ctl = {0};
+	HASHCTL ctl = {0};
 
 	ctl.keysize = sizeof(pg_uuid_t);
 	ctl.entrysize = sizeof(AsideGame);

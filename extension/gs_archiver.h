@@ -12,4 +12,4 @@
 
 extern PGDLLEXPORT void gs_archiver_main(Datum main_arg);
 
-#endif							/* GS_ARCHIVER_H */
+#endif /* GS_ARCHIVER_H */

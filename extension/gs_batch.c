@@ -40,30 +40,30 @@
 #include "utils/timestamp.h"
 
 /* A batch ends when the games' payloads together have reached this. */
-#define BATCH_BYTES			((Size) 32 * 1024 * 1024)
+#define BATCH_BYTES ((Size) 32 * 1024 * 1024)
 
 /* Somebody may have locked a partition: do not let all games wait for it. */
-#define LOCK_TIMEOUT_MS		2000
+#define LOCK_TIMEOUT_MS 2000
 
 /* Largest payload before compression; a bytea must hold what comes out. */
-#define MAX_RAW_BYTES		((Size) 1000 * 1000 * 1000)
+#define MAX_RAW_BYTES ((Size) 1000 * 1000 * 1000)
 
 /* A game's rows in both tables. */
 typedef struct BatchRow
 {
-	pg_uuid_t	game_id;
-	GsHeader	h;
-	text	   *game_type;
-	ArrayType  *players;
-	text	   *room_code;		/* or NULL */
-	text	   *metadata;		/* or NULL */
-	text	   *result;			/* or NULL */
-	bytea	   *payload;
-	int32		raw_size;
-	uint32		checksum;
+	pg_uuid_t game_id;
+	GsHeader h;
+	text *game_type;
+	ArrayType *players;
+	text *room_code; /* or NULL */
+	text *metadata;	 /* or NULL */
+	text *result;	 /* or NULL */
+	bytea *payload;
+	int32 raw_size;
+	uint32 checksum;
 } BatchRow;
 
-#define ARCHIVE_COLUMNS \
+#define ARCHIVE_COLUMNS                                                       \
 	"game_id, game_type, status, encoding, players, max_players, room_code, " \
 	"metadata, result, created_at, started_at, ended_at, version, moves"
 #define ARCHIVE_NCOLUMNS 14
@@ -73,7 +73,7 @@ typedef struct BatchRow
 
 /* The batch that is being inserted. */
 static BatchRow *batch = NULL;
-static int	batch_rows = 0;
+static int batch_rows = 0;
 
 static SPIPlanPtr insert_rows = NULL;
 static SPIPlanPtr insert_payloads = NULL;
@@ -95,7 +95,7 @@ to_text(const GsText *value)
 static ArrayType *
 players_array(const GsInfoParts *info)
 {
-	Datum	   *players = palloc(sizeof(Datum) * Max(info->nplayers, 1));
+	Datum *players = palloc(sizeof(Datum) * Max(info->nplayers, 1));
 
 	for (int i = 0; i < info->nplayers; i++)
 		players[i] = PointerGetDatum(to_text(&info->players[i]));
@@ -120,12 +120,12 @@ too_large(const GsGameCopy *game)
 static void
 encode_log(const GsGameCopy *game, GsPayload *payload)
 {
-	int64		base = game->h.created_at;
-	bool		whole = (int64) game->nentries + 1 == game->h.version;
-	GsEntry		create = {.kind = GS_KIND_CREATE, .at = base};
-	Size		size = 0;
-	char	   *bytes;
-	char	   *p;
+	int64 base = game->h.created_at;
+	bool whole = (int64) game->nentries + 1 == game->h.version;
+	GsEntry create = {.kind = GS_KIND_CREATE, .at = base};
+	Size size = 0;
+	char *bytes;
+	char *p;
 
 	if (game->h.has_create_request)
 		create.request_id = game->h.create_request.data;
@@ -152,12 +152,12 @@ encode_log(const GsGameCopy *game, GsPayload *payload)
 static void
 compress_payload(BatchRow *row, const char *raw, Size raw_size, MemoryContext mcxt)
 {
-	Size		bound = gs_payload_bound(raw_size);
-	char	   *scratch = palloc(bound);
+	Size bound = gs_payload_bound(raw_size);
+	char *scratch = palloc(bound);
 	const char *error = NULL;
-	size_t		size = gs_payload_compress(raw, raw_size, gs_archive_compression_level,
-										   scratch, bound, &error);
-	pg_crc32c	crc;
+	size_t size = gs_payload_compress(raw, raw_size, gs_archive_compression_level,
+									  scratch, bound, &error);
+	pg_crc32c crc;
 
 	if (size == 0)
 		ereport(ERROR,
@@ -178,10 +178,10 @@ compress_payload(BatchRow *row, const char *raw, Size raw_size, MemoryContext mc
 static void
 make_row(const GsGameCopy *game, BatchRow *row, MemoryContext mcxt)
 {
-	GsPayload	payload = {0};
+	GsPayload payload = {0};
 	MemoryContext old;
-	Size		raw_size;
-	char	   *raw;
+	Size raw_size;
+	char *raw;
 
 	payload.initial = game->initial.data;
 	payload.initial_len = game->initial.len;
@@ -213,8 +213,8 @@ collect(GsBatchGame *games, int n)
 	MemoryContext rows_context = CurrentMemoryContext;
 	MemoryContext scratch = AllocSetContextCreate(rows_context, "gamestate batch game",
 												  ALLOCSET_DEFAULT_SIZES);
-	Size		bytes = 0;
-	int			i;
+	Size bytes = 0;
+	int i;
 
 	batch = palloc(sizeof(BatchRow) * n);
 	batch_rows = 0;
@@ -254,7 +254,7 @@ collect(GsBatchGame *games, int n)
 static SPIPlanPtr
 prepare(const char *statement)
 {
-	SPIPlanPtr	plan = SPI_prepare(statement, 0, NULL);
+	SPIPlanPtr plan = SPI_prepare(statement, 0, NULL);
 
 	if (plan == NULL)
 		elog(ERROR, "could not prepare: %s", statement);
@@ -266,7 +266,7 @@ prepare(const char *statement)
 static void
 insert(SPIPlanPtr plan, const char *table)
 {
-	int			result = SPI_execute_plan(plan, NULL, NULL, false, 0);
+	int result = SPI_execute_plan(plan, NULL, NULL, false, 0);
 
 	if (result != SPI_OK_INSERT || SPI_processed != (uint64) batch_rows)
 		ereport(ERROR,
@@ -283,11 +283,13 @@ insert_batch(void)
 {
 	SPI_connect();
 	if (insert_rows == NULL)
-		insert_rows = prepare("INSERT INTO gamestate.archive (" ARCHIVE_COLUMNS ") "
-							  "SELECT " ARCHIVE_COLUMNS " FROM gamestate.archiver_rows()");
+		insert_rows =
+			prepare("INSERT INTO gamestate.archive (" ARCHIVE_COLUMNS ") "
+					"SELECT " ARCHIVE_COLUMNS " FROM gamestate.archiver_rows()");
 	if (insert_payloads == NULL)
-		insert_payloads = prepare("INSERT INTO gamestate.archive_payload (" PAYLOAD_COLUMNS ") "
-								  "SELECT " PAYLOAD_COLUMNS " FROM gamestate.archiver_payloads()");
+		insert_payloads =
+			prepare("INSERT INTO gamestate.archive_payload (" PAYLOAD_COLUMNS ") "
+					"SELECT " PAYLOAD_COLUMNS " FROM gamestate.archiver_payloads()");
 	insert(insert_rows, "gamestate.archive");
 	insert(insert_payloads, "gamestate.archive_payload");
 	SPI_finish();
@@ -296,7 +298,7 @@ insert_batch(void)
 int
 gs_batch_run(GsBatchGame *games, int n, GsBatchTotals *totals)
 {
-	int			dealt_with;
+	int dealt_with;
 
 	gs_worker_begin(LOCK_TIMEOUT_MS);
 	dealt_with = collect(games, n);
@@ -357,15 +359,16 @@ gs_archiver_rows(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	for (int i = 0; i < batch_rows; i++)
 	{
-		BatchRow   *row = &batch[i];
+		BatchRow *row = &batch[i];
 		const GsHeader *h = &row->h;
-		Datum		values[ARCHIVE_NCOLUMNS];
-		bool		nulls[ARCHIVE_NCOLUMNS] = {0};
+		Datum values[ARCHIVE_NCOLUMNS];
+		bool nulls[ARCHIVE_NCOLUMNS] = {0};
 
 		values[0] = UUIDPGetDatum(&row->game_id);
 		values[1] = PointerGetDatum(row->game_type);
 		values[2] = CStringGetTextDatum(gs_status_name(h->status));
-		values[3] = CStringGetTextDatum(h->encoding == GS_ENCODING_BYTES ? "bytes" : "json");
+		values[3] =
+			CStringGetTextDatum(h->encoding == GS_ENCODING_BYTES ? "bytes" : "json");
 		values[4] = PointerGetDatum(row->players);
 		values[5] = Int32GetDatum(h->max_players);
 		nulls[5] = h->max_players == 0;
@@ -392,9 +395,9 @@ gs_archiver_payloads(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	for (int i = 0; i < batch_rows; i++)
 	{
-		BatchRow   *row = &batch[i];
-		Datum		values[PAYLOAD_NCOLUMNS];
-		bool		nulls[PAYLOAD_NCOLUMNS] = {0};
+		BatchRow *row = &batch[i];
+		Datum values[PAYLOAD_NCOLUMNS];
+		bool nulls[PAYLOAD_NCOLUMNS] = {0};
 
 		values[0] = UUIDPGetDatum(&row->game_id);
 		values[1] = PointerGetDatum(row->game_type);

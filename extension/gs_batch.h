@@ -13,26 +13,26 @@
 
 typedef enum GsBatchOutcome
 {
-	GS_BATCH_OPEN = 0,			/* not tried, or the transaction failed */
+	GS_BATCH_OPEN = 0, /* not tried, or the transaction failed */
 	GS_BATCH_ARCHIVED,
-	GS_BATCH_BUSY,				/* somebody has the game's lock */
-	GS_BATCH_GONE				/* not in the queue any more */
+	GS_BATCH_BUSY, /* somebody has the game's lock */
+	GS_BATCH_GONE  /* not in the queue any more */
 } GsBatchOutcome;
 
 typedef struct GsBatchGame
 {
-	pg_uuid_t	id;
+	pg_uuid_t id;
 	TimestampTz ended_at;
 	GsBatchOutcome outcome;
-	uint8		type_len;
-	char		game_type[GS_MAX_ID_LENGTH + 1];	/* padded with zero bytes */
+	uint8 type_len;
+	char game_type[GS_MAX_ID_LENGTH + 1]; /* padded with zero bytes */
 } GsBatchGame;
 
 typedef struct GsBatchTotals
 {
-	int			games;
-	int64		raw_bytes;
-	int64		stored_bytes;
+	int games;
+	int64 raw_bytes;
+	int64 stored_bytes;
 } GsBatchTotals;
 
 /*
@@ -40,9 +40,9 @@ typedef struct GsBatchTotals
  * large; returns how many of the games it has dealt with (at least one), sets
  * their outcome and adds to the totals.  ERROR if the transaction failed.
  */
-extern int	gs_batch_run(GsBatchGame *games, int n, GsBatchTotals *totals);
+extern int gs_batch_run(GsBatchGame *games, int n, GsBatchTotals *totals);
 
 /* after such an ERROR */
 extern void gs_batch_abandon(void);
 
-#endif							/* GS_BATCH_H */
+#endif /* GS_BATCH_H */

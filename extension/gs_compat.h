@@ -44,10 +44,12 @@
 #include "catalog/pg_extension.h"
 #include "catalog/pg_namespace.h"
 #define GS_DATABASE_OWNERCHECK(oid, role) object_ownercheck(DatabaseRelationId, oid, role)
-#define GS_EXTENSION_OWNERCHECK(oid, role) object_ownercheck(ExtensionRelationId, oid, role)
-#define GS_NAMESPACE_OWNERCHECK(oid, role) object_ownercheck(NamespaceRelationId, oid, role)
+#define GS_EXTENSION_OWNERCHECK(oid, role) \
+	object_ownercheck(ExtensionRelationId, oid, role)
+#define GS_NAMESPACE_OWNERCHECK(oid, role) \
+	object_ownercheck(NamespaceRelationId, oid, role)
 #else
-#define GS_DATABASE_OWNERCHECK(oid, role) pg_database_ownercheck(oid, role)
+#define GS_DATABASE_OWNERCHECK(oid, role)  pg_database_ownercheck(oid, role)
 #define GS_EXTENSION_OWNERCHECK(oid, role) pg_extension_ownercheck(oid, role)
 #define GS_NAMESPACE_OWNERCHECK(oid, role) pg_namespace_ownercheck(oid, role)
 #endif
@@ -65,4 +67,4 @@
 /* 15.4, 16: datconnlimit of a database whose DROP was interrupted */
 #define GS_DATCONNLIMIT_INVALID (-2)
 
-#endif							/* GS_COMPAT_H */
+#endif /* GS_COMPAT_H */

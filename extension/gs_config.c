@@ -20,115 +20,111 @@
 
 #include "utils/guc.h"
 
-#define GS_MEMORY_DEFAULT			128
-#define GS_MEMORY_MIN				8
-#define GS_MEMORY_MAX				(1024 * 1024)	/* 1 TB */
-#define GS_RESERVE_DEFAULT			5
-#define GS_RESERVE_MIN				1
-#define GS_RESERVE_MAX				50
-#define GS_DATABASES_DEFAULT		64
-#define GS_DATABASES_MIN			1
-#define GS_DATABASES_MAX			10000
-#define GS_QUOTA_DEFAULT			(-1)
-#define GS_STATE_DEFAULT			1024
-#define GS_STATE_MAX				(64 * 1024)
-#define GS_EVENT_DEFAULT			64
-#define GS_EVENT_MAX				(16 * 1024)
-#define GS_METADATA_DEFAULT			64
+#define GS_MEMORY_DEFAULT	 128
+#define GS_MEMORY_MIN		 8
+#define GS_MEMORY_MAX		 (1024 * 1024) /* 1 TB */
+#define GS_RESERVE_DEFAULT	 5
+#define GS_RESERVE_MIN		 1
+#define GS_RESERVE_MAX		 50
+#define GS_DATABASES_DEFAULT 64
+#define GS_DATABASES_MIN	 1
+#define GS_DATABASES_MAX	 10000
+#define GS_QUOTA_DEFAULT	 (-1)
+#define GS_STATE_DEFAULT	 1024
+#define GS_STATE_MAX		 (64 * 1024)
+#define GS_EVENT_DEFAULT	 64
+#define GS_EVENT_MAX		 (16 * 1024)
+#define GS_METADATA_DEFAULT	 64
 
 /*
  * Metadata and result together must fit into one block of the reserve
  * (GS_RESERVE_BLOCK), so that a game can always be finished.
  */
-#define GS_METADATA_MAX				100
-#define GS_LOG_DEFAULT				100000
-#define GS_LOG_MAX					100000000
-#define GS_PLAYERS_DEFAULT			128
-#define GS_PLAYERS_MAX				512
-#define GS_GAMES_PER_XACT_DEFAULT	2000
-#define GS_GAMES_PER_XACT_MAX		1000000
-#define GS_JOURNAL_DEFAULT			512
-#define GS_JOURNAL_MIN				16
-#define GS_BATCH_DEFAULT			500
-#define GS_BATCH_MAX				2000
-#define GS_LEVEL_DEFAULT			3
-#define GS_LEVEL_MIN				1
-#define GS_LEVEL_MAX				19
-#define GS_MAKE_AHEAD_DEFAULT		2
-#define GS_MAKE_AHEAD_MAX			100
-#define GS_TYPES_DEFAULT			100
-#define GS_TYPES_MAX				10000
+#define GS_METADATA_MAX			  100
+#define GS_LOG_DEFAULT			  100000
+#define GS_LOG_MAX				  100000000
+#define GS_PLAYERS_DEFAULT		  128
+#define GS_PLAYERS_MAX			  512
+#define GS_GAMES_PER_XACT_DEFAULT 2000
+#define GS_GAMES_PER_XACT_MAX	  1000000
+#define GS_JOURNAL_DEFAULT		  512
+#define GS_JOURNAL_MIN			  16
+#define GS_BATCH_DEFAULT		  500
+#define GS_BATCH_MAX			  2000
+#define GS_LEVEL_DEFAULT		  3
+#define GS_LEVEL_MIN			  1
+#define GS_LEVEL_MAX			  19
+#define GS_MAKE_AHEAD_DEFAULT	  2
+#define GS_MAKE_AHEAD_MAX		  100
+#define GS_TYPES_DEFAULT		  100
+#define GS_TYPES_MAX			  10000
 
-int			gs_memory = GS_MEMORY_DEFAULT;
-int			gs_reserve_percent = GS_RESERVE_DEFAULT;
-int			gs_max_databases = GS_DATABASES_DEFAULT;
-int			gs_quota = GS_QUOTA_DEFAULT;
-int			gs_max_state_size = GS_STATE_DEFAULT;
-int			gs_max_event_size = GS_EVENT_DEFAULT;
-int			gs_max_metadata_size = GS_METADATA_DEFAULT;
-int			gs_max_log = GS_LOG_DEFAULT;
-int			gs_max_players = GS_PLAYERS_DEFAULT;
-int			gs_max_id_length = GS_MAX_ID_LENGTH;
-int			gs_max_games_per_transaction = GS_GAMES_PER_XACT_DEFAULT;
-bool		gs_enabled = true;
-int			gs_journal_size = GS_JOURNAL_DEFAULT;
-int			gs_durability = GS_DURABILITY_JOURNAL;
-bool		gs_archiver = true;
-int			gs_archive_batch = GS_BATCH_DEFAULT;
-int			gs_archive_compression_level = GS_LEVEL_DEFAULT;
-int			gs_archive_make_ahead = GS_MAKE_AHEAD_DEFAULT;
-int			gs_archive_max_types = GS_TYPES_DEFAULT;
+int gs_memory = GS_MEMORY_DEFAULT;
+int gs_reserve_percent = GS_RESERVE_DEFAULT;
+int gs_max_databases = GS_DATABASES_DEFAULT;
+int gs_quota = GS_QUOTA_DEFAULT;
+int gs_max_state_size = GS_STATE_DEFAULT;
+int gs_max_event_size = GS_EVENT_DEFAULT;
+int gs_max_metadata_size = GS_METADATA_DEFAULT;
+int gs_max_log = GS_LOG_DEFAULT;
+int gs_max_players = GS_PLAYERS_DEFAULT;
+int gs_max_id_length = GS_MAX_ID_LENGTH;
+int gs_max_games_per_transaction = GS_GAMES_PER_XACT_DEFAULT;
+bool gs_enabled = true;
+int gs_journal_size = GS_JOURNAL_DEFAULT;
+int gs_durability = GS_DURABILITY_JOURNAL;
+bool gs_archiver = true;
+int gs_archive_batch = GS_BATCH_DEFAULT;
+int gs_archive_compression_level = GS_LEVEL_DEFAULT;
+int gs_archive_make_ahead = GS_MAKE_AHEAD_DEFAULT;
+int gs_archive_max_types = GS_TYPES_DEFAULT;
 
-static const struct config_enum_entry durability_options[] = {
-	{"journal", GS_DURABILITY_JOURNAL, false},
-	{"memory", GS_DURABILITY_MEMORY, false},
-	{NULL, 0, false}
-};
+static const struct config_enum_entry durability_options[] =
+	{{"journal", GS_DURABILITY_JOURNAL, false},
+	 {"memory", GS_DURABILITY_MEMORY, false},
+	 {NULL, 0, false}};
 
 static void
 define_journal_settings(void)
 {
-	DefineCustomIntVariable("gamestate.journal_size",
-							"Sets the size at which the journal of a database is rotated.",
-							"A smaller journal is loaded faster after a crash; each rotation writes all running games once. It is rotated later while running games take more than half of this.",
-							&gs_journal_size,
-							GS_JOURNAL_DEFAULT, GS_JOURNAL_MIN, GS_MEMORY_MAX,
-							PGC_SIGHUP, GUC_UNIT_MB, NULL, NULL, NULL);
-	DefineCustomEnumVariable("gamestate.durability",
-							 "Sets whether games created from now on survive a crash.",
-							 "A game of durability memory is faster and lost with the server's memory; the choice is made when a game is created and holds for its life.",
-							 &gs_durability,
-							 GS_DURABILITY_JOURNAL, durability_options,
-							 PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"gamestate.journal_size",
+		"Sets the size at which the journal of a database is rotated.",
+		"A smaller journal is loaded faster after a crash; each rotation writes all running games once. It is rotated later while running games take more than half of this.",
+		&gs_journal_size, GS_JOURNAL_DEFAULT, GS_JOURNAL_MIN, GS_MEMORY_MAX, PGC_SIGHUP,
+		GUC_UNIT_MB, NULL, NULL, NULL);
+	DefineCustomEnumVariable(
+		"gamestate.durability", "Sets whether games created from now on survive a crash.",
+		"A game of durability memory is faster and lost with the server's memory; the choice is made when a game is created and holds for its life.",
+		&gs_durability, GS_DURABILITY_JOURNAL, durability_options, PGC_USERSET, 0, NULL,
+		NULL, NULL);
 }
 
 static void
 define_memory_settings(void)
 {
-	DefineCustomIntVariable("gamestate.memory",
-							"Sets the shared memory for running games.",
-							"All databases share it; it is allocated at server start and never grows. When it is used up, creating games and making moves fail, while finishing, archiving and deleting games go on.",
-							&gs_memory,
-							GS_MEMORY_DEFAULT, GS_MEMORY_MIN, GS_MEMORY_MAX,
-							PGC_POSTMASTER, GUC_UNIT_MB, NULL, NULL, NULL);
-	DefineCustomIntVariable("gamestate.reserve",
-							"Sets the share of gamestate.memory, in percent, kept for what frees memory.",
-							"Only finishing, archiving and deleting games may use it. A larger reserve leaves less for running games.",
-							&gs_reserve_percent,
-							GS_RESERVE_DEFAULT, GS_RESERVE_MIN, GS_RESERVE_MAX,
-							PGC_POSTMASTER, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"gamestate.memory", "Sets the shared memory for running games.",
+		"All databases share it; it is allocated at server start and never grows. When it is used up, creating games and making moves fail, while finishing, archiving and deleting games go on.",
+		&gs_memory, GS_MEMORY_DEFAULT, GS_MEMORY_MIN, GS_MEMORY_MAX, PGC_POSTMASTER,
+		GUC_UNIT_MB, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"gamestate.reserve",
+		"Sets the share of gamestate.memory, in percent, kept for what frees memory.",
+		"Only finishing, archiving and deleting games may use it. A larger reserve leaves less for running games.",
+		&gs_reserve_percent, GS_RESERVE_DEFAULT, GS_RESERVE_MIN, GS_RESERVE_MAX,
+		PGC_POSTMASTER, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("gamestate.max_databases",
 							"Sets how many databases of this server can have games.",
 							"Each costs less than 1 kB of shared memory.",
-							&gs_max_databases,
-							GS_DATABASES_DEFAULT, GS_DATABASES_MIN, GS_DATABASES_MAX,
-							PGC_POSTMASTER, 0, NULL, NULL, NULL);
-	DefineCustomIntVariable("gamestate.quota",
-							"Sets how much of gamestate.memory the games of one database may use.",
-							"To be set for a database (ALTER DATABASE ... SET); -1 means no quota.",
-							&gs_quota,
-							GS_QUOTA_DEFAULT, -1, GS_MEMORY_MAX,
-							PGC_SUSET, GUC_UNIT_MB, NULL, NULL, NULL);
+							&gs_max_databases, GS_DATABASES_DEFAULT, GS_DATABASES_MIN,
+							GS_DATABASES_MAX, PGC_POSTMASTER, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"gamestate.quota",
+		"Sets how much of gamestate.memory the games of one database may use.",
+		"To be set for a database (ALTER DATABASE ... SET); -1 means no quota.",
+		&gs_quota, GS_QUOTA_DEFAULT, -1, GS_MEMORY_MAX, PGC_SUSET, GUC_UNIT_MB, NULL,
+		NULL, NULL);
 }
 
 static void
@@ -137,86 +133,72 @@ define_limits(void)
 	DefineCustomIntVariable("gamestate.max_state_size",
 							"Sets the largest state of a game.",
 							"A larger state is copied on each move and each read.",
-							&gs_max_state_size,
-							GS_STATE_DEFAULT, 1, GS_STATE_MAX,
+							&gs_max_state_size, GS_STATE_DEFAULT, 1, GS_STATE_MAX,
 							PGC_SUSET, GUC_UNIT_KB, NULL, NULL, NULL);
 	DefineCustomIntVariable("gamestate.max_event_size",
 							"Sets the largest event of a move.",
 							"Events stay in memory until the game is archived.",
-							&gs_max_event_size,
-							GS_EVENT_DEFAULT, 1, GS_EVENT_MAX,
+							&gs_max_event_size, GS_EVENT_DEFAULT, 1, GS_EVENT_MAX,
 							PGC_SUSET, GUC_UNIT_KB, NULL, NULL, NULL);
 	DefineCustomIntVariable("gamestate.max_metadata_size",
 							"Sets the largest metadata and the largest result of a game.",
-							NULL,
-							&gs_max_metadata_size,
-							GS_METADATA_DEFAULT, 1, GS_METADATA_MAX,
-							PGC_SUSET, GUC_UNIT_KB, NULL, NULL, NULL);
-	DefineCustomIntVariable("gamestate.max_log",
-							"Sets the largest number of changes of a game.",
-							"At the limit further changes fail; only finishing and deleting the game still work.",
-							&gs_max_log,
-							GS_LOG_DEFAULT, 1, GS_LOG_MAX,
-							PGC_SUSET, 0, NULL, NULL, NULL);
+							NULL, &gs_max_metadata_size, GS_METADATA_DEFAULT, 1,
+							GS_METADATA_MAX, PGC_SUSET, GUC_UNIT_KB, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"gamestate.max_log", "Sets the largest number of changes of a game.",
+		"At the limit further changes fail; only finishing and deleting the game still work.",
+		&gs_max_log, GS_LOG_DEFAULT, 1, GS_LOG_MAX, PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("gamestate.max_players",
 							"Sets the largest number of players of a game.",
 							"Membership is tested on each move that names its player.",
-							&gs_max_players,
-							GS_PLAYERS_DEFAULT, 1, GS_PLAYERS_MAX,
+							&gs_max_players, GS_PLAYERS_DEFAULT, 1, GS_PLAYERS_MAX,
 							PGC_SUSET, 0, NULL, NULL, NULL);
-	DefineCustomIntVariable("gamestate.max_id_length",
-							"Sets the largest length of player ids, room codes and game types.",
-							NULL,
-							&gs_max_id_length,
-							GS_MAX_ID_LENGTH, 1, GS_MAX_ID_LENGTH,
-							PGC_SUSET, GUC_UNIT_BYTE, NULL, NULL, NULL);
-	DefineCustomIntVariable("gamestate.max_games_per_transaction",
-							"Sets how many locks on games and room codes a transaction may hold.",
-							"Each takes a place in the lock table, whose size max_locks_per_transaction and max_connections set.",
-							&gs_max_games_per_transaction,
-							GS_GAMES_PER_XACT_DEFAULT, 1, GS_GAMES_PER_XACT_MAX,
-							PGC_SUSET, 0, NULL, NULL, NULL);
-	DefineCustomBoolVariable("gamestate.enabled",
-							 "Allows changes of games.",
-							 "Off stops all changes, while reads and the archiver go on; to be set for a database (ALTER DATABASE ... SET) or the server.",
-							 &gs_enabled,
-							 true,
-							 PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"gamestate.max_id_length",
+		"Sets the largest length of player ids, room codes and game types.", NULL,
+		&gs_max_id_length, GS_MAX_ID_LENGTH, 1, GS_MAX_ID_LENGTH, PGC_SUSET,
+		GUC_UNIT_BYTE, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"gamestate.max_games_per_transaction",
+		"Sets how many locks on games and room codes a transaction may hold.",
+		"Each takes a place in the lock table, whose size max_locks_per_transaction and max_connections set.",
+		&gs_max_games_per_transaction, GS_GAMES_PER_XACT_DEFAULT, 1,
+		GS_GAMES_PER_XACT_MAX, PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable(
+		"gamestate.enabled", "Allows changes of games.",
+		"Off stops all changes, while reads and the archiver go on; to be set for a database (ALTER DATABASE ... SET) or the server.",
+		&gs_enabled, true, PGC_SUSET, 0, NULL, NULL, NULL);
 }
 
 static void
 define_archive_settings(void)
 {
-	DefineCustomBoolVariable("gamestate.archiver",
-							 "Starts an archiver for each database that has the extension.",
-							 "While it is off, games that are over stay in memory.",
-							 &gs_archiver,
-							 true,
-							 PGC_SIGHUP, 0, NULL, NULL, NULL);
-	DefineCustomIntVariable("gamestate.archive_batch",
-							"Sets the largest number of games archived in one transaction.",
-							"Larger batches are faster and hold more locks at once.",
-							&gs_archive_batch,
-							GS_BATCH_DEFAULT, 1, GS_BATCH_MAX,
-							PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable(
+		"gamestate.archiver",
+		"Starts an archiver for each database that has the extension.",
+		"While it is off, games that are over stay in memory.", &gs_archiver, true,
+		PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"gamestate.archive_batch",
+		"Sets the largest number of games archived in one transaction.",
+		"Larger batches are faster and hold more locks at once.", &gs_archive_batch,
+		GS_BATCH_DEFAULT, 1, GS_BATCH_MAX, PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("gamestate.archive_compression_level",
 							"Sets the zstd level with which games are archived.",
 							"Higher levels are smaller and slower.",
-							&gs_archive_compression_level,
-							GS_LEVEL_DEFAULT, GS_LEVEL_MIN, GS_LEVEL_MAX,
-							PGC_SIGHUP, 0, NULL, NULL, NULL);
-	DefineCustomIntVariable("gamestate.archive_make_ahead",
-							"Sets how many partitions of the archive are made ahead for each game type in use.",
-							NULL,
-							&gs_archive_make_ahead,
-							GS_MAKE_AHEAD_DEFAULT, 0, GS_MAKE_AHEAD_MAX,
-							PGC_SIGHUP, 0, NULL, NULL, NULL);
-	DefineCustomIntVariable("gamestate.archive_max_types",
-							"Sets how many game types get partitions of their own in the archive.",
-							"Further types share the default branch, so that the number of partitions stays bounded.",
-							&gs_archive_max_types,
-							GS_TYPES_DEFAULT, 0, GS_TYPES_MAX,
-							PGC_SIGHUP, 0, NULL, NULL, NULL);
+							&gs_archive_compression_level, GS_LEVEL_DEFAULT, GS_LEVEL_MIN,
+							GS_LEVEL_MAX, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"gamestate.archive_make_ahead",
+		"Sets how many partitions of the archive are made ahead for each game type in use.",
+		NULL, &gs_archive_make_ahead, GS_MAKE_AHEAD_DEFAULT, 0, GS_MAKE_AHEAD_MAX,
+		PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"gamestate.archive_max_types",
+		"Sets how many game types get partitions of their own in the archive.",
+		"Further types share the default branch, so that the number of partitions stays bounded.",
+		&gs_archive_max_types, GS_TYPES_DEFAULT, 0, GS_TYPES_MAX, PGC_SIGHUP, 0, NULL,
+		NULL, NULL);
 }
 
 void

@@ -11,35 +11,35 @@
 #include "postgres.h"
 
 /* A contract of the SQL surface, so not a setting: ids are 1 to 63 bytes. */
-#define GS_MAX_ID_LENGTH		63
+#define GS_MAX_ID_LENGTH 63
 
 /* postmaster start */
-extern int	gs_memory;			/* MB */
-extern int	gs_reserve_percent;
-extern int	gs_max_databases;
+extern int gs_memory; /* MB */
+extern int gs_reserve_percent;
+extern int gs_max_databases;
 
 /* limits */
-extern int	gs_quota;			/* MB; -1 = none */
-extern int	gs_max_state_size;	/* kB */
-extern int	gs_max_event_size;	/* kB */
-extern int	gs_max_metadata_size;	/* kB */
-extern int	gs_max_log;
-extern int	gs_max_players;
-extern int	gs_max_id_length;
-extern int	gs_max_games_per_transaction;
+extern int gs_quota;			 /* MB; -1 = none */
+extern int gs_max_state_size;	 /* kB */
+extern int gs_max_event_size;	 /* kB */
+extern int gs_max_metadata_size; /* kB */
+extern int gs_max_log;
+extern int gs_max_players;
+extern int gs_max_id_length;
+extern int gs_max_games_per_transaction;
 extern bool gs_enabled;
 
 /* journal */
-extern int	gs_journal_size;	/* MB */
-extern int	gs_durability;		/* GsDurability of new games */
+extern int gs_journal_size; /* MB */
+extern int gs_durability;	/* GsDurability of new games */
 
 /* archiver */
 extern bool gs_archiver;
-extern int	gs_archive_batch;
-extern int	gs_archive_compression_level;
-extern int	gs_archive_make_ahead;	/* partitions */
-extern int	gs_archive_max_types;
+extern int gs_archive_batch;
+extern int gs_archive_compression_level;
+extern int gs_archive_make_ahead; /* partitions */
+extern int gs_archive_max_types;
 
 extern void gs_config_init(void);
 
-#endif							/* GS_CONFIG_H */
+#endif /* GS_CONFIG_H */

@@ -30,10 +30,10 @@ gs_database_shmem_size(void)
 void
 gs_database_shmem_init(bool found)
 {
-	bool		found_slots;
+	bool found_slots;
 
-	slots = ShmemInitStruct("gamestate databases", gs_database_shmem_size(),
-							&found_slots);
+	slots =
+		ShmemInitStruct("gamestate databases", gs_database_shmem_size(), &found_slots);
 	my_slot = NULL;
 	if (found)
 		return;
@@ -127,13 +127,13 @@ gs_database_release(GsDatabase *db)
 int
 gs_queue_peek(GsDatabase *db, int skip, GsQueueItem *items, int max)
 {
-	dlist_iter	iter;
-	int			n = 0;
+	dlist_iter iter;
+	int n = 0;
 
 	LWLockAcquire(&db->queue_lock, LW_SHARED);
-	dlist_foreach(iter, &db->queue)
+	dlist_foreach (iter, &db->queue)
 	{
-		GsGame	   *game = dlist_container(GsGame, link, iter.cur);
+		GsGame *game = dlist_container(GsGame, link, iter.cur);
 
 		if (n == max)
 			break;

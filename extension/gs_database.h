@@ -17,39 +17,39 @@
 
 typedef enum GsLoadState
 {
-	GS_LOAD_NONE = 0,			/* not since the server started */
+	GS_LOAD_NONE = 0, /* not since the server started */
 	GS_LOAD_DONE
 } GsLoadState;
 
 typedef struct GsDatabase
 {
-	Oid			dboid;			/* protected by slots_lock; InvalidOid = free slot */
+	Oid dboid; /* protected by slots_lock; InvalidOid = free slot */
 
-	pg_atomic_uint32 generation;	/* +1 whenever all games are removed at once */
+	pg_atomic_uint32 generation; /* +1 whenever all games are removed at once */
 	pg_atomic_uint64 used_bytes;
-	pg_atomic_uint64 ngames;	/* visible games in memory */
+	pg_atomic_uint64 ngames; /* visible games in memory */
 
 	/*
 	 * The journal.  load_state is set to GS_LOAD_DONE after the others have
 	 * been set, by whoever loads; journal_active is changed by rotation only.
 	 */
-	pg_atomic_uint32 load_state;	/* GsLoadState */
-	Oid			journal[2];
-	pg_atomic_uint32 journal_active;	/* index into journal */
-	pg_atomic_uint64 journal_bytes; /* written to the active table, about */
-	bool		journal_two;	/* the other table is not empty: rotation has to finish */
+	pg_atomic_uint32 load_state; /* GsLoadState */
+	Oid journal[2];
+	pg_atomic_uint32 journal_active; /* index into journal */
+	pg_atomic_uint64 journal_bytes;	 /* written to the active table, about */
+	bool journal_two; /* the other table is not empty: rotation has to finish */
 
-	LWLock		queue_lock;		/* protects the rest, and GsGame.link */
-	dlist_head	queue;			/* games that are over, oldest finish first */
-	dlist_head	archived;		/* archived games still needed by old snapshots */
-	int			nqueue;
-	int			narchived;
+	LWLock queue_lock;	 /* protects the rest, and GsGame.link */
+	dlist_head queue;	 /* games that are over, oldest finish first */
+	dlist_head archived; /* archived games still needed by old snapshots */
+	int nqueue;
+	int narchived;
 } GsDatabase;
 
 /* One game in the queue, as the archiver sees it. */
 typedef struct GsQueueItem
 {
-	pg_uuid_t	game_id;
+	pg_uuid_t game_id;
 	TimestampTz ended_at;
 } GsQueueItem;
 
@@ -58,7 +58,7 @@ extern void gs_database_shmem_init(bool found);
 
 /* The slot of a database; claims one if asked to (ERROR when none is free). */
 extern GsDatabase *gs_database_find(Oid dboid, bool claim);
-extern GsDatabase *gs_my_database(void);	/* slot of MyDatabaseId, claimed */
+extern GsDatabase *gs_my_database(void); /* slot of MyDatabaseId, claimed */
 /* Before anything that needs this database's games: waits until they are loaded. */
 extern void gs_load_slow(GsDatabase *db);
 
@@ -75,14 +75,14 @@ gs_ready(void)
 /* ERROR if the games are not there, which is so on a standby. */
 extern void gs_require_games(void);
 
-extern int	gs_database_index(const GsDatabase *db);	/* 0 .. gs_max_databases - 1 */
+extern int gs_database_index(const GsDatabase *db); /* 0 .. gs_max_databases - 1 */
 extern GsDatabase *gs_database_by_index(int i);
-extern void gs_database_release(GsDatabase *db);	/* after DROP DATABASE, games removed */
+extern void gs_database_release(GsDatabase *db); /* after DROP DATABASE, games removed */
 
 /*
  * Copies up to max items of the archive queue, oldest finish first, leaving
  * out the first skip ones.  They stay queued until their removal commits.
  */
-extern int	gs_queue_peek(GsDatabase *db, int skip, GsQueueItem *items, int max);
+extern int gs_queue_peek(GsDatabase *db, int skip, GsQueueItem *items, int max);
 
-#endif							/* GS_DATABASE_H */
+#endif /* GS_DATABASE_H */

@@ -24,7 +24,7 @@
 
 #include <string.h>
 
-#define VARINT_MAX_BYTES	10
+#define VARINT_MAX_BYTES 10
 
 /* ----------
  * varints
@@ -55,8 +55,8 @@ consume_varint(const char **p, const char *end, uint64_t *value)
 {
 	const unsigned char *s = (const unsigned char *) *p;
 	const unsigned char *stop = (const unsigned char *) end;
-	uint64_t	result;
-	int			shift;
+	uint64_t result;
+	int shift;
 
 	/* one byte is by far the most frequent case */
 	if (s < stop && *s < 0x80)
@@ -95,7 +95,7 @@ consume_varint(const char **p, const char *end, uint64_t *value)
 static inline bool
 consume_bytes(const char **p, const char *end, const char **data, uint32_t *len)
 {
-	uint64_t	n;
+	uint64_t n;
 
 	if (!consume_varint(p, end, &n))
 		return false;
@@ -110,7 +110,7 @@ consume_bytes(const char **p, const char *end, const char **data, uint32_t *len)
 static inline uint64_t
 zigzag(int64_t value)
 {
-	uint64_t	u = (uint64_t) value;
+	uint64_t u = (uint64_t) value;
 
 	return (u << 1) ^ (value < 0 ? UINT64_MAX : 0);
 }
@@ -162,7 +162,7 @@ put_bytes(char *dst, const char *data, uint32_t len)
 size_t
 gs_entry_size(const GsEntry *e, int64_t base)
 {
-	size_t		size = 2 + varint_size(time_offset(e->at, base));
+	size_t size = 2 + varint_size(time_offset(e->at, base));
 
 	if (e->player)
 		size += varint_size(e->player_len) + e->player_len;
@@ -212,7 +212,7 @@ gs_entry_decode(const char **p, const char *end, int64_t base, GsEntry *e)
 	const char *s = *p;
 	unsigned char kind;
 	unsigned char flags;
-	uint64_t	offset;
+	uint64_t offset;
 
 	if (end - s < 2)
 		return "entry is cut off";
@@ -241,11 +241,9 @@ gs_entry_decode(const char **p, const char *end, int64_t base, GsEntry *e)
 		e->request_id = (const unsigned char *) s;
 		s += GS_REQUEST_ID_LEN;
 	}
-	if ((flags & GS_ENTRY_HAS_EVENT) &&
-		!consume_bytes(&s, end, &e->event, &e->event_len))
+	if ((flags & GS_ENTRY_HAS_EVENT) && !consume_bytes(&s, end, &e->event, &e->event_len))
 		return "entry has a broken event";
-	if ((flags & GS_ENTRY_HAS_DELTA) &&
-		!consume_bytes(&s, end, &e->delta, &e->delta_len))
+	if ((flags & GS_ENTRY_HAS_DELTA) && !consume_bytes(&s, end, &e->delta, &e->delta_len))
 		return "entry has a broken delta";
 
 	*p = s;

@@ -49,13 +49,13 @@ typedef enum GsKind
 
 #define GS_KIND_LAST GS_KIND_ABANDON
 
-#define GS_ENTRY_HAS_PLAYER		0x01
-#define GS_ENTRY_HAS_REQUEST	0x02
-#define GS_ENTRY_HAS_EVENT		0x04
-#define GS_ENTRY_HAS_DELTA		0x08
-#define GS_ENTRY_FLAGS			0x0F
+#define GS_ENTRY_HAS_PLAYER	 0x01
+#define GS_ENTRY_HAS_REQUEST 0x02
+#define GS_ENTRY_HAS_EVENT	 0x04
+#define GS_ENTRY_HAS_DELTA	 0x08
+#define GS_ENTRY_FLAGS		 0x0F
 
-#define GS_REQUEST_ID_LEN		16
+#define GS_REQUEST_ID_LEN 16
 
 /*
  * A decoded entry.  Pointers point into the encoded bytes (decode) or to the
@@ -64,18 +64,18 @@ typedef enum GsKind
  */
 typedef struct GsEntry
 {
-	GsKind		kind;
-	int64_t		at;				/* microseconds since 2000-01-01 UTC (TimestampTz) */
+	GsKind kind;
+	int64_t at; /* microseconds since 2000-01-01 UTC (TimestampTz) */
 	const char *player;
-	uint32_t	player_len;
-	const unsigned char *request_id;	/* GS_REQUEST_ID_LEN bytes */
+	uint32_t player_len;
+	const unsigned char *request_id; /* GS_REQUEST_ID_LEN bytes */
 	const char *event;
-	uint32_t	event_len;
-	const char *delta;			/* change of the state; see the game type's history policy */
-	uint32_t	delta_len;
+	uint32_t event_len;
+	const char *delta; /* change of the state; see the game type's history policy */
+	uint32_t delta_len;
 } GsEntry;
 
-extern const char *gs_kind_name(GsKind kind);	/* static text, never NULL */
+extern const char *gs_kind_name(GsKind kind); /* static text, never NULL */
 
 /* varints, used by the other formats too */
 extern size_t gs_varint_size(uint64_t value);
@@ -95,4 +95,4 @@ extern char *gs_entry_encode(const GsEntry *e, int64_t base, char *dst);
 extern const char *gs_entry_decode(const char **p, const char *end, int64_t base,
 								   GsEntry *e);
 
-#endif							/* GS_ENTRY_H */
+#endif /* GS_ENTRY_H */

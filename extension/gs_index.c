@@ -32,25 +32,25 @@
 /* Hashed and compared as bytes: no padding. */
 typedef struct GsIndexKey
 {
-	uint64		hash;
-	Oid			dboid;
-	uint32		kind;			/* GsIndexKind */
+	uint64 hash;
+	Oid dboid;
+	uint32 kind; /* GsIndexKind */
 } GsIndexKey;
 
 StaticAssertDecl(sizeof(GsIndexKey) == 16, "GsIndexKey must not have padding");
 
 typedef struct GsIndexEntry
 {
-	GsIndexKey	key;
-	dlist_head	nodes;
+	GsIndexKey key;
+	dlist_head nodes;
 } GsIndexEntry;
 
 typedef struct GsIndexNode
 {
-	dlist_node	link;
-	pg_uuid_t	id;
-	uint64		hash;			/* with kind: where the node hangs */
-	uint32		kind;
+	dlist_node link;
+	pg_uuid_t id;
+	uint64 hash; /* with kind: where the node hangs */
+	uint32 kind;
 } GsIndexNode;
 
 static dshash_table *index_table = NULL;
@@ -58,15 +58,12 @@ static dshash_table *index_table = NULL;
 static dshash_parameters
 index_parameters(void)
 {
-	return (dshash_parameters)
-	{
-		.key_size = sizeof(GsIndexKey),
-		.entry_size = sizeof(GsIndexEntry),
-		.compare_function = dshash_memcmp,
-		.hash_function = dshash_memhash,
-		.tranche_id = GsShmem->index_tranche,
-		GS_DSHASH_COPY_FUNCTION
-	};
+	return (dshash_parameters){.key_size = sizeof(GsIndexKey),
+							   .entry_size = sizeof(GsIndexEntry),
+							   .compare_function = dshash_memcmp,
+							   .hash_function = dshash_memhash,
+							   .tranche_id = GsShmem->index_tranche,
+							   GS_DSHASH_COPY_FUNCTION};
 }
 
 void
@@ -90,10 +87,7 @@ gs_index_attach(void)
 static GsIndexKey
 index_key(Oid dboid, GsIndexKind kind, uint64 hash)
 {
-	return (GsIndexKey)
-	{
-		.hash = hash, .dboid = dboid, .kind = kind
-	};
+	return (GsIndexKey){.hash = hash, .dboid = dboid, .kind = kind};
 }
 
 static uint64
@@ -103,15 +97,15 @@ text_hash(const GsText *text)
 }
 
 dsa_pointer
-gs_index_add(GsDatabase *db, GsIndexKind kind, const GsText *text,
-			 const pg_uuid_t *id, bool may_use_reserve)
+gs_index_add(GsDatabase *db, GsIndexKind kind, const GsText *text, const pg_uuid_t *id,
+			 bool may_use_reserve)
 {
-	uint64		hash = text_hash(text);
-	GsIndexKey	key = index_key(MyDatabaseId, kind, hash);
+	uint64 hash = text_hash(text);
+	GsIndexKey key = index_key(MyDatabaseId, kind, hash);
 	dsa_pointer p = gs_alloc(db, sizeof(GsIndexNode), may_use_reserve);
 	GsIndexNode *node = GS_PTR(p);
 	GsIndexEntry *entry;
-	bool		found;
+	bool found;
 
 	node->id = *id;
 	node->hash = hash;
@@ -141,7 +135,7 @@ gs_index_remove(GsDatabase *db, Oid dboid, dsa_pointer p)
 {
 	GsIndexNode *node;
 	GsIndexEntry *entry;
-	GsIndexKey	key;
+	GsIndexKey key;
 
 	if (!DsaPointerIsValid(p))
 		return;
@@ -166,17 +160,17 @@ gs_index_remove(GsDatabase *db, Oid dboid, dsa_pointer p)
 pg_uuid_t *
 gs_index_find(GsIndexKind kind, const GsText *text, int *n)
 {
-	GsIndexKey	key = index_key(MyDatabaseId, kind, text_hash(text));
+	GsIndexKey key = index_key(MyDatabaseId, kind, text_hash(text));
 	GsIndexEntry *entry = dshash_find(index_table, &key, false);
-	int			size = 16;
-	pg_uuid_t  *ids;
-	dlist_iter	iter;
+	int size = 16;
+	pg_uuid_t *ids;
+	dlist_iter iter;
 
 	*n = 0;
 	if (entry == NULL)
 		return NULL;
 	ids = palloc(sizeof(pg_uuid_t) * size);
-	dlist_foreach(iter, &entry->nodes)
+	dlist_foreach (iter, &entry->nodes)
 	{
 		if (*n == size)
 		{

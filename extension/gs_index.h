@@ -25,8 +25,9 @@ extern void gs_index_create(void);
 extern void gs_index_attach(void);
 
 /* Before the commit point; may fail (GS006). */
-extern dsa_pointer gs_index_add(struct GsDatabase *db, GsIndexKind kind, const GsText *text,
-								const pg_uuid_t *id, bool may_use_reserve);
+extern dsa_pointer gs_index_add(struct GsDatabase *db, GsIndexKind kind,
+								const GsText *text, const pg_uuid_t *id,
+								bool may_use_reserve);
 
 /* Cannot fail. */
 extern void gs_index_remove(struct GsDatabase *db, Oid dboid, dsa_pointer node);
@@ -34,4 +35,4 @@ extern void gs_index_remove(struct GsDatabase *db, Oid dboid, dsa_pointer node);
 /* Candidates in a palloc'd array, newest first. */
 extern pg_uuid_t *gs_index_find(GsIndexKind kind, const GsText *text, int *n);
 
-#endif							/* GS_INDEX_H */
+#endif /* GS_INDEX_H */

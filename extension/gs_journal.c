@@ -47,18 +47,19 @@
 #include "utils/rel.h"
 
 /* A piece fills a page at most. */
-#define PIECE_MAX \
-	(MaxHeapTupleSize - MAXALIGN(SizeofHeapTupleHeader) - \
-	 (sizeof(int64) + 2 * sizeof(int32)) - VARHDRSZ - GS_JOURNAL_CRC_SIZE - MAXIMUM_ALIGNOF)
+#define PIECE_MAX                                                           \
+	(MaxHeapTupleSize - MAXALIGN(SizeofHeapTupleHeader) -                   \
+	 (sizeof(int64) + 2 * sizeof(int32)) - VARHDRSZ - GS_JOURNAL_CRC_SIZE - \
+	 MAXIMUM_ALIGNOF)
 
 /* Room in front of a piece for what makes it a bytea with a checksum. */
-#define PIECE_HEADER	(VARHDRSZ + GS_JOURNAL_CRC_SIZE)
+#define PIECE_HEADER (VARHDRSZ + GS_JOURNAL_CRC_SIZE)
 
 /* What a row takes on a page besides its piece, about. */
-#define ROW_OVERHEAD	64
+#define ROW_OVERHEAD 64
 
 /* Beyond the limit, the archiver is woken each time so many bytes were written. */
-#define WAKE_BYTES		(1024 * 1024)
+#define WAKE_BYTES (1024 * 1024)
 
 /* The group that is being built, with PIECE_HEADER bytes in front. */
 static MemoryContext group_context = NULL;
@@ -68,8 +69,8 @@ static Size group_size = 0;
 
 /* Creations of this group: where their image goes has to be noted. */
 static GsChange **images = NULL;
-static int	nimages = 0;
-static int	images_size = 0;
+static int nimages = 0;
+static int images_size = 0;
 
 /* ----------------------------------------------------------------
  *		Encoding
@@ -94,9 +95,8 @@ group_room(Size len)
 	{
 		group_size = Max(group_size * 2, group_len + len);
 		group_size = Max(group_size, 1024);
-		group = group ?
-			repalloc_huge(group, PIECE_HEADER + group_size) :
-			MemoryContextAllocHuge(group_context, PIECE_HEADER + group_size);
+		group = group ? repalloc_huge(group, PIECE_HEADER + group_size)
+					  : MemoryContextAllocHuge(group_context, PIECE_HEADER + group_size);
 	}
 	return group + PIECE_HEADER + group_len;
 }
@@ -109,16 +109,13 @@ bool
 gs_journal_wants(const GsChange *change)
 {
 	return change->kind != GS_CHANGE_NONE &&
-		(change->h.durability == GS_DURABILITY_JOURNAL || change->replaces);
+		   (change->h.durability == GS_DURABILITY_JOURNAL || change->replaces);
 }
 
 static GsBytes
 bytes(const GsText *text)
 {
-	return (GsBytes)
-	{
-		text->data, text->len
-	};
+	return (GsBytes){text->data, text->len};
 }
 
 static void
@@ -143,8 +140,8 @@ set_header(GsRecord *record, const GsHeader *h)
 }
 
 StaticAssertDecl(sizeof(GsBytes) == sizeof(GsText) &&
-				 offsetof(GsBytes, data) == offsetof(GsText, data) &&
-				 offsetof(GsBytes, len) == offsetof(GsText, len),
+					 offsetof(GsBytes, data) == offsetof(GsText, data) &&
+					 offsetof(GsBytes, len) == offsetof(GsText, len),
 				 "GsBytes and GsText must be laid out alike");
 
 static void
@@ -163,10 +160,10 @@ set_info(GsRecord *record, const GsInfoParts *info)
 static void
 set_log(GsRecord *record, const GsChange *change, GsRecordRun *run)
 {
-	int64		base;
-	Size		size = 0;
-	char	   *data;
-	char	   *p;
+	int64 base;
+	Size size = 0;
+	char *data;
+	char *p;
 
 	if (change->nentries == 0)
 		return;
@@ -180,10 +177,7 @@ set_log(GsRecord *record, const GsChange *change, GsRecordRun *run)
 	run->first_version = change->entry_array[0]->version;
 	run->base = base;
 	run->nentries = change->nentries;
-	run->entries = (GsBytes)
-	{
-		data, size
-	};
+	run->entries = (GsBytes){data, size};
 	record->parts |= GS_RECORD_HAS_LOG;
 	record->nruns = 1;
 	record->runs = run;
@@ -193,9 +187,9 @@ set_log(GsRecord *record, const GsChange *change, GsRecordRun *run)
 static void
 set_state(GsRecord *record, const GsChange *change)
 {
-	GsGame	   *game = dshash_find(GsGames, &change->key, false);
+	GsGame *game = dshash_find(GsGames, &change->key, false);
 	const char *old_state;
-	uint32		old_len;
+	uint32 old_len;
 
 	if (game == NULL)
 	{
@@ -217,7 +211,7 @@ set_state(GsRecord *record, const GsChange *change)
 static void
 put_record(const GsRecord *record)
 {
-	Size		size = gs_record_size(record);
+	Size size = gs_record_size(record);
 
 	(void) gs_record_encode(record, group_room(size));
 	group_len += size;
@@ -226,7 +220,7 @@ put_record(const GsRecord *record)
 static void
 add_creation(GsChange *change)
 {
-	GsRecord	record = {.kind = GS_RECORD_IMAGE};
+	GsRecord record = {.kind = GS_RECORD_IMAGE};
 	GsRecordRun run;
 
 	memcpy(record.id, change->key.id.data, UUID_LEN);
@@ -246,7 +240,7 @@ add_creation(GsChange *change)
 static void
 add_update(GsChange *change)
 {
-	GsRecord	record = {.kind = GS_RECORD_UPDATE};
+	GsRecord record = {.kind = GS_RECORD_UPDATE};
 	GsRecordRun run;
 
 	memcpy(record.id, change->key.id.data, UUID_LEN);
@@ -263,7 +257,7 @@ add_update(GsChange *change)
 static void
 add_removal(GsChange *change)
 {
-	GsRecord	record = {.kind = GS_RECORD_REMOVE};
+	GsRecord record = {.kind = GS_RECORD_REMOVE};
 
 	memcpy(record.id, change->key.id.data, UUID_LEN);
 	record.incarnation = change->h.incarnation;
@@ -276,10 +270,10 @@ static void
 add_image(GsChange *change)
 {
 	GsGameCopy *copy = gs_table_copy(&change->key.id, GS_COPY_ALL, true, group_context);
-	GsRecord	record = {.kind = GS_RECORD_IMAGE};
+	GsRecord record = {.kind = GS_RECORD_IMAGE};
 	GsRecordRun run;
-	Size		size = 0;
-	char	   *p;
+	Size size = 0;
+	char *p;
 
 	if (copy == NULL)
 		return;
@@ -302,10 +296,7 @@ add_image(GsChange *change)
 		for (uint64 i = 0; i < copy->nentries; i++)
 			size += gs_entry_size(&copy->entries[i], run.base);
 		p = MemoryContextAllocHuge(group_context, size);
-		run.entries = (GsBytes)
-		{
-			p, size
-		};
+		run.entries = (GsBytes){p, size};
 		for (uint64 i = 0; i < copy->nentries; i++)
 			p = gs_entry_encode(&copy->entries[i], run.base, p);
 		record.parts |= GS_RECORD_HAS_LOG;
@@ -321,9 +312,9 @@ note_image(GsChange *change)
 	if (nimages == images_size)
 	{
 		images_size = Max(16, images_size * 2);
-		images = images ?
-			repalloc(images, sizeof(GsChange *) * images_size) :
-			MemoryContextAlloc(group_context, sizeof(GsChange *) * images_size);
+		images =
+			images ? repalloc(images, sizeof(GsChange *) * images_size)
+				   : MemoryContextAlloc(group_context, sizeof(GsChange *) * images_size);
 	}
 	images[nimages++] = change;
 }
@@ -332,8 +323,8 @@ note_image(GsChange *change)
 static bool
 needs_image_first(const GsGameKey *key)
 {
-	GsGame	   *game = dshash_find(GsGames, key, false);
-	bool		needs;
+	GsGame *game = dshash_find(GsGames, key, false);
+	bool needs;
 
 	if (game == NULL)
 		return false;
@@ -386,12 +377,13 @@ gs_journal_add(GsChange *change)
 void
 gs_journal_oids(Oid *oids)
 {
-	Oid			schema = get_namespace_oid("gamestate", true);
+	Oid schema = get_namespace_oid("gamestate", true);
 
 	for (int i = 0; i < 2; i++)
 	{
-		oids[i] = OidIsValid(schema) ?
-			get_relname_relid(i == 0 ? "journal_0" : "journal_1", schema) : InvalidOid;
+		oids[i] = OidIsValid(schema)
+					  ? get_relname_relid(i == 0 ? "journal_0" : "journal_1", schema)
+					  : InvalidOid;
 		if (!OidIsValid(oids[i]))
 			ereport(ERROR,
 					(errcode(ERRCODE_UNDEFINED_TABLE),
@@ -408,7 +400,8 @@ has_expected_columns(TupleDesc desc)
 	if (desc->natts < GS_JOURNAL_NATTS || desc->natts > GS_JOURNAL_MAX_NATTS)
 		return false;
 	for (int i = 0; i < GS_JOURNAL_NATTS; i++)
-		if (TupleDescAttr(desc, i)->atttypid != types[i] || TupleDescAttr(desc, i)->attisdropped)
+		if (TupleDescAttr(desc, i)->atttypid != types[i] ||
+			TupleDescAttr(desc, i)->attisdropped)
 			return false;
 	for (int i = GS_JOURNAL_NATTS; i < desc->natts; i++)
 		if (!TupleDescAttr(desc, i)->attisdropped)
@@ -425,7 +418,8 @@ gs_journal_check(Relation rel)
 		wrong = "Its columns have been changed.";
 	else if (rel->rd_rel->relpersistence != RELPERSISTENCE_PERMANENT)
 		wrong = "It is not logged.";
-	else if (rel->rd_rel->relkind != RELKIND_RELATION || rel->rd_rel->relam != HEAP_TABLE_AM_OID)
+	else if (rel->rd_rel->relkind != RELKIND_RELATION ||
+			 rel->rd_rel->relam != HEAP_TABLE_AM_OID)
 		wrong = "It is not an ordinary heap table.";
 	else if (OidIsValid(rel->rd_rel->reltoastrelid))
 		wrong = "It has a TOAST table.";
@@ -448,7 +442,7 @@ open_active(GsDatabase *db, uint32 *which)
 {
 	for (;;)
 	{
-		Relation	rel;
+		Relation rel;
 
 		*which = pg_atomic_read_u32(&db->journal_active);
 		rel = try_table_open(db->journal[*which], RowExclusiveLock);
@@ -470,7 +464,7 @@ open_active(GsDatabase *db, uint32 *which)
 uint32
 gs_journal_crc(int64 seq, int32 idx, int32 cnt, const char *data, Size len)
 {
-	pg_crc32c	crc;
+	pg_crc32c crc;
 
 	INIT_CRC32C(crc);
 	COMP_CRC32C(crc, &seq, sizeof(seq));
@@ -488,11 +482,11 @@ gs_journal_crc(int64 seq, int32 idx, int32 cnt, const char *data, Size len)
 static void
 insert_row(Relation rel, int64 seq, int32 idx, int32 cnt, char *piece, Size len)
 {
-	char	   *datum = piece - PIECE_HEADER;
-	uint32		crc = gs_journal_crc(seq, idx, cnt, piece, len);
-	Datum		values[GS_JOURNAL_MAX_NATTS];
-	bool		nulls[GS_JOURNAL_MAX_NATTS];
-	HeapTuple	tuple;
+	char *datum = piece - PIECE_HEADER;
+	uint32 crc = gs_journal_crc(seq, idx, cnt, piece, len);
+	Datum values[GS_JOURNAL_MAX_NATTS];
+	bool nulls[GS_JOURNAL_MAX_NATTS];
+	HeapTuple tuple;
 
 	SET_VARSIZE(datum, PIECE_HEADER + len);
 	memcpy(datum + VARHDRSZ, &crc, sizeof(crc));
@@ -511,8 +505,8 @@ insert_row(Relation rel, int64 seq, int32 idx, int32 cnt, char *piece, Size len)
 static void
 count_bytes(GsDatabase *db, uint64 len)
 {
-	uint64		before = pg_atomic_fetch_add_u64(&db->journal_bytes, len);
-	uint64		limit = (uint64) gs_journal_size * 1024 * 1024;
+	uint64 before = pg_atomic_fetch_add_u64(&db->journal_bytes, len);
+	uint64 limit = (uint64) gs_journal_size * 1024 * 1024;
 
 	if (before + len > limit && (before + len) / WAKE_BYTES != before / WAKE_BYTES)
 		gs_worker_wake_archiver(db);
@@ -522,9 +516,9 @@ void
 gs_journal_write(uint64 seq)
 {
 	GsDatabase *db = gs_my_database();
-	Relation	rel;
-	uint32		which;
-	Size		pieces;
+	Relation rel;
+	uint32 which;
+	Size pieces;
 
 	if (group_len == 0)
 		return;
@@ -538,7 +532,7 @@ gs_journal_write(uint64 seq)
 	/* What makes a piece a row overwrites the end of the piece before, which is in. */
 	for (Size i = 0; i < pieces; i++)
 	{
-		Size		start = i * PIECE_MAX;
+		Size start = i * PIECE_MAX;
 
 		CHECK_FOR_INTERRUPTS();
 		insert_row(rel, seq, i, pieces, group + PIECE_HEADER + start,

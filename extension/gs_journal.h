@@ -51,16 +51,16 @@ enum
 };
 
 /* Columns that were added and dropped again stay in the table for good. */
-#define GS_JOURNAL_MAX_NATTS	32
+#define GS_JOURNAL_MAX_NATTS 32
 
 /* GsGame.image_in: no table's image and updates together give this game, see gs_load.c */
-#define GS_IMAGE_NONE			0xFF
+#define GS_IMAGE_NONE 0xFF
 
-#define GS_JOURNAL_CRC_SIZE		((Size) sizeof(uint32))
+#define GS_JOURNAL_CRC_SIZE ((Size) sizeof(uint32))
 
 /* ---- gs_rotate.c ---- */
 
 /* From the archiver: rotate the journal if it is time to; true if it did something. */
 extern bool gs_rotate_if_due(struct GsDatabase *db);
 
-#endif							/* GS_JOURNAL_H */
+#endif /* GS_JOURNAL_H */

@@ -33,10 +33,10 @@ static bool
 is_content_error(int sqlerrcode)
 {
 	return sqlerrcode == ERRCODE_UNTRANSLATABLE_CHARACTER ||
-		sqlerrcode == ERRCODE_INVALID_TEXT_REPRESENTATION ||
-		sqlerrcode == ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE ||
-		sqlerrcode == ERRCODE_PROGRAM_LIMIT_EXCEEDED ||
-		sqlerrcode == ERRCODE_STATEMENT_TOO_COMPLEX;	/* nested too deeply */
+		   sqlerrcode == ERRCODE_INVALID_TEXT_REPRESENTATION ||
+		   sqlerrcode == ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE ||
+		   sqlerrcode == ERRCODE_PROGRAM_LIMIT_EXCEEDED ||
+		   sqlerrcode == ERRCODE_STATEMENT_TOO_COMPLEX; /* nested too deeply */
 }
 
 PG_FUNCTION_INFO_V1(gs_to_jsonb);
@@ -45,14 +45,13 @@ Datum
 gs_to_jsonb(PG_FUNCTION_ARGS)
 {
 	static MemoryContext parse_context = NULL;
-	text	   *document = PG_GETARG_TEXT_PP(0);
+	text *document = PG_GETARG_TEXT_PP(0);
 	MemoryContext caller_context = CurrentMemoryContext;
-	Jsonb	   *volatile parsed = NULL;
-	Jsonb	   *result = NULL;
+	Jsonb *volatile parsed = NULL;
+	Jsonb *result = NULL;
 
 	if (parse_context == NULL)
-		parse_context = AllocSetContextCreate(TopMemoryContext,
-											  "gamestate to_jsonb",
+		parse_context = AllocSetContextCreate(TopMemoryContext, "gamestate to_jsonb",
 											  ALLOCSET_DEFAULT_SIZES);
 	/* after an error that was not ours it may still be full */
 	MemoryContextReset(parse_context);
@@ -60,13 +59,13 @@ gs_to_jsonb(PG_FUNCTION_ARGS)
 
 	PG_TRY();
 	{
-		parsed = DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
-													CStringGetDatum(text_to_cstring(document))));
+		parsed = DatumGetJsonbP(
+			DirectFunctionCall1(jsonb_in, CStringGetDatum(text_to_cstring(document))));
 	}
 	PG_CATCH();
 	{
 		MemoryContext error_context = MemoryContextSwitchTo(parse_context);
-		ErrorData  *error = CopyErrorData();
+		ErrorData *error = CopyErrorData();
 
 		if (!is_content_error(error->sqlerrcode))
 		{

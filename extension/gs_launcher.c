@@ -52,26 +52,26 @@
 #include "utils/wait_event.h"
 
 /* How often to read pg_database when nobody asks for it. */
-#define RESCAN_MS			60000
+#define RESCAN_MS 60000
 
 /* The launcher itself, after it failed. */
-#define RESTART_SECONDS		5
+#define RESTART_SECONDS 5
 
 /* "no free worker slot" is said so often at most. */
-#define NO_SLOT_WARNING_MS	(10 * 60 * 1000)
+#define NO_SLOT_WARNING_MS (10 * 60 * 1000)
 
 /* An archiver that ran so long starts with a clean record. */
-#define GOOD_RUN_MS			60000
+#define GOOD_RUN_MS 60000
 
 /* What the launcher knows about a database. */
 typedef struct KnownDatabase
 {
-	Oid			dboid;			/* hash key */
-	bool		seen;			/* in this scan of pg_database */
-	bool		no_extension;
-	bool		was_running;	/* an archiver ran when we looked last */
-	int			failures;		/* in a row */
-	TimestampTz next_try;		/* 0 = now */
+	Oid dboid; /* hash key */
+	bool seen; /* in this scan of pg_database */
+	bool no_extension;
+	bool was_running;	  /* an archiver ran when we looked last */
+	int failures;		  /* in a row */
+	TimestampTz next_try; /* 0 = now */
 } KnownDatabase;
 
 static HTAB *databases = NULL;
@@ -98,7 +98,8 @@ gs_launcher_register(void)
 	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
 	worker.bgw_restart_time = RESTART_SECONDS;
 	strlcpy(worker.bgw_library_name, "gamestate", sizeof(worker.bgw_library_name));
-	strlcpy(worker.bgw_function_name, "gs_launcher_main", sizeof(worker.bgw_function_name));
+	strlcpy(worker.bgw_function_name, "gs_launcher_main",
+			sizeof(worker.bgw_function_name));
 	strlcpy(worker.bgw_name, "gamestate launcher", BGW_MAXLEN);
 	strlcpy(worker.bgw_type, "gamestate launcher", BGW_MAXLEN);
 	RegisterBackgroundWorker(&worker);
@@ -112,18 +113,18 @@ gs_launcher_register(void)
 static void
 make_databases(void)
 {
-	HASHCTL		ctl = {0};
+	HASHCTL ctl = {0};
 
 	ctl.keysize = sizeof(Oid);
 	ctl.entrysize = sizeof(KnownDatabase);
-	databases = hash_create("gamestate launcher's databases", 64, &ctl,
-							HASH_ELEM | HASH_BLOBS);
+	databases =
+		hash_create("gamestate launcher's databases", 64, &ctl, HASH_ELEM | HASH_BLOBS);
 }
 
 static KnownDatabase *
 known(Oid dboid)
 {
-	bool		found;
+	bool found;
 	KnownDatabase *entry = hash_search(databases, &dboid, HASH_ENTER, &found);
 
 	if (!found)
@@ -142,9 +143,9 @@ failed(KnownDatabase *entry)
 static void
 take_requests(void)
 {
-	Oid			dboids[GS_MAX_REQUESTS];
-	bool		all;
-	int			n = gs_worker_take_requests(dboids, GS_MAX_REQUESTS, &all);
+	Oid dboids[GS_MAX_REQUESTS];
+	bool all;
+	int n = gs_worker_take_requests(dboids, GS_MAX_REQUESTS, &all);
 
 	for (int i = 0; i < n; i++)
 	{
@@ -171,9 +172,9 @@ read_pg_database(void)
 	HASH_SEQ_STATUS hash_scan;
 	KnownDatabase *entry;
 	MemoryContext old = CurrentMemoryContext;
-	Relation	rel;
+	Relation rel;
 	TableScanDesc scan;
-	HeapTuple	tuple;
+	HeapTuple tuple;
 
 	hash_seq_init(&hash_scan, databases);
 	while ((entry = hash_seq_search(&hash_scan)) != NULL)
@@ -232,11 +233,11 @@ settle_launches(void)
 {
 	for (int i = 0; i < GS_MAX_LAUNCHES; i++)
 	{
-		GsLaunch   *launch = gs_worker_launch(i);
+		GsLaunch *launch = gs_worker_launch(i);
 		GsLaunchState state;
-		Oid			dboid;
-		pid_t		pid;
-		bool		stopped;
+		Oid dboid;
+		pid_t pid;
+		bool stopped;
 		KnownDatabase *entry;
 
 		/*
@@ -244,12 +245,12 @@ settle_launches(void)
 		 * place among max_worker_processes; it tells us when.
 		 */
 		stopped = handles[i] == NULL ||
-			GetBackgroundWorkerPid(handles[i], &pid) == BGWH_STOPPED;
+				  GetBackgroundWorkerPid(handles[i], &pid) == BGWH_STOPPED;
 		LWLockAcquire(GsShmem->slots_lock, LW_EXCLUSIVE);
 		state = launch->state;
 		dboid = launch->dboid;
 		if (state == GS_LAUNCH_REQUESTED && stopped)
-			state = GS_LAUNCH_FAILED;	/* never ran */
+			state = GS_LAUNCH_FAILED; /* never ran */
 		if (state >= GS_LAUNCH_NO_EXTENSION && launch->pid == 0 &&
 			(stopped || state == GS_LAUNCH_ARCHIVER))
 		{
@@ -279,7 +280,7 @@ settle_launches(void)
 			entry->failures = 0;
 		}
 		else if (state == GS_LAUNCH_ARCHIVER)
-			entry->was_running = true;	/* even if it has ended already */
+			entry->was_running = true; /* even if it has ended already */
 		else if (state == GS_LAUNCH_FAILED)
 			failed(entry);
 	}
@@ -288,12 +289,12 @@ settle_launches(void)
 /* What shared memory says about a database's worker. */
 typedef struct WorkerStatus
 {
-	bool		busy;			/* there is one, or one is on its way */
-	bool		running;
-	bool		barred;
-	bool		clean_exit;
+	bool busy; /* there is one, or one is on its way */
+	bool running;
+	bool barred;
+	bool clean_exit;
 	TimestampTz started_at;
-	int			free_launch;	/* -1 = none */
+	int free_launch; /* -1 = none */
 } WorkerStatus;
 
 static WorkerStatus
@@ -316,7 +317,7 @@ look_up_worker(Oid dboid)
 	status.busy = status.running;
 	for (int i = 0; i < GS_MAX_LAUNCHES; i++)
 	{
-		GsLaunch   *launch = gs_worker_launch(i);
+		GsLaunch *launch = gs_worker_launch(i);
 
 		if (launch->state == GS_LAUNCH_FREE)
 			status.free_launch = i;
@@ -363,18 +364,19 @@ no_worker_slot(Oid dboid)
 static bool
 launch_worker(Oid dboid, int i)
 {
-	GsLaunch   *launch = gs_worker_launch(i);
+	GsLaunch *launch = gs_worker_launch(i);
 	GsLaunchArgument argument = {.launch = i, .dboid = dboid};
 	MemoryContext old;
-	bool		registered;
+	bool registered;
 
 	memset(&worker, 0, sizeof(worker));
 	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
 	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-	worker.bgw_restart_time = BGW_NEVER_RESTART;	/* the launcher does that */
+	worker.bgw_restart_time = BGW_NEVER_RESTART; /* the launcher does that */
 	worker.bgw_notify_pid = MyProcPid;
 	strlcpy(worker.bgw_library_name, "gamestate", sizeof(worker.bgw_library_name));
-	strlcpy(worker.bgw_function_name, "gs_archiver_main", sizeof(worker.bgw_function_name));
+	strlcpy(worker.bgw_function_name, "gs_archiver_main",
+			sizeof(worker.bgw_function_name));
 	snprintf(worker.bgw_name, BGW_MAXLEN, "gamestate archiver for database %u", dboid);
 	strlcpy(worker.bgw_type, "gamestate archiver", BGW_MAXLEN);
 
@@ -434,7 +436,7 @@ consider(KnownDatabase *entry)
 	if (entry->next_try > now)
 		return entry->next_try;
 	if (status.free_launch < 0)
-		return 0;				/* the end of a launch wakes us */
+		return 0; /* the end of a launch wakes us */
 
 	if (launch_worker(entry->dboid, status.free_launch))
 		set_slot_state(entry->dboid, GS_WORKER_STARTING);
@@ -505,7 +507,7 @@ gs_launcher_main(Datum main_arg)
 
 	for (;;)
 	{
-		long		sleep_ms;
+		long sleep_ms;
 
 		/*
 		 * Not zero, or the postmaster would never start us again after a

@@ -15,4 +15,4 @@ extern void gs_launcher_register(void);
 
 extern PGDLLEXPORT void gs_launcher_main(Datum main_arg);
 
-#endif							/* GS_LAUNCHER_H */
+#endif /* GS_LAUNCHER_H */

@@ -49,35 +49,35 @@
 #include "utils/snapmgr.h"
 
 /* seq, idx and cnt at the beginning of a row's data; data follows without a gap */
-#define ROW_FIXED	(sizeof(int64) + 2 * sizeof(int32))
+#define ROW_FIXED (sizeof(int64) + 2 * sizeof(int32))
 
 /* A record of a game that may still be needed. */
 typedef struct LoadRecord
 {
 	struct LoadRecord *next;
-	int64		version;
-	const char *data;			/* encoded */
-	uint32		len;
-	uint8		table;
+	int64 version;
+	const char *data; /* encoded */
+	uint32 len;
+	uint8 table;
 } LoadRecord;
 
 typedef struct LoadGame
 {
-	pg_uuid_t	id;				/* hash key */
-	int64		incarnation;
-	bool		removed;
-	LoadRecord *image;			/* newest of the incarnation */
-	LoadRecord *updates;		/* later than the image, in no order */
-	int			nupdates;
+	pg_uuid_t id; /* hash key */
+	int64 incarnation;
+	bool removed;
+	LoadRecord *image;	 /* newest of the incarnation */
+	LoadRecord *updates; /* later than the image, in no order */
+	int nupdates;
 } LoadGame;
 
 /* A group of several rows that is not whole yet. */
 typedef struct LoadGroup
 {
-	int64		seq;			/* hash key */
-	int			cnt;
-	int			have;
-	GsBytes    *pieces;
+	int64 seq; /* hash key */
+	int cnt;
+	int have;
+	GsBytes *pieces;
 } LoadGroup;
 
 typedef struct Load
@@ -85,15 +85,15 @@ typedef struct Load
 	GsDatabase *db;
 	MemoryContext context;		/* everything below */
 	MemoryContext game_context; /* one game, reset */
-	HTAB	   *games;
-	HTAB	   *groups;
-	int64		max_seq;
-	int64		max_incarnation;
-	uint64		bytes[2];		/* in each table */
-	int64		min_seq[2];
-	uint32		active;			/* table to write to from now on */
-	uint64		damaged;
-	uint64		loaded;
+	HTAB *games;
+	HTAB *groups;
+	int64 max_seq;
+	int64 max_incarnation;
+	uint64 bytes[2]; /* in each table */
+	int64 min_seq[2];
+	uint32 active; /* table to write to from now on */
+	uint64 damaged;
+	uint64 loaded;
 } Load;
 
 /* ----------------------------------------------------------------
@@ -134,8 +134,8 @@ drop_older(LoadGame *game, int64 version)
 static void
 keep_record(Load *load, const GsRecord *record, const char *data, uint32 len, int table)
 {
-	bool		found;
-	LoadGame   *game = hash_search(load->games, record->id, HASH_ENTER, &found);
+	bool found;
+	LoadGame *game = hash_search(load->games, record->id, HASH_ENTER, &found);
 	LoadRecord *kept;
 
 	load->max_incarnation = Max(load->max_incarnation, record->incarnation);
@@ -189,12 +189,12 @@ check_record(const GsRecord *record)
 		return "a status or encoding is unknown";
 	if (!(record->parts & GS_RECORD_HAS_INFO))
 		return NULL;
-	if (record->game_type.len > GS_MAX_ID_LENGTH || record->room_code.len > GS_MAX_ID_LENGTH ||
-		record->nplayers > PG_UINT16_MAX)
+	if (record->game_type.len > GS_MAX_ID_LENGTH ||
+		record->room_code.len > GS_MAX_ID_LENGTH || record->nplayers > PG_UINT16_MAX)
 		return "a game type or room code is too long, or there are too many players";
 	for (uint32 i = 0; i < record->nplayers; i++)
 	{
-		GsBytes		player;
+		GsBytes player;
 
 		gs_record_next_player(&p, &player);
 		if (player.len > GS_MAX_ID_LENGTH)
@@ -212,7 +212,7 @@ keep_group(Load *load, const char *data, Size len, int table)
 
 	while (p < end)
 	{
-		GsRecord	record;
+		GsRecord record;
 		const char *start = p;
 		const char *wrong = gs_record_decode(&p, end, &record);
 
@@ -232,13 +232,14 @@ keep_group(Load *load, const char *data, Size len, int table)
 
 /* One piece of a group of several; when it is the last one missing, the group is kept. */
 static const char *
-keep_piece(Load *load, int64 seq, int32 idx, int32 cnt, const char *data, Size len, int table)
+keep_piece(Load *load, int64 seq, int32 idx, int32 cnt, const char *data, Size len,
+		   int table)
 {
-	bool		found;
-	LoadGroup  *group = hash_search(load->groups, &seq, HASH_ENTER, &found);
-	Size		total = 0;
-	char	   *whole;
-	char	   *p;
+	bool found;
+	LoadGroup *group = hash_search(load->groups, &seq, HASH_ENTER, &found);
+	Size total = 0;
+	char *whole;
+	char *p;
 
 	if (!found)
 	{
@@ -250,7 +251,7 @@ keep_piece(Load *load, int64 seq, int32 idx, int32 cnt, const char *data, Size l
 	if (group->cnt != cnt)
 		return "number of rows differs from that of another row of its group";
 	if (group->pieces[idx].data != NULL)
-		return NULL;			/* the same row once more */
+		return NULL; /* the same row once more */
 	group->pieces[idx].data = data;
 	group->pieces[idx].len = len;
 	if (++group->have < cnt)
@@ -272,20 +273,23 @@ keep_piece(Load *load, int64 seq, int32 idx, int32 cnt, const char *data, Size l
  * damaged one would end this process, and with it the server, at each start.
  */
 static const char *
-take_row(HeapTuple tuple, int64 *seq, int32 *idx, int32 *cnt, const char **bytes, Size *len)
+take_row(HeapTuple tuple, int64 *seq, int32 *idx, int32 *cnt, const char **bytes,
+		 Size *len)
 {
 	HeapTupleHeader header = tuple->t_data;
 	const char *p;
 	const struct varlena *datum;
-	Size		left;
+	Size left;
 
 	if (tuple->t_len < SizeofHeapTupleHeader || header->t_hoff > tuple->t_len ||
-		header->t_hoff < SizeofHeapTupleHeader || header->t_hoff != MAXALIGN(header->t_hoff) ||
+		header->t_hoff < SizeofHeapTupleHeader ||
+		header->t_hoff != MAXALIGN(header->t_hoff) ||
 		HeapTupleHeaderGetNatts(header) < GS_JOURNAL_NATTS)
 		return "its header is wrong";
 	if (HeapTupleHasNulls(tuple))
 	{
-		if (header->t_hoff < SizeofHeapTupleHeader + BITMAPLEN(HeapTupleHeaderGetNatts(header)))
+		if (header->t_hoff <
+			SizeofHeapTupleHeader + BITMAPLEN(HeapTupleHeaderGetNatts(header)))
 			return "its header is wrong";
 		for (int i = 0; i < GS_JOURNAL_NATTS; i++)
 			if (att_isnull(i, header->t_bits))
@@ -313,13 +317,13 @@ take_row(HeapTuple tuple, int64 *seq, int32 *idx, int32 *cnt, const char **bytes
 static const char *
 keep_row(Load *load, HeapTuple tuple, int table)
 {
-	int64		seq;
-	int32		idx;
-	int32		cnt;
+	int64 seq;
+	int32 idx;
+	int32 cnt;
 	const char *bytes;
-	Size		len;
-	uint32		crc;
-	char	   *data;
+	Size len;
+	uint32 crc;
+	char *data;
 	const char *wrong = take_row(tuple, &seq, &idx, &cnt, &bytes, &len);
 
 	if (wrong)
@@ -348,10 +352,10 @@ keep_row(Load *load, HeapTuple tuple, int table)
 static void
 scan_table(Load *load, int table)
 {
-	Relation	rel = table_open(load->db->journal[table], AccessShareLock);
-	Snapshot	snapshot;
+	Relation rel = table_open(load->db->journal[table], AccessShareLock);
+	Snapshot snapshot;
 	TableScanDesc scan;
-	HeapTuple	tuple;
+	HeapTuple tuple;
 
 	gs_journal_check(rel);
 
@@ -380,10 +384,7 @@ scan_table(Load *load, int table)
 static GsText
 text_of(const GsBytes *bytes)
 {
-	return (GsText)
-	{
-		bytes->data, bytes->len
-	};
+	return (GsText){bytes->data, bytes->len};
 }
 
 static void
@@ -418,7 +419,7 @@ take_info(GsInfoParts *info, const GsRecord *record)
 	info->players = palloc(sizeof(GsText) * Max(record->nplayers, 1));
 	for (uint32 i = 0; i < record->nplayers; i++)
 	{
-		GsBytes		player;
+		GsBytes player;
 
 		gs_record_next_player(&p, &player);
 		info->players[i] = text_of(&player);
@@ -441,7 +442,8 @@ take_log(GsChange *change, const GsRecord *record)
 		{
 			GsNewEntry *entry = palloc(sizeof(GsNewEntry));
 
-			if (gs_entry_decode(&q, run.entries.data + run.entries.len, run.base, &entry->e) != NULL)
+			if (gs_entry_decode(&q, run.entries.data + run.entries.len, run.base,
+								&entry->e) != NULL)
 				elog(ERROR, "entry that has been checked does not decode");
 			entry->version = run.first_version + j;
 			entry->prev = change->entries;
@@ -456,8 +458,8 @@ static const char *
 take_state(GsChange *change, const GsRecord *record)
 {
 	const GsText *old = &change->state;
-	char	   *data;
-	Size		len;
+	char *data;
+	Size len;
 
 	if (record->parts & GS_RECORD_HAS_STATE)
 	{
@@ -486,8 +488,8 @@ take_state(GsChange *change, const GsRecord *record)
 static int
 by_version(const void *a, const void *b)
 {
-	int64		va = (*(LoadRecord *const *) a)->version;
-	int64		vb = (*(LoadRecord *const *) b)->version;
+	int64 va = (*(LoadRecord *const *) a)->version;
+	int64 vb = (*(LoadRecord *const *) b)->version;
 
 	return va < vb ? -1 : va > vb;
 }
@@ -506,14 +508,14 @@ static const char *
 take_updates(GsChange *change, const LoadGame *game)
 {
 	LoadRecord **updates = palloc(sizeof(LoadRecord *) * Max(game->nupdates, 1));
-	int			n = 0;
+	int n = 0;
 
 	for (LoadRecord *u = game->updates; u != NULL; u = u->next)
 		updates[n++] = u;
 	qsort(updates, n, sizeof(LoadRecord *), by_version);
 	for (int i = 0; i < n; i++)
 	{
-		GsRecord	record;
+		GsRecord record;
 		const char *wrong;
 
 		decode_again(updates[i], &record);
@@ -545,8 +547,8 @@ table_of(const Load *load, const LoadGame *game)
 static void
 load_game(Load *load, const LoadGame *game)
 {
-	GsChange	change = {.kind = GS_CHANGE_CREATE};
-	GsRecord	record;
+	GsChange change = {.kind = GS_CHANGE_CREATE};
+	GsRecord record;
 	const char *wrong;
 
 	if (game->removed)
@@ -608,7 +610,7 @@ static void
 report_groups(Load *load)
 {
 	HASH_SEQ_STATUS scan;
-	LoadGroup  *group;
+	LoadGroup *group;
 
 	hash_seq_init(&scan, load->groups);
 	while ((group = hash_seq_search(&scan)) != NULL)
@@ -627,7 +629,7 @@ static void
 load_games(Load *load)
 {
 	HASH_SEQ_STATUS scan;
-	LoadGame   *game;
+	LoadGame *game;
 	MemoryContext old = MemoryContextSwitchTo(load->game_context);
 
 	hash_seq_init(&scan, load->games);
@@ -648,7 +650,7 @@ load_games(Load *load)
 static void
 raise_to(pg_atomic_uint64 *counter, uint64 value)
 {
-	uint64		now = pg_atomic_read_u64(counter);
+	uint64 now = pg_atomic_read_u64(counter);
 
 	while (now < value && !pg_atomic_compare_exchange_u64(counter, &now, value))
 		;
@@ -657,7 +659,7 @@ raise_to(pg_atomic_uint64 *counter, uint64 value)
 static HTAB *
 create_hash(Load *load, const char *name, Size keysize, Size entrysize, long size)
 {
-	HASHCTL		ctl = {.keysize = keysize,.entrysize = entrysize,.hcxt = load->context};
+	HASHCTL ctl = {.keysize = keysize, .entrysize = entrysize, .hcxt = load->context};
 
 	return hash_create(name, size, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 }
@@ -675,8 +677,10 @@ static void
 run_load(Load *load)
 {
 	gs_journal_oids(load->db->journal);
-	load->games = create_hash(load, "gamestate load games", sizeof(pg_uuid_t), sizeof(LoadGame), 1024);
-	load->groups = create_hash(load, "gamestate load groups", sizeof(int64), sizeof(LoadGroup), 64);
+	load->games = create_hash(load, "gamestate load games", sizeof(pg_uuid_t),
+							  sizeof(LoadGame), 1024);
+	load->groups =
+		create_hash(load, "gamestate load groups", sizeof(int64), sizeof(LoadGroup), 64);
 	for (int table = 0; table < 2; table++)
 		scan_table(load, table);
 	report_groups(load);
@@ -713,7 +717,7 @@ gs_require_games(void)
 void
 gs_load_slow(GsDatabase *db)
 {
-	Load		load = {.db = db};
+	Load load = {.db = db};
 
 	/* what the journal says now would be wrong in a moment: gs_require_games() */
 	if (RecoveryInProgress())

@@ -28,8 +28,8 @@
 
 /* locks that each nesting level holds; level_count[0] is not used */
 static int *level_count = NULL;
-static int	level_size = 0;
-static int	total_count = 0;
+static int level_size = 0;
+static int total_count = 0;
 
 /* Was the last lock taken one that the transaction did not hold before? */
 static bool last_was_new = false;
@@ -37,15 +37,15 @@ static bool last_was_new = false;
 static void
 count_lock(void)
 {
-	int			level = GetCurrentTransactionNestLevel();
+	int level = GetCurrentTransactionNestLevel();
 
 	if (level >= level_size)
 	{
-		int			size = Max(8, level + 1) * 2;
+		int size = Max(8, level + 1) * 2;
 
-		level_count = level_count ?
-			repalloc(level_count, sizeof(int) * size) :
-			MemoryContextAlloc(TopMemoryContext, sizeof(int) * size);
+		level_count = level_count
+						  ? repalloc(level_count, sizeof(int) * size)
+						  : MemoryContextAlloc(TopMemoryContext, sizeof(int) * size);
 		memset(level_count + level_size, 0, sizeof(int) * (size - level_size));
 		level_size = size;
 	}
@@ -89,7 +89,7 @@ acquire(LOCKTAG *tag, bool nowait)
 	{
 		if (nowait)
 			return false;
-		too_many_locks();		/* the lock table is full */
+		too_many_locks(); /* the lock table is full */
 	}
 	last_was_new = result == LOCKACQUIRE_OK;
 	if (last_was_new)
@@ -100,7 +100,7 @@ acquire(LOCKTAG *tag, bool nowait)
 static void
 make_tag(LOCKTAG *tag, uint16 lockclass, const void *data, int len)
 {
-	uint64		hash = hash_bytes_extended(data, len, 0);
+	uint64 hash = hash_bytes_extended(data, len, 0);
 
 	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, (uint32) (hash >> 32), (uint32) hash,
 						 lockclass);
@@ -109,7 +109,7 @@ make_tag(LOCKTAG *tag, uint16 lockclass, const void *data, int len)
 bool
 gs_lock_game(const pg_uuid_t *id, bool nowait)
 {
-	LOCKTAG		tag;
+	LOCKTAG tag;
 
 	make_tag(&tag, GS_LOCKCLASS_GAME, id->data, UUID_LEN);
 	return acquire(&tag, nowait);
@@ -118,7 +118,7 @@ gs_lock_game(const pg_uuid_t *id, bool nowait)
 void
 gs_lock_room(const GsText *room_code)
 {
-	LOCKTAG		tag;
+	LOCKTAG tag;
 
 	make_tag(&tag, GS_LOCKCLASS_ROOM, room_code->data, room_code->len);
 	(void) acquire(&tag, false);
@@ -127,7 +127,7 @@ gs_lock_room(const GsText *room_code)
 void
 gs_lock_load(void)
 {
-	LOCKTAG		tag;
+	LOCKTAG tag;
 
 	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, 0, 0, GS_LOCKCLASS_LOAD);
 	(void) LockAcquire(&tag, ExclusiveLock, false, false);
@@ -136,7 +136,7 @@ gs_lock_load(void)
 void
 gs_unlock_load(void)
 {
-	LOCKTAG		tag;
+	LOCKTAG tag;
 
 	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, 0, 0, GS_LOCKCLASS_LOAD);
 	LockRelease(&tag, ExclusiveLock, false);
@@ -145,7 +145,7 @@ gs_unlock_load(void)
 void
 gs_unlock_game(const pg_uuid_t *id)
 {
-	LOCKTAG		tag;
+	LOCKTAG tag;
 
 	make_tag(&tag, GS_LOCKCLASS_GAME, id->data, UUID_LEN);
 	LockRelease(&tag, ExclusiveLock, false);

@@ -14,9 +14,9 @@
  * Advisory lock tags of our own: field 4 (objsubid in pg_locks) is neither 1
  * nor 2, which pg_advisory_lock() uses.  Fields 2 and 3 are a 64-bit hash.
  */
-#define GS_LOCKCLASS_GAME	0x4701	/* 18177 */
-#define GS_LOCKCLASS_ROOM	0x4702	/* 18178 */
-#define GS_LOCKCLASS_LOAD	0x4703	/* 18179: whoever loads the games of a database */
+#define GS_LOCKCLASS_GAME 0x4701 /* 18177 */
+#define GS_LOCKCLASS_ROOM 0x4702 /* 18178 */
+#define GS_LOCKCLASS_LOAD 0x4703 /* 18179: whoever loads the games of a database */
 
 /*
  * Take the lock until the transaction ends.  Waits like every heavyweight
@@ -39,4 +39,4 @@ extern void gs_unlock_game(const pg_uuid_t *id);
 extern void gs_lock_subxact_end(int level, bool commit);
 extern void gs_lock_reset(void);
 
-#endif							/* GS_LOCK_H */
+#endif /* GS_LOCK_H */

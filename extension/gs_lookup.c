@@ -15,7 +15,7 @@
 #include "gs_lookup.h"
 #include "gs_writeset.h"
 
-typedef bool (*InfoTest) (const GsInfo *info, const GsText *text);
+typedef bool (*InfoTest)(const GsInfo *info, const GsText *text);
 
 /*
  * Is the committed game waiting or active, and does its info pass?  Not asked
@@ -24,8 +24,8 @@ typedef bool (*InfoTest) (const GsInfo *info, const GsText *text);
 static bool
 check_committed(const pg_uuid_t *id, InfoTest test, const GsText *text)
 {
-	GsGame	   *game = gs_table_find(id, false);
-	bool		result;
+	GsGame *game = gs_table_find(id, false);
+	bool result;
 
 	if (game == NULL)
 		return false;
@@ -38,23 +38,22 @@ check_committed(const pg_uuid_t *id, InfoTest test, const GsText *text)
 static bool
 overridden(const pg_uuid_t *id)
 {
-	GsPending  *pending = GsWriteSetActive ? gs_writeset_find(id) : NULL;
+	GsPending *pending = GsWriteSetActive ? gs_writeset_find(id) : NULL;
 
-	return pending != NULL &&
-		(!pending->exists || pending->change.info_changed ||
-		 GS_STATUS_IS_OVER(pending->change.h.status));
+	return pending != NULL && (!pending->exists || pending->change.info_changed ||
+							   GS_STATUS_IS_OVER(pending->change.h.status));
 }
 
 bool
 gs_lookup_room(const GsText *room_code, pg_uuid_t *id)
 {
-	pg_uuid_t  *candidates;
-	int			n;
-	bool		found = false;
+	pg_uuid_t *candidates;
+	int n;
+	bool found = false;
 
 	if (GsWriteSetActive)
 	{
-		GsPending  *pending = gs_writeset_find_room(room_code);
+		GsPending *pending = gs_writeset_find_room(room_code);
 
 		if (pending)
 		{
@@ -82,8 +81,8 @@ static pg_uuid_t *
 add_own_games(const GsText *player, pg_uuid_t *ids, int *n)
 {
 	GsWriteSetScan scan = {0};
-	GsPending  *pending;
-	int			size = *n;
+	GsPending *pending;
+	int size = *n;
 
 	while ((pending = gs_writeset_next(&scan)) != NULL)
 	{
@@ -96,8 +95,8 @@ add_own_games(const GsText *player, pg_uuid_t *ids, int *n)
 		if (*n == size)
 		{
 			size = Max(16, size * 2);
-			ids = ids ? repalloc_huge(ids, sizeof(pg_uuid_t) * size) :
-				palloc(sizeof(pg_uuid_t) * size);
+			ids = ids ? repalloc_huge(ids, sizeof(pg_uuid_t) * size)
+					  : palloc(sizeof(pg_uuid_t) * size);
 		}
 		ids[(*n)++] = change->key.id;
 	}
@@ -117,7 +116,7 @@ compare_ids(const void *a, const void *b)
 static int
 unique_ids(pg_uuid_t *ids, int n)
 {
-	int			unique = 1;
+	int unique = 1;
 
 	if (n < 2)
 		return n;
@@ -131,14 +130,13 @@ unique_ids(pg_uuid_t *ids, int n)
 pg_uuid_t *
 gs_lookup_player(const GsText *player, int *n)
 {
-	int			ncandidates;
-	pg_uuid_t  *ids = gs_index_find(GS_INDEX_PLAYER, player, &ncandidates);
+	int ncandidates;
+	pg_uuid_t *ids = gs_index_find(GS_INDEX_PLAYER, player, &ncandidates);
 
 	*n = 0;
 	for (int i = 0; i < ncandidates; i++)
 	{
-		if (!overridden(&ids[i]) &&
-			check_committed(&ids[i], gs_info_has_player, player))
+		if (!overridden(&ids[i]) && check_committed(&ids[i], gs_info_has_player, player))
 			ids[(*n)++] = ids[i];
 	}
 	*n = unique_ids(ids, *n);

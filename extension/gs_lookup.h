@@ -16,4 +16,4 @@ extern bool gs_lookup_room(const GsText *room_code, pg_uuid_t *id);
 /* The waiting and active games in which the player sits; palloc'd array. */
 extern pg_uuid_t *gs_lookup_player(const GsText *player, int *n);
 
-#endif							/* GS_LOOKUP_H */
+#endif /* GS_LOOKUP_H */

@@ -26,7 +26,7 @@ PG_MODULE_MAGIC;
 
 PG_FUNCTION_INFO_V1(gs_library_version);
 
-void		_PG_init(void);
+void _PG_init(void);
 
 void
 _PG_init(void)

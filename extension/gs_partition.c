@@ -68,40 +68,40 @@
 #include "utils/relcache.h"
 #include "utils/timestamp.h"
 
-#define SCHEMA				"gamestate"
-#define PARTITIONS_SCHEMA	"gamestate_partitions"
+#define SCHEMA			  "gamestate"
+#define PARTITIONS_SCHEMA "gamestate_partitions"
 
-#define LOCK_TIMEOUT_MS		1000
+#define LOCK_TIMEOUT_MS 1000
 
 /* Types that had no games for so long get no more partitions ahead. */
-#define RECENT_DAYS			3
+#define RECENT_DAYS 3
 
 /* Bounds of what is remembered. */
-#define MAX_PLACES			10000
-#define MAX_USED_TYPES		10000
+#define MAX_PLACES	   10000
+#define MAX_USED_TYPES 10000
 
 /*
  * Longest slug of a game type.  The longest name is
  * archive_payload_<slug>_<8 hex digits>_p20261121_99, and has to fit into 63.
  */
-#define MAX_SLUG			24
+#define MAX_SLUG 24
 
 /* Game types as hash keys: padded with zero bytes. */
 typedef struct TypeKey
 {
-	char		type[GS_MAX_ID_LENGTH + 1];
+	char type[GS_MAX_ID_LENGTH + 1];
 } TypeKey;
 
 /* For [from, to), part of a day, games of a type have a place in both tables. */
 typedef struct PlaceKey
 {
-	TypeKey		type;
-	int64		day;
+	TypeKey type;
+	int64 day;
 } PlaceKey;
 
 typedef struct Place
 {
-	PlaceKey	key;
+	PlaceKey key;
 	TimestampTz from;
 	TimestampTz to;
 } Place;
@@ -109,16 +109,16 @@ typedef struct Place
 /* A place that has just been made, and who may not know it yet. */
 typedef struct Settling
 {
-	PlaceKey	key;
-	int			n;				/* so many of vxids may still be running */
+	PlaceKey key;
+	int n; /* so many of vxids may still be running */
 	VirtualTransactionId *vxids;
 } Settling;
 
 typedef struct UsedType
 {
-	TypeKey		type;			/* hash key */
+	TypeKey type; /* hash key */
 	TimestampTz last_used;
-	int64		ahead_until;	/* day up to which partitions have been made */
+	int64 ahead_until; /* day up to which partitions have been made */
 } UsedType;
 
 /*
@@ -127,12 +127,12 @@ typedef struct UsedType
  */
 typedef struct Route
 {
-	bool		found;
-	bool		in_default;		/* the type shares the default branch */
-	bool		no_branch;		/* parent lacks a branch, else a leaf */
-	bool		make_default;	/* and that branch is the default one */
-	Oid			parent;
-	TimestampTz from;			/* bounds of the partition, or of the gap */
+	bool found;
+	bool in_default;   /* the type shares the default branch */
+	bool no_branch;	   /* parent lacks a branch, else a leaf */
+	bool make_default; /* and that branch is the default one */
+	Oid parent;
+	TimestampTz from; /* bounds of the partition, or of the gap */
 	TimestampTz to;
 } Route;
 
@@ -152,7 +152,7 @@ static bool places_stale = false;
 static HTAB *
 make_table(const char *name, Size key_size, Size entry_size)
 {
-	HASHCTL		ctl = {0};
+	HASHCTL ctl = {0};
 
 	ctl.keysize = key_size;
 	ctl.entrysize = entry_size;
@@ -171,7 +171,8 @@ gs_partition_init(void)
 {
 	places = make_table("gamestate places", sizeof(PlaceKey), sizeof(Place));
 	used_types = make_table("gamestate types", sizeof(TypeKey), sizeof(UsedType));
-	settling = make_table("gamestate settling places", sizeof(PlaceKey), sizeof(Settling));
+	settling =
+		make_table("gamestate settling places", sizeof(PlaceKey), sizeof(Settling));
 	watched = make_table("gamestate watched tables", sizeof(Oid), sizeof(Oid));
 	CacheRegisterRelcacheCallback(relcache_callback, (Datum) 0);
 }
@@ -216,8 +217,8 @@ set_place_key(PlaceKey *key, const GsText *game_type, TimestampTz at)
 bool
 gs_partition_is_known(const GsText *game_type, TimestampTz ended_at)
 {
-	PlaceKey	key;
-	Place	   *place;
+	PlaceKey key;
+	Place *place;
 
 	forget_stale_places();
 	set_place_key(&key, game_type, ended_at);
@@ -228,9 +229,9 @@ gs_partition_is_known(const GsText *game_type, TimestampTz ended_at)
 static void
 remember_place(const GsText *game_type, TimestampTz at, TimestampTz from, TimestampTz to)
 {
-	PlaceKey	key;
-	Place	   *place;
-	bool		found;
+	PlaceKey key;
+	Place *place;
+	bool found;
 
 	forget_stale_places();
 	set_place_key(&key, game_type, at);
@@ -243,18 +244,19 @@ remember_place(const GsText *game_type, TimestampTz at, TimestampTz from, Timest
 static void
 add_lockers(Settling *place, const char *table)
 {
-	LOCKTAG		tag;
-	Oid			relid = get_relname_relid(table, get_namespace_oid(SCHEMA, false));
+	LOCKTAG tag;
+	Oid relid = get_relname_relid(table, get_namespace_oid(SCHEMA, false));
 	VirtualTransactionId *lockers;
-	int			n;
+	int n;
 
 	SET_LOCKTAG_RELATION(tag, MyDatabaseId, relid);
 	lockers = GetLockConflicts(&tag, AccessExclusiveLock, &n);
 	if (n == 0)
 		return;
-	place->vxids = place->vxids ?
-		repalloc(place->vxids, sizeof(VirtualTransactionId) * (place->n + n)) :
-		MemoryContextAlloc(TopMemoryContext, sizeof(VirtualTransactionId) * n);
+	place->vxids =
+		place->vxids
+			? repalloc(place->vxids, sizeof(VirtualTransactionId) * (place->n + n))
+			: MemoryContextAlloc(TopMemoryContext, sizeof(VirtualTransactionId) * n);
 	memcpy(place->vxids + place->n, lockers, sizeof(VirtualTransactionId) * n);
 	place->n += n;
 }
@@ -266,9 +268,9 @@ add_lockers(Settling *place, const char *table)
 static void
 begin_settling(const GsText *game_type, TimestampTz at)
 {
-	PlaceKey	key;
-	Settling   *place;
-	bool		found;
+	PlaceKey key;
+	Settling *place;
+	bool found;
 
 	set_place_key(&key, game_type, at);
 	place = hash_search(settling, &key, HASH_ENTER, &found);
@@ -290,8 +292,8 @@ memory_is_short(void)
 bool
 gs_partition_is_settled(const GsText *game_type, TimestampTz ended_at)
 {
-	PlaceKey	key;
-	Settling   *place;
+	PlaceKey key;
+	Settling *place;
 
 	if (hash_get_num_entries(settling) == 0)
 		return true;
@@ -318,8 +320,8 @@ gs_partition_is_settled(const GsText *game_type, TimestampTz ended_at)
 static bool
 default_branch_in_use(Oid relid)
 {
-	Relation	rel = table_open(relid, AccessShareLock);
-	bool		in_use = true;
+	Relation rel = table_open(relid, AccessShareLock);
+	bool in_use = true;
 
 	if (rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE)
 		in_use = RelationGetPartitionDesc(rel, true)->nparts > 0;
@@ -333,12 +335,12 @@ list_step(PartitionKey key, PartitionDesc desc, const GsText *game_type,
 		  bool want_default, Route *route)
 {
 	PartitionBoundInfo bounds = desc->boundinfo;
-	Datum		value = PointerGetDatum(cstring_to_text_with_len(game_type->data,
-																 game_type->len));
-	Oid			default_branch = InvalidOid;
-	int			branches = desc->nparts;
-	int			offset;
-	bool		equal;
+	Datum value =
+		PointerGetDatum(cstring_to_text_with_len(game_type->data, game_type->len));
+	Oid default_branch = InvalidOid;
+	int branches = desc->nparts;
+	int offset;
+	bool equal;
 
 	if (bounds != NULL)
 	{
@@ -369,7 +371,7 @@ static bool
 is_value(PartitionBoundInfo bounds, int i)
 {
 	return i >= 0 && i < bounds->ndatums &&
-		bounds->kind[i][0] == PARTITION_RANGE_DATUM_VALUE;
+		   bounds->kind[i][0] == PARTITION_RANGE_DATUM_VALUE;
 }
 
 /* One level down a table that is partitioned by the time of the end. */
@@ -377,10 +379,10 @@ static Oid
 range_step(PartitionKey key, PartitionDesc desc, TimestampTz at, Route *route)
 {
 	PartitionBoundInfo bounds = desc->boundinfo;
-	Datum		value = TimestampTzGetDatum(at);
-	int			offset;
-	int			part;
-	bool		equal;
+	Datum value = TimestampTzGetDatum(at);
+	int offset;
+	int part;
+	bool equal;
 
 	if (bounds == NULL)
 		return InvalidOid;
@@ -407,7 +409,8 @@ step(Relation rel, const GsText *game_type, TimestampTz at, bool want_default,
 	const char *column = "";
 
 	if (key->partnatts == 1 && key->partattrs[0] > 0)
-		column = NameStr(TupleDescAttr(RelationGetDescr(rel), key->partattrs[0] - 1)->attname);
+		column =
+			NameStr(TupleDescAttr(RelationGetDescr(rel), key->partattrs[0] - 1)->attname);
 	if (key->strategy == PARTITION_STRATEGY_LIST && strcmp(column, "game_type") == 0 &&
 		key->parttypid[0] == TEXTOID)
 		return list_step(key, desc, game_type, want_default, route);
@@ -432,8 +435,8 @@ find_route(Oid table, const GsText *game_type, TimestampTz at, bool want_default
 
 	for (;;)
 	{
-		Relation	rel = table_open(route->parent, AccessShareLock);
-		Oid			next = InvalidOid;
+		Relation rel = table_open(route->parent, AccessShareLock);
+		Oid next = InvalidOid;
 
 		(void) hash_search(watched, &route->parent, HASH_ENTER, NULL);
 		if (rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE)
@@ -460,11 +463,11 @@ find_route(Oid table, const GsText *game_type, TimestampTz at, bool want_default
 static void
 append_slug(StringInfo name, const GsText *game_type)
 {
-	bool		same = game_type->len <= MAX_SLUG;
+	bool same = game_type->len <= MAX_SLUG;
 
 	for (uint32 i = 0; i < Min(game_type->len, MAX_SLUG); i++)
 	{
-		char		c = game_type->data[i];
+		char c = game_type->data[i];
 
 		if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_')
 			appendStringInfoChar(name, c);
@@ -487,8 +490,8 @@ append_slug(StringInfo name, const GsText *game_type)
 static char *
 free_name(const char *wanted)
 {
-	Oid			schema = get_namespace_oid(PARTITIONS_SCHEMA, false);
-	char	   *name = pstrdup(wanted);
+	Oid schema = get_namespace_oid(PARTITIONS_SCHEMA, false);
+	char *name = pstrdup(wanted);
 
 	for (int i = 2; OidIsValid(get_relname_relid(name, schema)); i++)
 	{
@@ -519,9 +522,9 @@ qualified_name(Oid relid)
 static void
 append_day(StringInfo s, TimestampTz at, const char *format)
 {
-	int			year;
-	int			month;
-	int			day;
+	int year;
+	int month;
+	int day;
 
 	j2date((int) day_of(at) + POSTGRES_EPOCH_JDATE, &year, &month, &day);
 	appendStringInfo(s, format, year, month, day);
@@ -535,14 +538,13 @@ append_bound(StringInfo s, TimestampTz at)
 
 	appendStringInfoChar(s, '\'');
 	append_day(s, at, "%04d-%02d-%02d");
-	appendStringInfo(s, " %02d:%02d:%02d.%06d+00'",
-					 (int) (usecs / USECS_PER_HOUR),
+	appendStringInfo(s, " %02d:%02d:%02d.%06d+00'", (int) (usecs / USECS_PER_HOUR),
 					 (int) (usecs / USECS_PER_MINUTE % MINS_PER_HOUR),
 					 (int) (usecs / USECS_PER_SEC % SECS_PER_MINUTE),
 					 (int) (usecs % USECS_PER_SEC));
 }
 
-#define LIKE_CLAUSE \
+#define LIKE_CLAUSE                                             \
 	"INCLUDING DEFAULTS INCLUDING GENERATED INCLUDING STORAGE " \
 	"INCLUDING COMPRESSION INCLUDING CONSTRAINTS"
 
@@ -569,7 +571,8 @@ make_branch(const char *table, const GsText *game_type, const Route *route)
 	execute(command.data);
 
 	resetStringInfo(&command);
-	appendStringInfo(&command, "ALTER TABLE %s ATTACH PARTITION " PARTITIONS_SCHEMA ".%s ",
+	appendStringInfo(&command,
+					 "ALTER TABLE %s ATTACH PARTITION " PARTITIONS_SCHEMA ".%s ",
 					 qualified_name(route->parent), branch);
 	if (route->make_default)
 		appendStringInfoString(&command, "DEFAULT");
@@ -582,10 +585,10 @@ make_branch(const char *table, const GsText *game_type, const Route *route)
 static bool
 has_primary_key(Oid relid)
 {
-	Relation	rel = table_open(relid, AccessShareLock);
-	bool		result;
+	Relation rel = table_open(relid, AccessShareLock);
+	bool result;
 
-	list_free(RelationGetIndexList(rel));	/* sets rd_pkindex */
+	list_free(RelationGetIndexList(rel)); /* sets rd_pkindex */
 	result = OidIsValid(rel->rd_pkindex);
 	table_close(rel, NoLock);
 	return result;
@@ -617,8 +620,10 @@ make_leaf(const char *table, const GsText *game_type, const Route *route)
 	execute(command.data);
 
 	resetStringInfo(&command);
-	appendStringInfo(&command, "ALTER TABLE %s ATTACH PARTITION " PARTITIONS_SCHEMA ".%s "
-					 "FOR VALUES FROM (", qualified_name(route->parent), leaf);
+	appendStringInfo(&command,
+					 "ALTER TABLE %s ATTACH PARTITION " PARTITIONS_SCHEMA ".%s "
+					 "FOR VALUES FROM (",
+					 qualified_name(route->parent), leaf);
 	append_bound(&command, route->from);
 	appendStringInfoString(&command, ") TO (");
 	append_bound(&command, route->to);
@@ -632,9 +637,9 @@ static bool
 complete(const char *table, const GsText *game_type, TimestampTz at, bool want_default,
 		 Route *route)
 {
-	Oid			relid = get_relname_relid(table, get_namespace_oid(SCHEMA, false));
-	Oid			locked = InvalidOid;
-	bool		made = false;
+	Oid relid = get_relname_relid(table, get_namespace_oid(SCHEMA, false));
+	Oid locked = InvalidOid;
+	bool made = false;
 
 	if (!OidIsValid(relid))
 		ereport(ERROR,
@@ -664,9 +669,9 @@ complete(const char *table, const GsText *game_type, TimestampTz at, bool want_d
 void
 gs_partition_ensure(const GsText *game_type, TimestampTz ended_at)
 {
-	Route		rows;
-	Route		payloads;
-	bool		made;
+	Route rows;
+	Route payloads;
+	bool made;
 
 	gs_worker_begin(LOCK_TIMEOUT_MS);
 	SPI_connect();
@@ -692,9 +697,9 @@ gs_partition_ensure(const GsText *game_type, TimestampTz ended_at)
 void
 gs_partition_used(const GsText *game_type)
 {
-	TypeKey		key;
-	UsedType   *used;
-	bool		found;
+	TypeKey key;
+	UsedType *used;
+	bool found;
 
 	set_type_key(&key, game_type);
 	if (hash_get_num_entries(used_types) >= MAX_USED_TYPES &&
@@ -716,10 +721,10 @@ TimestampTz
 gs_partition_next_due(void)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	int64		today = day_of(now);
+	int64 today = day_of(now);
 	TimestampTz due = 0;
 	HASH_SEQ_STATUS scan;
-	UsedType   *used;
+	UsedType *used;
 
 	hash_seq_init(&scan, used_types);
 	while ((used = hash_seq_search(&scan)) != NULL)
@@ -738,9 +743,9 @@ gs_partition_next_due(void)
 static TypeKey *
 types_that_are_due(int64 until, int *n)
 {
-	TypeKey    *types = palloc(sizeof(TypeKey) * hash_get_num_entries(used_types));
+	TypeKey *types = palloc(sizeof(TypeKey) * hash_get_num_entries(used_types));
 	HASH_SEQ_STATUS scan;
-	UsedType   *used;
+	UsedType *used;
 
 	*n = 0;
 	hash_seq_init(&scan, used_types);
@@ -755,15 +760,15 @@ types_that_are_due(int64 until, int *n)
 void
 gs_partition_make_ahead(void)
 {
-	int64		today = day_of(GetCurrentTimestamp());
-	int64		until = today + gs_archive_make_ahead;
-	int			n;
-	TypeKey    *types = types_that_are_due(until, &n);
+	int64 today = day_of(GetCurrentTimestamp());
+	int64 until = today + gs_archive_make_ahead;
+	int n;
+	TypeKey *types = types_that_are_due(until, &n);
 
 	for (int i = 0; i < n; i++)
 	{
-		GsText		game_type = {types[i].type, strlen(types[i].type)};
-		UsedType   *used = hash_search(used_types, &types[i], HASH_FIND, NULL);
+		GsText game_type = {types[i].type, strlen(types[i].type)};
+		UsedType *used = hash_search(used_types, &types[i], HASH_FIND, NULL);
 
 		for (int64 day = Max(today, used->ahead_until) + 1; day <= until; day++)
 		{

@@ -47,4 +47,4 @@ extern void gs_partition_used(const GsText *game_type);
 extern void gs_partition_make_ahead(void);
 extern TimestampTz gs_partition_next_due(void);
 
-#endif							/* GS_PARTITION_H */
+#endif /* GS_PARTITION_H */

@@ -36,7 +36,7 @@ static ZSTD_DCtx *decompress_context = NULL;
 static inline uint64_t
 zigzag(int64_t value)
 {
-	uint64_t	u = (uint64_t) value;
+	uint64_t u = (uint64_t) value;
 
 	return (u << 1) ^ (value < 0 ? UINT64_MAX : 0);
 }
@@ -51,8 +51,8 @@ static inline bool
 final_is_initial(const GsPayload *payload)
 {
 	return payload->final_len == payload->initial_len &&
-		(payload->final_len == 0 || payload->final == payload->initial ||
-		 memcmp(payload->final, payload->initial, payload->final_len) == 0);
+		   (payload->final_len == 0 || payload->final == payload->initial ||
+			memcmp(payload->final, payload->initial, payload->final_len) == 0);
 }
 
 static inline char *
@@ -66,7 +66,7 @@ put_bytes(char *dst, const char *data, size_t len)
 size_t
 gs_payload_size(const GsPayload *payload)
 {
-	size_t		size = 1;
+	size_t size = 1;
 
 	size += gs_varint_size(payload->initial_len) + payload->initial_len;
 	size += 1;
@@ -82,7 +82,7 @@ gs_payload_size(const GsPayload *payload)
 void
 gs_payload_encode(const GsPayload *payload, char *dst)
 {
-	bool		same = final_is_initial(payload);
+	bool same = final_is_initial(payload);
 
 	*dst++ = GS_PAYLOAD_FORMAT_1;
 	dst = gs_varint_put(dst, payload->initial_len);
@@ -103,7 +103,7 @@ gs_payload_encode(const GsPayload *payload, char *dst)
 static bool
 consume_bytes(const char **p, const char *end, const char **data, uint32_t *len)
 {
-	uint64_t	n;
+	uint64_t n;
 
 	if (!gs_varint_get(p, end, &n))
 		return false;
@@ -120,7 +120,7 @@ gs_payload_decode(const char *raw, size_t raw_len, GsPayload *payload)
 {
 	const char *p = raw;
 	const char *end = raw + raw_len;
-	uint64_t	n;
+	uint64_t n;
 
 	memset(payload, 0, sizeof(*payload));
 
@@ -162,7 +162,7 @@ gs_payload_decode(const char *raw, size_t raw_len, GsPayload *payload)
 	payload->entries_len = (size_t) (end - p);
 	for (n = 0; n < payload->nentries; n++)
 	{
-		GsEntry		entry;
+		GsEntry entry;
 		const char *error = gs_entry_decode(&p, end, payload->base, &entry);
 
 		if (error)
@@ -185,10 +185,10 @@ gs_payload_bound(size_t raw_len)
 }
 
 size_t
-gs_payload_compress(const char *raw, size_t raw_len, int level,
-					char *dst, size_t dst_len, const char **error)
+gs_payload_compress(const char *raw, size_t raw_len, int level, char *dst, size_t dst_len,
+					const char **error)
 {
-	size_t		n;
+	size_t n;
 
 	if (compress_context == NULL)
 	{
@@ -214,7 +214,7 @@ gs_payload_compress(const char *raw, size_t raw_len, int level,
 const char *
 gs_payload_check_frame(const char *src, size_t src_len, size_t raw_len)
 {
-	size_t		n = ZSTD_findFrameCompressedSize(src, src_len);
+	size_t n = ZSTD_findFrameCompressedSize(src, src_len);
 
 	if (ZSTD_isError(n))
 		return ZSTD_getErrorName(n);
@@ -229,7 +229,7 @@ const char *
 gs_payload_decompress(const char *src, size_t src_len, char *raw, size_t raw_len)
 {
 	const char *error;
-	size_t		n;
+	size_t n;
 
 	/* sizes first: a damaged header must not make zstd work for nothing */
 	error = gs_payload_check_frame(src, src_len, raw_len);

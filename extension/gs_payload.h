@@ -29,20 +29,20 @@
 
 #include "gs_entry.h"
 
-#define GS_PAYLOAD_FORMAT_1		1
+#define GS_PAYLOAD_FORMAT_1 1
 
 /* An entry run as the active-game table keeps it: encoded, one after another. */
 typedef struct GsPayload
 {
 	const char *initial;
-	uint32_t	initial_len;
+	uint32_t initial_len;
 	const char *final;
-	uint32_t	final_len;
-	int64_t		first_version;	/* version of the first entry */
-	uint64_t	nentries;
-	int64_t		base;			/* base time of the entries */
-	const char *entries;		/* encoded, all relative to base */
-	size_t		entries_len;
+	uint32_t final_len;
+	int64_t first_version; /* version of the first entry */
+	uint64_t nentries;
+	int64_t base;		 /* base time of the entries */
+	const char *entries; /* encoded, all relative to base */
+	size_t entries_len;
 } GsPayload;
 
 /* bytes that gs_payload_encode() will write */
@@ -56,8 +56,7 @@ extern void gs_payload_encode(const GsPayload *payload, char *dst);
  * caller may walk payload->entries without further checks.  Returns NULL or
  * what is wrong (static text).  The result points into raw.
  */
-extern const char *gs_payload_decode(const char *raw, size_t raw_len,
-									 GsPayload *payload);
+extern const char *gs_payload_decode(const char *raw, size_t raw_len, GsPayload *payload);
 
 /*
  * zstd.  The contexts are made once a process and reused (static), so these
@@ -67,13 +66,13 @@ extern const char *gs_payload_decode(const char *raw, size_t raw_len,
  * returns NULL or what is wrong.
  */
 extern size_t gs_payload_bound(size_t raw_len);
-extern size_t gs_payload_compress(const char *raw, size_t raw_len, int level,
-								  char *dst, size_t dst_len, const char **error);
-extern const char *gs_payload_decompress(const char *src, size_t src_len,
-										 char *raw, size_t raw_len);
+extern size_t gs_payload_compress(const char *raw, size_t raw_len, int level, char *dst,
+								  size_t dst_len, const char **error);
+extern const char *gs_payload_decompress(const char *src, size_t src_len, char *raw,
+										 size_t raw_len);
 
 /* Would gs_payload_decompress() get raw_len bytes?  Looks at the headers only. */
 extern const char *gs_payload_check_frame(const char *src, size_t src_len,
 										  size_t raw_len);
 
-#endif							/* GS_PAYLOAD_H */
+#endif /* GS_PAYLOAD_H */

@@ -84,16 +84,17 @@ archived_state(const pg_uuid_t *id, bool want_bytes)
 		return NULL;
 	}
 	check_encoding(id, archived->is_bytes, want_bytes);
-	return archived->has_payload ?
-		make_varlena(archived->payload.final, archived->payload.final_len) : NULL;
+	return archived->has_payload
+			   ? make_varlena(archived->payload.final, archived->payload.final_len)
+			   : NULL;
 }
 
 /* The hot read. */
 static struct varlena *
 read_state(const pg_uuid_t *id, bool want_bytes)
 {
-	GsPending  *pending;
-	GsGame	   *game;
+	GsPending *pending;
+	GsGame *game;
 	struct varlena *result;
 
 	gs_attach();
@@ -143,11 +144,11 @@ gs_get_state_bytes(PG_FUNCTION_ARGS)
 Datum
 gs_get_version(PG_FUNCTION_ARGS)
 {
-	pg_uuid_t  *id = PG_GETARG_UUID_P(0);
-	GsPending  *pending;
-	GsGame	   *game;
+	pg_uuid_t *id = PG_GETARG_UUID_P(0);
+	GsPending *pending;
+	GsGame *game;
 	GsArchivedGame *archived;
-	int64		version;
+	int64 version;
 
 	gs_attach();
 	(void) gs_ready();
@@ -183,7 +184,7 @@ result_type(FunctionCallInfo fcinfo)
 {
 	if (fcinfo->flinfo->fn_extra == NULL)
 	{
-		TupleDesc	desc;
+		TupleDesc desc;
 		MemoryContext old;
 
 		if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
@@ -200,11 +201,11 @@ result_type(FunctionCallInfo fcinfo)
 Datum
 gs_get_game(PG_FUNCTION_ARGS)
 {
-	pg_uuid_t  *id = PG_GETARG_UUID_P(0);
-	GsPending  *pending;
+	pg_uuid_t *id = PG_GETARG_UUID_P(0);
+	GsPending *pending;
 	GsGameCopy *game;
-	Datum		values[GS_GAME_NATTS];
-	bool		nulls[GS_GAME_NATTS];
+	Datum values[GS_GAME_NATTS];
+	bool nulls[GS_GAME_NATTS];
 
 	gs_attach();
 	(void) gs_ready();
@@ -242,16 +243,16 @@ typedef struct ChangeSink
 {
 	ReturnSetInfo *rsinfo;
 	const pg_uuid_t *id;
-	bool		is_bytes;
-	int64		after_version;
-	int64		left;			/* how many rows may still be added */
+	bool is_bytes;
+	int64 after_version;
+	int64 left; /* how many rows may still be added */
 } ChangeSink;
 
 static void
 add_change(ChangeSink *sink, int64 version, const GsEntry *e)
 {
-	Datum		values[GS_CHANGE_NATTS];
-	bool		nulls[GS_CHANGE_NATTS];
+	Datum values[GS_CHANGE_NATTS];
+	bool nulls[GS_CHANGE_NATTS];
 
 	if (version <= sink->after_version || sink->left <= 0)
 		return;
@@ -264,7 +265,7 @@ add_change(ChangeSink *sink, int64 version, const GsEntry *e)
 static void
 add_creation(ChangeSink *sink, const GsHeader *h)
 {
-	GsEntry		e = {.kind = GS_KIND_CREATE,.at = h->created_at};
+	GsEntry e = {.kind = GS_KIND_CREATE, .at = h->created_at};
 
 	if (h->has_create_request)
 		e.request_id = h->create_request.data;
@@ -286,7 +287,7 @@ archived_changes(ChangeSink *sink)
 	GsArchivedGame *archived = gs_archive_get(sink->id, true, CurrentMemoryContext);
 	const GsPayload *payload;
 	const char *p;
-	GsEntry		e;
+	GsEntry e;
 
 	if (archived == NULL)
 	{
@@ -319,10 +320,11 @@ archived_changes(ChangeSink *sink)
 Datum
 gs_get_changes(PG_FUNCTION_ARGS)
 {
-	ChangeSink	sink = {.rsinfo = (ReturnSetInfo *) fcinfo->resultinfo,.left = PG_INT64_MAX};
-	GsPending  *pending;
+	ChangeSink sink = {.rsinfo = (ReturnSetInfo *) fcinfo->resultinfo,
+					   .left = PG_INT64_MAX};
+	GsPending *pending;
 	GsGameCopy *game;
-	int64		first_version = 2;
+	int64 first_version = 2;
 
 	gs_attach();
 	(void) gs_ready();
@@ -348,8 +350,8 @@ gs_get_changes(PG_FUNCTION_ARGS)
 	if (pending)
 		game = gs_writeset_copy(pending, GS_COPY_LOG, CurrentMemoryContext);
 	else
-		game = gs_table_copy_log(sink.id, sink.after_version, sink.left,
-								 &first_version, CurrentMemoryContext);
+		game = gs_table_copy_log(sink.id, sink.after_version, sink.left, &first_version,
+								 CurrentMemoryContext);
 	if (game)
 		live_changes(&sink, game, first_version);
 	else
@@ -365,19 +367,16 @@ gs_get_changes(PG_FUNCTION_ARGS)
 static GsText
 arg_text(FunctionCallInfo fcinfo, int n)
 {
-	text	   *datum = PG_GETARG_TEXT_PP(n);
+	text *datum = PG_GETARG_TEXT_PP(n);
 
-	return (GsText)
-	{
-		VARDATA_ANY(datum), VARSIZE_ANY_EXHDR(datum)
-	};
+	return (GsText){VARDATA_ANY(datum), VARSIZE_ANY_EXHDR(datum)};
 }
 
 Datum
 gs_find_room(PG_FUNCTION_ARGS)
 {
-	GsText		room_code = arg_text(fcinfo, 0);
-	pg_uuid_t  *id = palloc(sizeof(pg_uuid_t));
+	GsText room_code = arg_text(fcinfo, 0);
+	pg_uuid_t *id = palloc(sizeof(pg_uuid_t));
 
 	gs_attach();
 	(void) gs_ready();
@@ -390,10 +389,10 @@ gs_find_room(PG_FUNCTION_ARGS)
 Datum
 gs_player_games(PG_FUNCTION_ARGS)
 {
-	GsText		player = arg_text(fcinfo, 0);
+	GsText player = arg_text(fcinfo, 0);
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	pg_uuid_t  *ids;
-	int			n;
+	pg_uuid_t *ids;
+	int n;
 
 	gs_attach();
 	(void) gs_ready();
@@ -402,8 +401,8 @@ gs_player_games(PG_FUNCTION_ARGS)
 	ids = gs_lookup_player(&player, &n);
 	for (int i = 0; i < n; i++)
 	{
-		Datum		value = UUIDPGetDatum(&ids[i]);
-		bool		null = false;
+		Datum value = UUIDPGetDatum(&ids[i]);
+		bool null = false;
 
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, &value, &null);
 	}
@@ -414,26 +413,28 @@ gs_player_games(PG_FUNCTION_ARGS)
 typedef struct ListFilter
 {
 	ReturnSetInfo *rsinfo;
-	GsText		game_type;		/* data NULL = all */
-	char	   *status;			/* NULL = all */
-	int			what;			/* GS_COPY_* */
-	int64		left;
+	GsText game_type; /* data NULL = all */
+	char *status;	  /* NULL = all */
+	int what;		  /* GS_COPY_* */
+	int64 left;
 } ListFilter;
 
 static void
 list_game(ListFilter *filter, const GsGameCopy *game)
 {
-	Datum		values[GS_GAME_NATTS];
-	bool		nulls[GS_GAME_NATTS];
+	Datum values[GS_GAME_NATTS];
+	bool nulls[GS_GAME_NATTS];
 
 	if (game == NULL ||
-		(filter->game_type.data && !gs_text_equal(&filter->game_type, &game->info.game_type)) ||
+		(filter->game_type.data &&
+		 !gs_text_equal(&filter->game_type, &game->info.game_type)) ||
 		(filter->status && strcmp(filter->status, gs_status_name(game->h.status)) != 0))
 		return;
 	gs_row_live_game(game, values, nulls);
 	if (!(filter->what & GS_COPY_STATE))
 		nulls[GS_GAME_STATE] = nulls[GS_GAME_STATE_BYTES] = true;
-	tuplestore_putvalues(filter->rsinfo->setResult, filter->rsinfo->setDesc, values, nulls);
+	tuplestore_putvalues(filter->rsinfo->setResult, filter->rsinfo->setDesc, values,
+						 nulls);
 	filter->left--;
 }
 
@@ -442,10 +443,10 @@ list_all(ListFilter *filter)
 {
 	MemoryContext row = AllocSetContextCreate(CurrentMemoryContext, "gamestate list",
 											  ALLOCSET_DEFAULT_SIZES);
-	int			n;
-	pg_uuid_t  *ids = gs_table_ids(&n);
+	int n;
+	pg_uuid_t *ids = gs_table_ids(&n);
 	GsWriteSetScan scan = {0};
-	GsPending  *pending;
+	GsPending *pending;
 	MemoryContext old = MemoryContextSwitchTo(row);
 
 	for (int i = 0; i < n && filter->left > 0; i++)
@@ -470,7 +471,7 @@ list_all(ListFilter *filter)
 Datum
 gs_list_live_games(PG_FUNCTION_ARGS)
 {
-	ListFilter	filter = {.left = PG_INT64_MAX};
+	ListFilter filter = {.left = PG_INT64_MAX};
 
 	gs_attach();
 	(void) gs_ready();
@@ -500,8 +501,8 @@ gs_list_live_games(PG_FUNCTION_ARGS)
 Datum
 gs_stat_memory(PG_FUNCTION_ARGS)
 {
-	Datum		values[9];
-	bool		nulls[9] = {0};
+	Datum values[9];
+	bool nulls[9] = {0};
 	GsDatabase *db;
 
 	gs_attach();

@@ -32,12 +32,12 @@
 #include <string.h>
 
 /* format, kind, parts */
-#define HEAD_LEN	3
+#define HEAD_LEN 3
 
 static inline uint64_t
 zigzag(int64_t value)
 {
-	uint64_t	u = (uint64_t) value;
+	uint64_t u = (uint64_t) value;
 
 	return (u << 1) ^ (value < 0 ? UINT64_MAX : 0);
 }
@@ -111,7 +111,7 @@ put_optional(char *dst, const GsBytes *bytes)
 static size_t
 info_size(const GsRecord *record)
 {
-	size_t		size = bytes_size(&record->game_type);
+	size_t size = bytes_size(&record->game_type);
 
 	size += optional_size(&record->room_code);
 	size += gs_varint_size(record->nplayers);
@@ -138,7 +138,7 @@ put_info(char *dst, const GsRecord *record)
 static size_t
 log_size(const GsRecord *record)
 {
-	size_t		size = gs_varint_size(record->nruns);
+	size_t size = gs_varint_size(record->nruns);
 
 	for (uint32_t i = 0; i < record->nruns; i++)
 	{
@@ -172,7 +172,7 @@ size_t
 gs_record_size(const GsRecord *record)
 {
 	unsigned char parts = stored_parts(record);
-	size_t		size = HEAD_LEN + GS_RECORD_ID_LEN;
+	size_t size = HEAD_LEN + GS_RECORD_ID_LEN;
 
 	size += gs_varint_size((uint64_t) record->incarnation);
 	size += gs_varint_size((uint64_t) record->version);
@@ -180,7 +180,7 @@ gs_record_size(const GsRecord *record)
 		return size;
 
 	size += gs_varint_size(stored_base_version(record));
-	size += 2;					/* status, encoding */
+	size += 2; /* status, encoding */
 	size += gs_varint_size((uint64_t) record->moves);
 	size += gs_varint_size(zigzag(record->created_at));
 	size += gs_varint_size(zigzag(record->started_at));
@@ -197,7 +197,7 @@ gs_record_size(const GsRecord *record)
 		size += bytes_size(&record->state);
 	if (parts & GS_RECORD_HAS_DELTA)
 		size += gs_varint_size(record->prefix) + bytes_size(&record->state) +
-			gs_varint_size(record->suffix);
+				gs_varint_size(record->suffix);
 	if (parts & GS_RECORD_HAS_INITIAL)
 		size += bytes_size(&record->initial);
 	if (parts & GS_RECORD_HAS_LOG)
@@ -286,7 +286,7 @@ consume_number(const char **p, const char *end, uint64_t max, uint64_t *value)
 static bool
 consume_int64(const char **p, const char *end, int64_t *value)
 {
-	uint64_t	n;
+	uint64_t n;
 
 	if (!consume_number(p, end, INT64_MAX, &n))
 		return false;
@@ -297,7 +297,7 @@ consume_int64(const char **p, const char *end, int64_t *value)
 static bool
 consume_uint32(const char **p, const char *end, uint32_t *value)
 {
-	uint64_t	n;
+	uint64_t n;
 
 	if (!consume_number(p, end, UINT32_MAX, &n))
 		return false;
@@ -315,7 +315,7 @@ consume_count(const char **p, const char *end, uint32_t *value)
 static bool
 consume_time(const char **p, const char *end, int64_t *value)
 {
-	uint64_t	n;
+	uint64_t n;
 
 	if (!gs_varint_get(p, end, &n))
 		return false;
@@ -327,7 +327,7 @@ consume_time(const char **p, const char *end, int64_t *value)
 static bool
 consume_bytes(const char **p, const char *end, GsBytes *bytes)
 {
-	uint64_t	n;
+	uint64_t n;
 
 	if (!consume_number(p, end, GS_RECORD_MAX_BYTES, &n) ||
 		!consume(p, end, n, &bytes->data))
@@ -340,7 +340,7 @@ consume_bytes(const char **p, const char *end, GsBytes *bytes)
 static bool
 consume_optional(const char **p, const char *end, GsBytes *bytes)
 {
-	uint64_t	n;
+	uint64_t n;
 
 	if (!consume_number(p, end, UINT64_C(1) + GS_RECORD_MAX_BYTES, &n))
 		return false;
@@ -394,7 +394,7 @@ decode_head(const char **p, const char *end, GsRecord *record)
 static const char *
 decode_header(const char **p, const char *end, GsRecord *record)
 {
-	uint64_t	n;
+	uint64_t n;
 
 	/* only an image comes from nothing */
 	if (!consume_int64(p, end, &record->base_version) ||
@@ -434,7 +434,7 @@ decode_info(const char **p, const char *end, GsRecord *record)
 	start = *p;
 	for (uint32_t i = 0; i < record->nplayers; i++)
 	{
-		GsBytes		player;
+		GsBytes player;
 
 		if (!consume_bytes(p, end, &player))
 			return "record has a broken player";
@@ -458,7 +458,7 @@ decode_delta(const char **p, const char *end, GsRecord *record)
 		!consume_bytes(p, end, &record->state) ||
 		!consume_uint32(p, end, &record->suffix) ||
 		(uint64_t) record->prefix + record->state.len + record->suffix >
-		GS_RECORD_MAX_BYTES)
+			GS_RECORD_MAX_BYTES)
 		return "record has a broken delta";
 	return NULL;
 }
@@ -484,7 +484,7 @@ decode_run(const char **p, const char *end, GsRecordRun *run)
 	entries_end = entry + run->entries.len;
 	for (uint32_t i = 0; i < run->nentries; i++)
 	{
-		GsEntry		e;
+		GsEntry e;
 		const char *error = gs_entry_decode(&entry, entries_end, run->base, &e);
 
 		if (error)
@@ -541,8 +541,7 @@ gs_record_decode(const char **p, const char *end, GsRecord *record)
 		if (error)
 			return error;
 	}
-	if ((record->parts & GS_RECORD_HAS_STATE) &&
-		!consume_bytes(p, end, &record->state))
+	if ((record->parts & GS_RECORD_HAS_STATE) && !consume_bytes(p, end, &record->state))
 		return "record has a broken state";
 	if (record->parts & GS_RECORD_HAS_DELTA)
 	{
@@ -567,8 +566,8 @@ static uint64_t
 checked_varint(const char **p)
 {
 	const unsigned char *s = (const unsigned char *) *p;
-	uint64_t	result = 0;
-	int			shift = 0;
+	uint64_t result = 0;
+	int shift = 0;
 
 	while (*s >= 0x80)
 	{
@@ -611,7 +610,7 @@ gs_record_next_run(const char **p, GsRecordRun *run)
 static inline uint64_t
 load64(const char *p)
 {
-	uint64_t	v;
+	uint64_t v;
 
 	memcpy(&v, p, sizeof(v));
 	return v;
@@ -651,13 +650,13 @@ equal_last(uint64_t difference)
 static uint32_t
 common_prefix(const char *a, const char *b, uint32_t max)
 {
-	uint32_t	n = 0;
+	uint32_t n = 0;
 
 	while (max - n >= 32 && !differ32(a + n, b + n))
 		n += 32;
 	while (max - n >= 8)
 	{
-		uint64_t	difference = load64(a + n) ^ load64(b + n);
+		uint64_t difference = load64(a + n) ^ load64(b + n);
 
 		if (difference != 0)
 			return n + equal_first(difference);
@@ -672,13 +671,13 @@ common_prefix(const char *a, const char *b, uint32_t max)
 static uint32_t
 common_suffix(const char *a, const char *b, uint32_t max)
 {
-	uint32_t	n = 0;
+	uint32_t n = 0;
 
 	while (max - n >= 32 && !differ32(a - n - 32, b - n - 32))
 		n += 32;
 	while (max - n >= 8)
 	{
-		uint64_t	difference = load64(a - n - 8) ^ load64(b - n - 8);
+		uint64_t difference = load64(a - n - 8) ^ load64(b - n - 8);
 
 		if (difference != 0)
 			return n + equal_last(difference);
@@ -691,11 +690,10 @@ common_suffix(const char *a, const char *b, uint32_t max)
 
 /* The prefix is as long as it can be; the suffix has what is left then. */
 void
-gs_record_diff(const char *old_data, uint32_t old_len,
-			   const char *new_data, uint32_t new_len,
-			   uint32_t *prefix, uint32_t *suffix)
+gs_record_diff(const char *old_data, uint32_t old_len, const char *new_data,
+			   uint32_t new_len, uint32_t *prefix, uint32_t *suffix)
 {
-	uint32_t	max = old_len < new_len ? old_len : new_len;
+	uint32_t max = old_len < new_len ? old_len : new_len;
 
 	*prefix = 0;
 	*suffix = 0;

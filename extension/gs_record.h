@@ -49,40 +49,41 @@
 
 #include "gs_entry.h"
 
-#define GS_RECORD_FORMAT		1
+#define GS_RECORD_FORMAT 1
 
 typedef enum GsRecordKind
 {
-	GS_RECORD_IMAGE = 1,		/* the whole game */
-	GS_RECORD_UPDATE = 2,		/* what changed since base_version */
-	GS_RECORD_REMOVE = 3		/* deleted or archived */
+	GS_RECORD_IMAGE = 1,  /* the whole game */
+	GS_RECORD_UPDATE = 2, /* what changed since base_version */
+	GS_RECORD_REMOVE = 3  /* deleted or archived */
 } GsRecordKind;
 
-#define GS_RECORD_HAS_REQUEST	0x01
-#define GS_RECORD_HAS_INFO		0x02
-#define GS_RECORD_HAS_STATE		0x04
-#define GS_RECORD_HAS_DELTA		0x08
-#define GS_RECORD_HAS_INITIAL	0x10
-#define GS_RECORD_HAS_LOG		0x20
-#define GS_RECORD_PARTS			0x3F
+#define GS_RECORD_HAS_REQUEST 0x01
+#define GS_RECORD_HAS_INFO	  0x02
+#define GS_RECORD_HAS_STATE	  0x04
+#define GS_RECORD_HAS_DELTA	  0x08
+#define GS_RECORD_HAS_INITIAL 0x10
+#define GS_RECORD_HAS_LOG	  0x20
+#define GS_RECORD_PARTS		  0x3F
 
-#define GS_RECORD_ID_LEN		16
-#define GS_RECORD_MAX_BYTES		0x3FFFFFFF	/* of anything with a length: PostgreSQL's MaxAllocSize */
+#define GS_RECORD_ID_LEN 16
+#define GS_RECORD_MAX_BYTES \
+	0x3FFFFFFF /* of anything with a length: PostgreSQL's MaxAllocSize */
 
 /* data NULL = absent; the same layout as GsText of gs_table.h */
 typedef struct GsBytes
 {
 	const char *data;
-	uint32_t	len;
+	uint32_t len;
 } GsBytes;
 
 /* A run of entries with one base. */
 typedef struct GsRecordRun
 {
-	int64_t		first_version;
-	int64_t		base;
-	uint32_t	nentries;
-	GsBytes		entries;
+	int64_t first_version;
+	int64_t base;
+	uint32_t nentries;
+	GsBytes entries;
 } GsRecordRun;
 
 /*
@@ -92,38 +93,39 @@ typedef struct GsRecordRun
 typedef struct GsRecord
 {
 	GsRecordKind kind;
-	unsigned char parts;		/* GS_RECORD_HAS_*; set by the caller of encode (REMOVE: ignored) */
+	unsigned char
+		parts; /* GS_RECORD_HAS_*; set by the caller of encode (REMOVE: ignored) */
 	unsigned char id[GS_RECORD_ID_LEN];
-	int64_t		incarnation;
-	int64_t		version;
-	int64_t		base_version;	/* IMAGE: ignored by encode */
+	int64_t incarnation;
+	int64_t version;
+	int64_t base_version; /* IMAGE: ignored by encode */
 	unsigned char status;
 	unsigned char encoding;
-	int64_t		moves;
-	int64_t		created_at;
-	int64_t		started_at;
-	int64_t		updated_at;
-	int64_t		ended_at;
-	int64_t		deadline;
-	int32_t		max_players;
+	int64_t moves;
+	int64_t created_at;
+	int64_t started_at;
+	int64_t updated_at;
+	int64_t ended_at;
+	int64_t deadline;
+	int32_t max_players;
 	unsigned char create_request[GS_REQUEST_ID_LEN];
 
-	GsBytes		game_type;
-	GsBytes		room_code;
-	uint32_t	nplayers;
-	const GsBytes *players;		/* encode: array of nplayers; decode: NULL, see players_raw */
-	GsBytes		players_raw;	/* decode: for gs_record_next_player() */
-	GsBytes		metadata;
-	GsBytes		result;
+	GsBytes game_type;
+	GsBytes room_code;
+	uint32_t nplayers;
+	const GsBytes *players; /* encode: array of nplayers; decode: NULL, see players_raw */
+	GsBytes players_raw;	/* decode: for gs_record_next_player() */
+	GsBytes metadata;
+	GsBytes result;
 
-	GsBytes		state;			/* the state, or the middle of a delta */
-	uint32_t	prefix;			/* of a delta */
-	uint32_t	suffix;
-	GsBytes		initial;
+	GsBytes state;	 /* the state, or the middle of a delta */
+	uint32_t prefix; /* of a delta */
+	uint32_t suffix;
+	GsBytes initial;
 
-	uint32_t	nruns;
-	const GsRecordRun *runs;	/* encode: array of nruns; decode: NULL, see runs_raw */
-	GsBytes		runs_raw;		/* decode: for gs_record_next_run() */
+	uint32_t nruns;
+	const GsRecordRun *runs; /* encode: array of nruns; decode: NULL, see runs_raw */
+	GsBytes runs_raw;		 /* decode: for gs_record_next_run() */
 } GsRecord;
 
 extern size_t gs_record_size(const GsRecord *record);
@@ -146,8 +148,7 @@ extern void gs_record_next_run(const char **p, GsRecordRun *run);
  * Common prefix and suffix of two states, which do not overlap: what an
  * update leaves out.  Fast: on the path of every journaled move.
  */
-extern void gs_record_diff(const char *old_data, uint32_t old_len,
-						   const char *new_data, uint32_t new_len,
-						   uint32_t *prefix, uint32_t *suffix);
+extern void gs_record_diff(const char *old_data, uint32_t old_len, const char *new_data,
+						   uint32_t new_len, uint32_t *prefix, uint32_t *suffix);
 
-#endif							/* GS_RECORD_H */
+#endif /* GS_RECORD_H */

@@ -42,33 +42,33 @@
 #include "utils/wait_event.h"
 
 /* One transaction of images: few, so that no game is locked for long. */
-#define IMAGES_MAX			64
-#define IMAGES_BYTES		((Size) 1024 * 1024)
+#define IMAGES_MAX	 64
+#define IMAGES_BYTES ((Size) 1024 * 1024)
 
 /*
  * How long to wait for somebody who has locked the old table, since archiving
  * waits as well, or has a game locked.
  */
-#define LOCK_TIMEOUT_MS	1000
-#define BUSY_WAIT_MS		10
+#define LOCK_TIMEOUT_MS 1000
+#define BUSY_WAIT_MS	10
 
 static bool
 is_due(GsDatabase *db)
 {
-	uint64		limit = (uint64) gs_journal_size * 1024 * 1024;
-	uint64		live = pg_atomic_read_u64(&db->used_bytes);
+	uint64 limit = (uint64) gs_journal_size * 1024 * 1024;
+	uint64 live = pg_atomic_read_u64(&db->used_bytes);
 
 	if (pg_atomic_read_u32(&db->load_state) != GS_LOAD_DONE)
 		return false;
 	/* images of all games must fit well below the limit */
 	return db->journal_two ||
-		pg_atomic_read_u64(&db->journal_bytes) > Max(limit, 2 * live);
+		   pg_atomic_read_u64(&db->journal_bytes) > Max(limit, 2 * live);
 }
 
 static void
 change_active(GsDatabase *db)
 {
-	uint32		old = pg_atomic_read_u32(&db->journal_active);
+	uint32 old = pg_atomic_read_u32(&db->journal_active);
 
 	db->journal_two = true;
 	pg_atomic_write_u64(&db->journal_bytes, 0);
@@ -89,8 +89,8 @@ drain(Oid old)
 static Size
 needs_image(const pg_uuid_t *id, uint32 active)
 {
-	GsGame	   *game = gs_table_find(id, true);
-	Size		size = 0;
+	GsGame *game = gs_table_find(id, true);
+	Size size = 0;
 
 	if (game == NULL)
 		return 0;
@@ -107,9 +107,9 @@ needs_image(const pg_uuid_t *id, uint32 active)
 static int
 write_some(const pg_uuid_t *ids, int n, int *next, uint32 active)
 {
-	Size		bytes = 0;
-	int			images = 0;
-	int			busy = 0;
+	Size bytes = 0;
+	int images = 0;
+	int busy = 0;
 
 	gs_worker_begin(0);
 	/* nobody waits for these: what comes after them is flushed after them */
@@ -118,7 +118,7 @@ write_some(const pg_uuid_t *ids, int n, int *next, uint32 active)
 	while (*next < n && images < IMAGES_MAX && bytes < IMAGES_BYTES)
 	{
 		const pg_uuid_t *id = &ids[(*next)++];
-		Size		size;
+		Size size;
 
 		CHECK_FOR_INTERRUPTS();
 		if (needs_image(id, active) == 0)
@@ -145,10 +145,10 @@ write_images(uint32 active)
 {
 	for (int try = 0; try < 100; try++)
 	{
-		int			n;
-		pg_uuid_t  *ids = gs_table_ids(&n);
-		int			next = 0;
-		int			busy = 0;
+		int n;
+		pg_uuid_t *ids = gs_table_ids(&n);
+		int next = 0;
+		int busy = 0;
 
 		while (next < n)
 			busy += write_some(ids, n, &next, active);
@@ -165,7 +165,7 @@ write_images(uint32 active)
 static void
 empty(Oid old)
 {
-	Relation	rel;
+	Relation rel;
 
 	gs_worker_begin(LOCK_TIMEOUT_MS);
 	rel = table_open(old, AccessExclusiveLock);
@@ -178,7 +178,7 @@ empty(Oid old)
 bool
 gs_rotate_if_due(GsDatabase *db)
 {
-	uint32		active;
+	uint32 active;
 
 	if (!is_due(db))
 		return false;
@@ -188,7 +188,7 @@ gs_rotate_if_due(GsDatabase *db)
 	active = pg_atomic_read_u32(&db->journal_active);
 	drain(db->journal[1 - active]);
 	if (!write_images(active))
-		return true;			/* the next turn goes on */
+		return true; /* the next turn goes on */
 	empty(db->journal[1 - active]);
 	db->journal_two = false;
 	return true;

@@ -47,28 +47,30 @@ set_time(Datum *values, bool *nulls, int column, TimestampTz at)
 static Datum
 players_array(const GsInfoParts *info)
 {
-	Datum	   *datums = palloc(sizeof(Datum) * Max(info->nplayers, 1));
+	Datum *datums = palloc(sizeof(Datum) * Max(info->nplayers, 1));
 
 	for (int i = 0; i < info->nplayers; i++)
-		datums[i] = PointerGetDatum(cstring_to_text_with_len(info->players[i].data,
-															 info->players[i].len));
-	return PointerGetDatum(construct_array(datums, info->nplayers, TEXTOID, -1, false,
-										   TYPALIGN_INT));
+		datums[i] = PointerGetDatum(
+			cstring_to_text_with_len(info->players[i].data, info->players[i].len));
+	return PointerGetDatum(
+		construct_array(datums, info->nplayers, TEXTOID, -1, false, TYPALIGN_INT));
 }
 
 void
 gs_row_live_game(const GsGameCopy *game, Datum *values, bool *nulls)
 {
 	const GsHeader *h = &game->h;
-	bool		is_bytes = h->encoding == GS_ENCODING_BYTES;
+	bool is_bytes = h->encoding == GS_ENCODING_BYTES;
 
 	memset(nulls, true, sizeof(bool) * GS_GAME_NATTS);
 	set_value(values, nulls, GS_GAME_ID, UUIDPGetDatum(&game->game_id));
 	set_text(values, nulls, GS_GAME_TYPE, &game->info.game_type);
-	set_value(values, nulls, GS_GAME_STATUS, CStringGetTextDatum(gs_status_name(h->status)));
+	set_value(values, nulls, GS_GAME_STATUS,
+			  CStringGetTextDatum(gs_status_name(h->status)));
 	set_value(values, nulls, GS_GAME_TIER, CStringGetTextDatum("live"));
 	set_value(values, nulls, GS_GAME_VERSION, Int64GetDatum(h->version));
-	set_value(values, nulls, GS_GAME_ENCODING, CStringGetTextDatum(is_bytes ? "bytes" : "json"));
+	set_value(values, nulls, GS_GAME_ENCODING,
+			  CStringGetTextDatum(is_bytes ? "bytes" : "json"));
 	set_text(values, nulls, is_bytes ? GS_GAME_STATE_BYTES : GS_GAME_STATE, &game->state);
 	set_value(values, nulls, GS_GAME_PLAYERS, players_array(&game->info));
 	if (h->max_players > 0)
@@ -119,8 +121,8 @@ gs_row_archived_game(const GsArchivedGame *game, Datum *values, bool *nulls)
 }
 
 void
-gs_row_change(const pg_uuid_t *id, bool is_bytes, int64 version,
-			  const GsEntry *e, Datum *values, bool *nulls)
+gs_row_change(const pg_uuid_t *id, bool is_bytes, int64 version, const GsEntry *e,
+			  Datum *values, bool *nulls)
 {
 	memset(nulls, true, sizeof(bool) * GS_CHANGE_NATTS);
 	set_value(values, nulls, GS_CHANGE_GAME_ID, UUIDPGetDatum(id));
@@ -134,6 +136,7 @@ gs_row_change(const pg_uuid_t *id, bool is_bytes, int64 version,
 
 	/* only moves are in the game's encoding; metadata, result, ... are json */
 	set_bytes(values, nulls,
-			  is_bytes && e->kind == GS_KIND_MOVE ? GS_CHANGE_EVENT_BYTES : GS_CHANGE_EVENT,
+			  is_bytes && e->kind == GS_KIND_MOVE ? GS_CHANGE_EVENT_BYTES
+												  : GS_CHANGE_EVENT,
 			  e->event, e->event_len);
 }

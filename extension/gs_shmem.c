@@ -37,7 +37,7 @@
 #include "storage/shmem.h"
 #include "utils/memutils.h"
 
-#define GS_TRANCHE	"gamestate"
+#define GS_TRANCHE "gamestate"
 
 enum
 {
@@ -48,11 +48,11 @@ enum
 };
 
 /* DSA allocates whole pages above this (dsa.c's largest size class). */
-#define GS_DSA_LARGEST_CLASS	8192
-#define GS_DSA_PAGE				4096
+#define GS_DSA_LARGEST_CLASS 8192
+#define GS_DSA_PAGE			 4096
 
-GsShared   *GsShmem = NULL;
-dsa_area   *GsArea = NULL;
+GsShared *GsShmem = NULL;
+dsa_area *GsArea = NULL;
 
 /* the place of the area in main shared memory */
 static void *area_place = NULL;
@@ -69,10 +69,11 @@ area_size(void)
 static int
 reserve_blocks(void)
 {
-	Size		bytes = area_size() / 100 * gs_reserve_percent;
+	Size bytes = area_size() / 100 * gs_reserve_percent;
 
 	/* a finish may need two: the largest info, and a chunk for the largest result */
-	return Max(2, (int) (bytes / GS_RESERVE_BLOCK)) * (int) (GS_RESERVE_BLOCK / GS_RESERVE_PIECE);
+	return Max(2, (int) (bytes / GS_RESERVE_BLOCK)) *
+		   (int) (GS_RESERVE_BLOCK / GS_RESERVE_PIECE);
 }
 
 static Size
@@ -118,8 +119,8 @@ create_area(void)
 static void
 shmem_startup(void)
 {
-	bool		found;
-	bool		found_area;
+	bool found;
+	bool found_area;
 	LWLockPadded *locks;
 
 	if (prev_shmem_startup_hook)
@@ -215,19 +216,21 @@ gs_attach_slow(void)
 Size
 gs_alloc_size(Size size)
 {
-	static const uint16 classes[] = {
-		8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256,
-		320, 384, 448, 512, 640, 768, 896, 1024, 1280, 1560, 1816, 2048,
-		2616, 3120, 3640, 4096, 5456, 6552, GS_DSA_LARGEST_CLASS
-	};
-	int			lo = 0;
-	int			hi = lengthof(classes) - 1;
+	static const uint16 classes[] = {8,	   16,	 24,   32,	 40,
+									 48,   56,	 64,   80,	 96,
+									 112,  128,	 160,  192,	 224,
+									 256,  320,	 384,  448,	 512,
+									 640,  768,	 896,  1024, 1280,
+									 1560, 1816, 2048, 2616, 3120,
+									 3640, 4096, 5456, 6552, GS_DSA_LARGEST_CLASS};
+	int lo = 0;
+	int hi = lengthof(classes) - 1;
 
 	if (size > GS_DSA_LARGEST_CLASS)
 		return TYPEALIGN(GS_DSA_PAGE, size);
 	while (lo < hi)
 	{
-		int			mid = (lo + hi) / 2;
+		int mid = (lo + hi) / 2;
 
 		if (classes[mid] < size)
 			lo = mid + 1;
@@ -273,12 +276,12 @@ check_quota(GsDatabase *db, Size size)
 static bool
 fill_reserve(void)
 {
-	bool		full;
+	bool full;
 
 	LWLockAcquire(GsShmem->reserve_lock, LW_EXCLUSIVE);
 	while (GsShmem->nreserve < GsShmem->reserve_target)
 	{
-		Size		size = GS_RESERVE_BLOCK;
+		Size size = GS_RESERVE_BLOCK;
 		dsa_pointer block = dsa_allocate_extended(GsArea, size, DSA_ALLOC_NO_OOM);
 
 		/* what is free may lie in pieces: one of DSA's superblocks is worth having */
@@ -302,7 +305,7 @@ fill_reserve(void)
 static bool
 spend_reserve(void)
 {
-	bool		spent = false;
+	bool spent = false;
 
 	LWLockAcquire(GsShmem->reserve_lock, LW_EXCLUSIVE);
 	if (GsShmem->nblocks > 0)
@@ -391,7 +394,7 @@ gs_free(GsDatabase *db, dsa_pointer p, Size size)
 }
 
 /* what dshash puts before an entry (dshash_table_item in dshash.c) */
-#define GS_DSHASH_ITEM_HEADER	MAXALIGN(sizeof(dsa_pointer) + sizeof(dshash_hash))
+#define GS_DSHASH_ITEM_HEADER MAXALIGN(sizeof(dsa_pointer) + sizeof(dshash_hash))
 
 /*
  * dshash raises "out of memory" from inside, with its locks held.  Nothing
@@ -402,7 +405,7 @@ static void *
 try_hash_insert(dshash_table *table, const void *key, bool *found)
 {
 	MemoryContext old = CurrentMemoryContext;
-	void	   *volatile entry = NULL;
+	void *volatile entry = NULL;
 
 	PG_TRY();
 	{
@@ -421,10 +424,10 @@ try_hash_insert(dshash_table *table, const void *key, bool *found)
 }
 
 void *
-gs_hash_insert(GsDatabase *db, dshash_table *table, const void *key,
-			   Size entry_size, bool may_use_reserve, bool *found)
+gs_hash_insert(GsDatabase *db, dshash_table *table, const void *key, Size entry_size,
+			   bool may_use_reserve, bool *found)
 {
-	void	   *entry;
+	void *entry;
 
 	while ((entry = try_hash_insert(table, key, found)) == NULL)
 	{

@@ -38,42 +38,42 @@
 typedef struct GsReserved
 {
 	dsa_pointer p;
-	int			pieces;			/* of GS_RESERVE_PIECE bytes */
+	int pieces; /* of GS_RESERVE_PIECE bytes */
 } GsReserved;
 
 typedef struct GsShared
 {
 	/* set once, when shared memory is created */
-	int			dsa_tranche;
-	int			games_tranche;
-	int			index_tranche;
-	int			queue_tranche;
+	int dsa_tranche;
+	int games_tranche;
+	int index_tranche;
+	int queue_tranche;
 	dshash_table_handle games_handle;
 	dshash_table_handle index_handle;
-	Size		area_size;
-	int			reserve_target; /* pieces of GS_RESERVE_PIECE bytes */
+	Size area_size;
+	int reserve_target; /* pieces of GS_RESERVE_PIECE bytes */
 
-	LWLock	   *commit_lock;	/* see above */
-	LWLock	   *slots_lock;
-	LWLock	   *reserve_lock;
+	LWLock *commit_lock; /* see above */
+	LWLock *slots_lock;
+	LWLock *reserve_lock;
 
 	/* protected by reserve_lock; nreserve may be read without it as a hint */
-	int			nreserve;
-	int			nblocks;
-	GsReserved *reserve;		/* array of reserve_target */
+	int nreserve;
+	int nblocks;
+	GsReserved *reserve; /* array of reserve_target */
 
-	pg_atomic_uint64 used_bytes;	/* allocated by gs_alloc(), all databases */
-	pg_atomic_uint64 commit_seq;	/* last commit sequence handed out */
-	pg_atomic_uint64 incarnation;	/* last incarnation handed out */
+	pg_atomic_uint64 used_bytes;  /* allocated by gs_alloc(), all databases */
+	pg_atomic_uint64 commit_seq;  /* last commit sequence handed out */
+	pg_atomic_uint64 incarnation; /* last incarnation handed out */
 } GsShared;
 
 /* One block of the reserve; larger than anything finish, archive or delete allocate. */
-#define GS_RESERVE_BLOCK	((Size) 256 * 1024)
+#define GS_RESERVE_BLOCK ((Size) 256 * 1024)
 /* What memory is left in when games of all ages have gone: DSA's superblock. */
-#define GS_RESERVE_PIECE	((Size) 64 * 1024)
+#define GS_RESERVE_PIECE ((Size) 64 * 1024)
 
-extern GsShared *GsShmem;		/* NULL without shared_preload_libraries */
-extern dsa_area *GsArea;		/* NULL until gs_attach() */
+extern GsShared *GsShmem; /* NULL without shared_preload_libraries */
+extern dsa_area *GsArea;  /* NULL until gs_attach() */
 
 /* from _PG_init */
 extern void gs_shmem_install_hooks(void);
@@ -99,7 +99,7 @@ gs_attach(void)
  * it goes on into the reserve and ignores the quota.
  */
 struct GsDatabase;
-extern Size gs_alloc_size(Size size);	/* size rounded up to what DSA gives */
+extern Size gs_alloc_size(Size size); /* size rounded up to what DSA gives */
 extern dsa_pointer gs_alloc(struct GsDatabase *db, Size size, bool may_use_reserve);
 extern void gs_free(struct GsDatabase *db, dsa_pointer p, Size size);
 extern void gs_account(struct GsDatabase *db, int64 delta);
@@ -115,4 +115,4 @@ extern _Noreturn void gs_out_of_memory(void);
 
 #define GS_PTR(p) dsa_get_address(GsArea, (p))
 
-#endif							/* GS_SHMEM_H */
+#endif /* GS_SHMEM_H */

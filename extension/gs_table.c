@@ -35,15 +35,12 @@ dshash_table *GsGames = NULL;
 static dshash_parameters
 games_parameters(void)
 {
-	return (dshash_parameters)
-	{
-		.key_size = sizeof(GsGameKey),
-		.entry_size = sizeof(GsGame),
-		.compare_function = dshash_memcmp,
-		.hash_function = dshash_memhash,
-		.tranche_id = GsShmem->games_tranche,
-		GS_DSHASH_COPY_FUNCTION
-	};
+	return (dshash_parameters){.key_size = sizeof(GsGameKey),
+							   .entry_size = sizeof(GsGame),
+							   .compare_function = dshash_memcmp,
+							   .hash_function = dshash_memhash,
+							   .tranche_id = GsShmem->games_tranche,
+							   GS_DSHASH_COPY_FUNCTION};
 }
 
 void
@@ -92,7 +89,7 @@ archived_for_us(TransactionId xid, bool for_write)
 {
 	if (!for_write && ActiveSnapshotSet())
 	{
-		Snapshot	snapshot = GetActiveSnapshot();
+		Snapshot snapshot = GetActiveSnapshot();
 
 		if (XidInMVCCSnapshot(xid, snapshot))
 			return false;
@@ -103,12 +100,12 @@ archived_for_us(TransactionId xid, bool for_write)
 GsGame *
 gs_table_find(const pg_uuid_t *id, bool for_write)
 {
-	GsGameKey	key = {.dboid = MyDatabaseId, .id = *id};
+	GsGameKey key = {.dboid = MyDatabaseId, .id = *id};
 	TransactionId not_archived_by = InvalidTransactionId;
 
 	for (;;)
 	{
-		GsGame	   *game = dshash_find(GsGames, &key, false);
+		GsGame *game = dshash_find(GsGames, &key, false);
 		TransactionId xid;
 
 		if (game == NULL)
@@ -155,7 +152,7 @@ gs_info_parts(const GsInfo *info, GsInfoParts *parts, GsText *players)
 	parts->players = players;
 	for (int i = 0; i < info->nplayers; i++)
 	{
-		uint8		len = *(const uint8 *) p;
+		uint8 len = *(const uint8 *) p;
 
 		p = take_text(p + 1, &players[i], len, true);
 	}
@@ -173,12 +170,12 @@ gs_text_equal(const GsText *a, const GsText *b)
 bool
 gs_info_has_player(const GsInfo *info, const GsText *player)
 {
-	const char *p = (const char *) &info->nodes[1 + info->nplayers] +
-		info->type_len + info->room_len;
+	const char *p =
+		(const char *) &info->nodes[1 + info->nplayers] + info->type_len + info->room_len;
 
 	for (int i = 0; i < info->nplayers; i++)
 	{
-		uint8		len = *(const uint8 *) p;
+		uint8 len = *(const uint8 *) p;
 
 		if (len == player->len && memcmp(p + 1, player->data, len) == 0)
 			return true;
@@ -193,7 +190,7 @@ gs_info_has_room(const GsInfo *info, const GsText *room_code)
 	const char *p = (const char *) &info->nodes[1 + info->nplayers] + info->type_len;
 
 	return info->room_len == room_code->len &&
-		memcmp(p, room_code->data, info->room_len) == 0;
+		   memcmp(p, room_code->data, info->room_len) == 0;
 }
 
 bool
@@ -208,8 +205,8 @@ gs_parts_have_player(const GsInfoParts *parts, const GsText *player)
 static GsText
 copy_bytes(dsa_pointer p, uint32 len)
 {
-	GsText		text;
-	char	   *data = MemoryContextAllocHuge(CurrentMemoryContext, (Size) len + 1);
+	GsText text;
+	char *data = MemoryContextAllocHuge(CurrentMemoryContext, (Size) len + 1);
 
 	memcpy(data, GS_PTR(p), len);
 	data[len] = '\0';
@@ -221,17 +218,17 @@ copy_bytes(dsa_pointer p, uint32 len)
 /* Chunks of a log as copied under the lock, to be decoded without it. */
 typedef struct LogRun
 {
-	int64		first_version;
-	int64		base;
-	uint32		nentries;
-	uint32		used;
+	int64 first_version;
+	int64 base;
+	uint32 nentries;
+	uint32 used;
 } LogRun;
 
 typedef struct LogCopy
 {
-	int			nruns;
-	LogRun	   *runs;
-	char	   *bytes;			/* of all runs, one after another */
+	int nruns;
+	LogRun *runs;
+	char *bytes; /* of all runs, one after another */
 } LogCopy;
 
 /*
@@ -241,9 +238,9 @@ typedef struct LogCopy
 static void
 copy_log(const GsGame *game, int64 from_version, int64 to_version, LogCopy *copy)
 {
-	Size		size = 0;
-	int			n = 0;
-	char	   *dst;
+	Size size = 0;
+	int n = 0;
+	char *dst;
 
 	for (dsa_pointer p = game->log_first; DsaPointerIsValid(p);)
 	{
@@ -268,10 +265,8 @@ copy_log(const GsGame *game, int64 from_version, int64 to_version, LogCopy *copy
 
 		if (chunk->first_version + chunk->nentries > from_version)
 		{
-			copy->runs[copy->nruns++] = (LogRun)
-			{
-				chunk->first_version, chunk->base, chunk->nentries, chunk->used
-			};
+			copy->runs[copy->nruns++] =
+				(LogRun){chunk->first_version, chunk->base, chunk->nentries, chunk->used};
 			memcpy(dst, chunk->data, chunk->used);
 			dst += chunk->used;
 		}
@@ -284,13 +279,14 @@ static GsEntry *
 decode_log(const LogCopy *copy, int64 from_version, int64 to_version, uint64 *n)
 {
 	const char *p = copy->bytes;
-	GsEntry    *entries;
-	uint64		total = 0;
+	GsEntry *entries;
+	uint64 total = 0;
 
 	*n = 0;
 	for (int i = 0; i < copy->nruns; i++)
 		total += copy->runs[i].nentries;
-	entries = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(GsEntry) * Max(total, 1));
+	entries =
+		MemoryContextAllocHuge(CurrentMemoryContext, sizeof(GsEntry) * Max(total, 1));
 	for (int i = 0; i < copy->nruns; i++)
 	{
 		const LogRun *run = &copy->runs[i];
@@ -298,7 +294,7 @@ decode_log(const LogCopy *copy, int64 from_version, int64 to_version, uint64 *n)
 
 		for (uint32 j = 0; j < run->nentries; j++)
 		{
-			int64		version = run->first_version + j;
+			int64 version = run->first_version + j;
 			const char *wrong = gs_entry_decode(&p, end, run->base, &entries[*n]);
 
 			if (wrong != NULL)
@@ -319,7 +315,7 @@ static GsGameCopy *
 copy_fixed(const GsGame *game)
 {
 	GsGameCopy *copy = palloc0(sizeof(GsGameCopy));
-	GsInfo	   *info = palloc(game->info_size);
+	GsInfo *info = palloc(game->info_size);
 
 	copy->game_id = game->key.id;
 	copy->h = game->h;
@@ -331,10 +327,10 @@ copy_fixed(const GsGame *game)
 GsGameCopy *
 gs_table_copy(const pg_uuid_t *id, int what, bool for_write, MemoryContext mcxt)
 {
-	GsGame	   *game = gs_table_find(id, for_write);
+	GsGame *game = gs_table_find(id, for_write);
 	MemoryContext old;
 	GsGameCopy *copy;
-	LogCopy		log;
+	LogCopy log;
 
 	if (game == NULL)
 		return NULL;
@@ -343,9 +339,9 @@ gs_table_copy(const pg_uuid_t *id, int what, bool for_write, MemoryContext mcxt)
 	if (what & GS_COPY_STATE)
 		copy->state = copy_bytes(game->state, game->state_len);
 	if (what & GS_COPY_INITIAL)
-		copy->initial = DsaPointerIsValid(game->initial) ?
-			copy_bytes(game->initial, game->initial_len) :
-			copy_bytes(game->state, game->state_len);
+		copy->initial = DsaPointerIsValid(game->initial)
+							? copy_bytes(game->initial, game->initial_len)
+							: copy_bytes(game->state, game->state_len);
 	if (what & GS_COPY_LOG)
 		copy_log(game, 2, copy->h.version, &log);
 	dshash_release_lock(GsGames, game);
@@ -363,19 +359,19 @@ GsGameCopy *
 gs_table_copy_log(const pg_uuid_t *id, int64 after_version, int64 max_entries,
 				  int64 *first_version, MemoryContext mcxt)
 {
-	GsGame	   *game = gs_table_find(id, false);
+	GsGame *game = gs_table_find(id, false);
 	MemoryContext old;
 	GsGameCopy *copy;
-	LogCopy		log;
-	int64		from;
-	int64		to;
+	LogCopy log;
+	int64 from;
+	int64 to;
 
 	if (game == NULL)
 		return NULL;
 	old = MemoryContextSwitchTo(mcxt);
 	copy = copy_fixed(game);
 	to = copy->h.version;
-	from = Max(Min(after_version, to), 1) + 1;	/* cannot overflow */
+	from = Max(Min(after_version, to), 1) + 1; /* cannot overflow */
 	if (from <= to && to - from >= max_entries)
 		to = from + max_entries - 1;
 	copy_log(game, from, to, &log);
@@ -392,9 +388,9 @@ pg_uuid_t *
 gs_table_ids(int *n)
 {
 	dshash_seq_status scan;
-	GsGame	   *game;
-	Size		size = 1024;
-	pg_uuid_t  *ids = palloc(sizeof(pg_uuid_t) * size);
+	GsGame *game;
+	Size size = 1024;
+	pg_uuid_t *ids = palloc(sizeof(pg_uuid_t) * size);
 
 	*n = 0;
 	dshash_seq_init(&scan, GsGames, false);

@@ -25,8 +25,8 @@ struct GsDatabase;
 /* Hashed and compared as bytes: no padding. */
 typedef struct GsGameKey
 {
-	Oid			dboid;
-	pg_uuid_t	id;
+	Oid dboid;
+	pg_uuid_t id;
 } GsGameKey;
 
 StaticAssertDecl(sizeof(GsGameKey) == 20, "GsGameKey must not have padding");
@@ -57,15 +57,15 @@ typedef enum GsEncoding
 typedef enum GsDurability
 {
 	GS_DURABILITY_JOURNAL = 0,
-	GS_DURABILITY_MEMORY = 1	/* lost with the server's memory */
+	GS_DURABILITY_MEMORY = 1 /* lost with the server's memory */
 } GsDurability;
 
 /* Which of a database's lists a game is on. */
 typedef enum GsLink
 {
 	GS_LINK_NONE = 0,
-	GS_LINK_QUEUE = 1,			/* over, waits for the archive */
-	GS_LINK_ARCHIVED = 2		/* archived, waits for old snapshots to end */
+	GS_LINK_QUEUE = 1,	 /* over, waits for the archive */
+	GS_LINK_ARCHIVED = 2 /* archived, waits for old snapshots to end */
 } GsLink;
 
 /*
@@ -74,21 +74,21 @@ typedef enum GsLink
  */
 typedef struct GsHeader
 {
-	int64		incarnation;	/* grows with every creation in the cluster */
-	int64		version;
-	int64		commit_seq;		/* commit sequence of the last change */
-	int64		moves;			/* changes of kind move */
+	int64 incarnation; /* grows with every creation in the cluster */
+	int64 version;
+	int64 commit_seq; /* commit sequence of the last change */
+	int64 moves;	  /* changes of kind move */
 	TimestampTz created_at;
-	TimestampTz started_at;		/* 0 = not yet */
+	TimestampTz started_at; /* 0 = not yet */
 	TimestampTz updated_at;
-	TimestampTz ended_at;		/* 0 = not over */
-	TimestampTz deadline;		/* 0 = none */
-	pg_uuid_t	create_request; /* request id of the creation, if any */
-	int32		max_players;	/* 0 = only gamestate.max_players */
-	uint8		status;			/* GsStatus */
-	uint8		encoding;		/* GsEncoding */
-	uint8		has_create_request;
-	uint8		durability;		/* GsDurability */
+	TimestampTz ended_at;	  /* 0 = not over */
+	TimestampTz deadline;	  /* 0 = none */
+	pg_uuid_t create_request; /* request id of the creation, if any */
+	int32 max_players;		  /* 0 = only gamestate.max_players */
+	uint8 status;			  /* GsStatus */
+	uint8 encoding;			  /* GsEncoding */
+	uint8 has_create_request;
+	uint8 durability; /* GsDurability */
 } GsHeader;
 
 /*
@@ -105,24 +105,24 @@ typedef struct GsHeader
  */
 typedef struct GsGame
 {
-	GsGameKey	key;			/* set once */
-	bool		visible;		/* false: reserved by a transaction, not committed */
-	uint8		link_state;		/* GsLink; changed with queue_lock held as well */
-	uint8		image_in;		/* which journal table has the newest image */
-	TransactionId archive_xid;	/* archived by this transaction, see gs_table.c */
-	GsHeader	h;
+	GsGameKey key;			   /* set once */
+	bool visible;			   /* false: reserved by a transaction, not committed */
+	uint8 link_state;		   /* GsLink; changed with queue_lock held as well */
+	uint8 image_in;			   /* which journal table has the newest image */
+	TransactionId archive_xid; /* archived by this transaction, see gs_table.c */
+	GsHeader h;
 	dsa_pointer state;
 	dsa_pointer initial;
-	dsa_pointer info;			/* GsInfo */
-	dsa_pointer log_first;		/* GsLogChunk; invalid = no entries */
+	dsa_pointer info;	   /* GsInfo */
+	dsa_pointer log_first; /* GsLogChunk; invalid = no entries */
 	dsa_pointer log_last;
-	uint32		state_len;
-	uint32		state_size;		/* allocated */
-	uint32		initial_len;
-	uint32		initial_size;
-	uint32		info_size;
-	uint32		log_bytes;		/* allocated by all chunks */
-	dlist_node	link;			/* protected by queue_lock of the database */
+	uint32 state_len;
+	uint32 state_size; /* allocated */
+	uint32 initial_len;
+	uint32 initial_size;
+	uint32 info_size;
+	uint32 log_bytes; /* allocated by all chunks */
+	dlist_node link;  /* protected by queue_lock of the database */
 } GsGame;
 
 /*
@@ -135,43 +135,43 @@ typedef struct GsGame
  */
 typedef struct GsInfo
 {
-	uint32		metadata_len;
-	uint32		result_len;
-	uint16		nplayers;
-	uint8		type_len;
-	uint8		room_len;		/* 0 = no room code */
-	bool		has_metadata;
-	bool		has_result;
+	uint32 metadata_len;
+	uint32 result_len;
+	uint16 nplayers;
+	uint8 type_len;
+	uint8 room_len; /* 0 = no room code */
+	bool has_metadata;
+	bool has_result;
 	dsa_pointer nodes[FLEXIBLE_ARRAY_MEMBER];
 } GsInfo;
 
 typedef struct GsText
 {
-	const char *data;			/* NULL = none */
-	uint32		len;
+	const char *data; /* NULL = none */
+	uint32 len;
 } GsText;
 
 /* The same, in pieces; pointers into a GsInfo or into local memory. */
 typedef struct GsInfoParts
 {
-	GsText		game_type;
-	GsText		room_code;		/* data NULL = none */
-	int			nplayers;
-	GsText	   *players;
-	GsText		metadata;
-	GsText		result;
+	GsText game_type;
+	GsText room_code; /* data NULL = none */
+	int nplayers;
+	GsText *players;
+	GsText metadata;
+	GsText result;
 } GsInfoParts;
 
 /* A run of log entries, encoded as in gs_entry.h. */
 typedef struct GsLogChunk
 {
 	dsa_pointer next;
-	int64		first_version;	/* version of the first entry */
-	int64		base;			/* base time of the entries */
-	uint32		nentries;
-	uint32		used;			/* bytes in data */
-	uint32		size;			/* bytes of the whole allocation */
-	char		data[FLEXIBLE_ARRAY_MEMBER];
+	int64 first_version; /* version of the first entry */
+	int64 base;			 /* base time of the entries */
+	uint32 nentries;
+	uint32 used; /* bytes in data */
+	uint32 size; /* bytes of the whole allocation */
+	char data[FLEXIBLE_ARRAY_MEMBER];
 } GsLogChunk;
 
 #define GS_LOG_CHUNK_HEADER offsetof(GsLogChunk, data)
@@ -179,19 +179,19 @@ typedef struct GsLogChunk
 /* One new log entry, in local memory. */
 typedef struct GsNewEntry
 {
-	struct GsNewEntry *prev;	/* newest first: rollback to a savepoint drops the head */
-	int64		version;
-	GsEntry		e;
+	struct GsNewEntry *prev; /* newest first: rollback to a savepoint drops the head */
+	int64 version;
+	GsEntry e;
 } GsNewEntry;
 
 typedef enum GsChangeKind
 {
-	GS_CHANGE_NONE = 0,			/* created and deleted by the same transaction */
+	GS_CHANGE_NONE = 0, /* created and deleted by the same transaction */
 	GS_CHANGE_CREATE,
 	GS_CHANGE_UPDATE,
-	GS_CHANGE_REMOVE,			/* deleted */
-	GS_CHANGE_ARCHIVE,			/* archived by this transaction's rows */
-	GS_CHANGE_IMAGE				/* unchanged, but written to the journal as a whole */
+	GS_CHANGE_REMOVE,  /* deleted */
+	GS_CHANGE_ARCHIVE, /* archived by this transaction's rows */
+	GS_CHANGE_IMAGE	   /* unchanged, but written to the journal as a whole */
 } GsChangeKind;
 
 /*
@@ -201,53 +201,53 @@ typedef enum GsChangeKind
 typedef struct GsChange
 {
 	GsChangeKind kind;
-	GsGameKey	key;
+	GsGameKey key;
 	struct GsDatabase *db;
-	bool		replaces;		/* CREATE: a committed game of this id is deleted first */
-	bool		frees;			/* finish, archive, delete: may use the reserve */
-	int64		base_version;	/* version before; 0 = did not exist */
-	GsHeader	h;				/* as it will be */
-	bool		state_changed;
-	GsText		state;			/* new state, if state_changed */
-	GsText		initial;		/* CREATE only: initial state, if not the new state */
-	bool		info_changed;
-	GsInfoParts info;			/* new info, if info_changed */
-	int			nentries;		/* new log entries ... */
-	GsNewEntry *entries;		/* ... newest first */
+	bool replaces;		/* CREATE: a committed game of this id is deleted first */
+	bool frees;			/* finish, archive, delete: may use the reserve */
+	int64 base_version; /* version before; 0 = did not exist */
+	GsHeader h;			/* as it will be */
+	bool state_changed;
+	GsText state;	/* new state, if state_changed */
+	GsText initial; /* CREATE only: initial state, if not the new state */
+	bool info_changed;
+	GsInfoParts info;	 /* new info, if info_changed */
+	int nentries;		 /* new log entries ... */
+	GsNewEntry *entries; /* ... newest first */
 
-	bool		imaged;			/* UPDATE: after an image of what was before */
-	uint8		image_in;		/* CREATE, IMAGE, imaged: journal table written to */
+	bool imaged;	/* UPDATE: after an image of what was before */
+	uint8 image_in; /* CREATE, IMAGE, imaged: journal table written to */
 
 	/* filled by gs_table_reserve(), private to gs_table_change.c */
-	bool		reserved;
-	bool		inserted;		/* an invisible entry stands in the hash table */
-	bool		marked;			/* ARCHIVE: the game carries our xid */
+	bool reserved;
+	bool inserted; /* an invisible entry stands in the hash table */
+	bool marked;   /* ARCHIVE: the game carries our xid */
 	dsa_pointer new_state;
-	Size		new_state_size;
+	Size new_state_size;
 	dsa_pointer new_initial;
-	Size		new_initial_size;
+	Size new_initial_size;
 	dsa_pointer new_info;
-	Size		new_info_size;
+	Size new_info_size;
 	dsa_pointer new_chunk;
-	Size		new_chunk_size;
-	int			nadded;			/* index nodes that are new with this change */
+	Size new_chunk_size;
+	int nadded; /* index nodes that are new with this change */
 	dsa_pointer *added;
-	int			ndropped;		/* index nodes that go with this change */
+	int ndropped; /* index nodes that go with this change */
 	dsa_pointer *dropped;
-	GsNewEntry **entry_array;	/* the new entries, oldest first */
+	GsNewEntry **entry_array; /* the new entries, oldest first */
 } GsChange;
 
 /* A private copy of a whole game, in one memory context. */
 typedef struct GsGameCopy
 {
-	pg_uuid_t	game_id;
-	GsHeader	h;
+	pg_uuid_t game_id;
+	GsHeader h;
 	GsInfoParts info;
-	GsText		state;
-	GsText		initial;
-	uint64		nentries;		/* log entries, versions 2 .. h.version */
-	GsEntry    *entries;		/* decoded; the entry of version 2 + i; NULL = not asked for */
-	char	   *log;			/* the bytes that entries point into */
+	GsText state;
+	GsText initial;
+	uint64 nentries;  /* log entries, versions 2 .. h.version */
+	GsEntry *entries; /* decoded; the entry of version 2 + i; NULL = not asked for */
+	char *log;		  /* the bytes that entries point into */
 } GsGameCopy;
 
 /* What gs_table_copy() shall copy. */
@@ -256,7 +256,7 @@ typedef struct GsGameCopy
 #define GS_COPY_LOG		0x04
 #define GS_COPY_ALL		0x07
 
-extern dshash_table *GsGames;	/* attached by gs_attach() */
+extern dshash_table *GsGames; /* attached by gs_attach() */
 extern void gs_table_create(void);
 extern void gs_table_attach(void);
 
@@ -307,11 +307,11 @@ extern void gs_table_unreserve(GsChange *change);
  * more (all of them with even_if_needed: memory pressure); at most max games.
  * Returns how many were freed.
  */
-extern int	gs_table_free_archived(struct GsDatabase *db, bool even_if_needed, int max);
+extern int gs_table_free_archived(struct GsDatabase *db, bool even_if_needed, int max);
 
 /* Remove all games of a database: DROP EXTENSION, DROP DATABASE.  Cannot fail. */
 extern void gs_table_remove_database(struct GsDatabase *db);
 
 extern const char *gs_status_name(GsStatus status);
 
-#endif							/* GS_TABLE_H */
+#endif /* GS_TABLE_H */

@@ -38,19 +38,19 @@
 #include "utils/memutils.h"
 
 /* A log's chunks grow with it, between these. */
-#define GS_LOG_CHUNK_MIN	256
-#define GS_LOG_CHUNK_MAX	8192
+#define GS_LOG_CHUNK_MIN 256
+#define GS_LOG_CHUNK_MAX 8192
 
 /* What has to be freed once the partition lock is released. */
 typedef struct Garbage
 {
 	dsa_pointer state;
-	Size		state_size;
+	Size state_size;
 	dsa_pointer initial;
-	Size		initial_size;
+	Size initial_size;
 	dsa_pointer info;
-	Size		info_size;
-	dsa_pointer log;			/* first chunk of a whole log */
+	Size info_size;
+	dsa_pointer log; /* first chunk of a whole log */
 } Garbage;
 
 /* ----------------------------------------------------------------
@@ -61,7 +61,7 @@ typedef struct Garbage
 static Size
 info_size(const GsInfoParts *parts)
 {
-	Size		size = offsetof(GsInfo, nodes) + sizeof(dsa_pointer) * (1 + parts->nplayers);
+	Size size = offsetof(GsInfo, nodes) + sizeof(dsa_pointer) * (1 + parts->nplayers);
 
 	size += parts->game_type.len + parts->room_code.len;
 	for (int i = 0; i < parts->nplayers; i++)
@@ -72,7 +72,7 @@ info_size(const GsInfoParts *parts)
 static char *
 put_text(char *p, const GsText *text)
 {
-	if (text->len > 0)
+	if (text->data != NULL)
 		memcpy(p, text->data, text->len);
 	return p + text->len;
 }
@@ -81,7 +81,7 @@ put_text(char *p, const GsText *text)
 static void
 build_info(GsInfo *info, const GsInfoParts *parts)
 {
-	char	   *p = (char *) &info->nodes[1 + parts->nplayers];
+	char *p = (char *) &info->nodes[1 + parts->nplayers];
 
 	info->metadata_len = parts->metadata.len;
 	info->result_len = parts->result.len;
@@ -107,8 +107,8 @@ build_info(GsInfo *info, const GsInfoParts *parts)
 static dsa_pointer
 add_node(GsChange *change, GsIndexKind kind, const GsText *text)
 {
-	dsa_pointer node = gs_index_add(change->db, kind, text, &change->key.id,
-									change->frees);
+	dsa_pointer node =
+		gs_index_add(change->db, kind, text, &change->key.id, change->frees);
 
 	change->added[change->nadded++] = node;
 	return node;
@@ -124,8 +124,8 @@ link_info(GsChange *change, GsInfo *info, const GsInfo *old)
 {
 	const GsInfoParts *parts = &change->info;
 	GsInfoParts was = {0};
-	bool	   *kept;
-	int			nold = old ? old->nplayers : 0;
+	bool *kept;
+	int nold = old ? old->nplayers : 0;
 
 	change->added = palloc(sizeof(dsa_pointer) * (1 + parts->nplayers));
 	change->dropped = palloc(sizeof(dsa_pointer) * (1 + nold));
@@ -159,7 +159,8 @@ link_info(GsChange *change, GsInfo *info, const GsInfo *old)
 				}
 			}
 			if (!DsaPointerIsValid(info->nodes[1 + i]))
-				info->nodes[1 + i] = add_node(change, GS_INDEX_PLAYER, &parts->players[i]);
+				info->nodes[1 + i] =
+					add_node(change, GS_INDEX_PLAYER, &parts->players[i]);
 		}
 	}
 
@@ -172,7 +173,7 @@ link_info(GsChange *change, GsInfo *info, const GsInfo *old)
 static void
 reserve_info(GsChange *change, const GsInfo *old)
 {
-	GsInfo	   *info;
+	GsInfo *info;
 
 	change->new_info_size = info_size(&change->info);
 	change->new_info = gs_alloc(change->db, change->new_info_size, change->frees);
@@ -199,7 +200,7 @@ static bool
 state_fits(const GsGame *game, uint32 len)
 {
 	return DsaPointerIsValid(game->initial) && len <= game->state_size &&
-		gs_alloc_size(Max(len, 1)) * 2 > game->state_size;
+		   gs_alloc_size(Max(len, 1)) * 2 > game->state_size;
 }
 
 /* ----------------------------------------------------------------
@@ -211,7 +212,7 @@ state_fits(const GsGame *game, uint32 len)
 static void
 order_entries(GsChange *change)
 {
-	int			i = change->nentries;
+	int i = change->nentries;
 
 	change->entry_array = palloc(sizeof(GsNewEntry *) * change->nentries);
 	for (GsNewEntry *e = change->entries; e != NULL; e = e->prev)
@@ -222,7 +223,7 @@ order_entries(GsChange *change)
 static Size
 entries_size(const GsChange *change, int64 base)
 {
-	Size		size = 0;
+	Size size = 0;
 
 	for (int i = 0; i < change->nentries; i++)
 		size += gs_entry_size(&change->entry_array[i]->e, base);
@@ -232,7 +233,7 @@ entries_size(const GsChange *change, int64 base)
 static void
 append_entries(const GsChange *change, GsLogChunk *chunk)
 {
-	char	   *p = chunk->data + chunk->used;
+	char *p = chunk->data + chunk->used;
 
 	for (int i = 0; i < change->nentries; i++)
 		p = gs_entry_encode(&change->entry_array[i]->e, chunk->base, p);
@@ -250,7 +251,8 @@ log_has_room(const GsChange *change, const GsGame *game)
 	if (!DsaPointerIsValid(game->log_last))
 		return false;
 	chunk = GS_PTR(game->log_last);
-	return GS_LOG_CHUNK_HEADER + chunk->used + entries_size(change, chunk->base) <= chunk->size;
+	return GS_LOG_CHUNK_HEADER + chunk->used + entries_size(change, chunk->base) <=
+		   chunk->size;
 }
 
 /*
@@ -260,9 +262,8 @@ log_has_room(const GsChange *change, const GsGame *game)
 static void
 reserve_chunk(GsChange *change, uint32 log_bytes)
 {
-	Size		need = GS_LOG_CHUNK_HEADER +
-		entries_size(change, change->entry_array[0]->e.at);
-	Size		size = Min(Max(log_bytes / 4, GS_LOG_CHUNK_MIN), GS_LOG_CHUNK_MAX);
+	Size need = GS_LOG_CHUNK_HEADER + entries_size(change, change->entry_array[0]->e.at);
+	Size size = Min(Max(log_bytes / 4, GS_LOG_CHUNK_MIN), GS_LOG_CHUNK_MAX);
 	GsLogChunk *chunk;
 
 	size = gs_alloc_size(Max(size, need));
@@ -291,7 +292,7 @@ reserve_chunk(GsChange *change, uint32 log_bytes)
 static GsGame *
 find_committed(const GsChange *change)
 {
-	GsGame	   *game = dshash_find(GsGames, &change->key, false);
+	GsGame *game = dshash_find(GsGames, &change->key, false);
 
 	if (game == NULL || !game->visible)
 		ereport(ERROR,
@@ -310,9 +311,9 @@ reserve_create(GsChange *change)
 		dshash_release_lock(GsGames, find_committed(change));
 	else
 	{
-		bool		found;
-		GsGame	   *game = gs_hash_insert(change->db, GsGames, &change->key,
-										  sizeof(GsGame), change->frees, &found);
+		bool found;
+		GsGame *game = gs_hash_insert(change->db, GsGames, &change->key, sizeof(GsGame),
+									  change->frees, &found);
 
 		/*
 		 * An archived game that old snapshots still need here, whose row somebody
@@ -322,8 +323,8 @@ reserve_create(GsChange *change)
 		while (found && game->link_state == GS_LINK_ARCHIVED)
 		{
 			delete_entry(change->db, game);
-			game = gs_hash_insert(change->db, GsGames, &change->key,
-								  sizeof(GsGame), change->frees, &found);
+			game = gs_hash_insert(change->db, GsGames, &change->key, sizeof(GsGame),
+								  change->frees, &found);
 		}
 		if (found)
 		{
@@ -338,9 +339,11 @@ reserve_create(GsChange *change)
 		change->inserted = true;
 	}
 
-	change->new_state = alloc_bytes(change, &change->state, change->frees, &change->new_state_size);
+	change->new_state =
+		alloc_bytes(change, &change->state, change->frees, &change->new_state_size);
 	if (change->initial.data)
-		change->new_initial = alloc_bytes(change, &change->initial, change->frees, &change->new_initial_size);
+		change->new_initial = alloc_bytes(change, &change->initial, change->frees,
+										  &change->new_initial_size);
 	reserve_info(change, NULL);
 	if (change->nentries > 0)
 	{
@@ -352,11 +355,11 @@ reserve_create(GsChange *change)
 static void
 reserve_update(GsChange *change)
 {
-	GsGame	   *game;
-	GsInfo	   *info = NULL;
-	bool		new_state;
-	bool		new_chunk;
-	uint32		log_bytes;
+	GsGame *game;
+	GsInfo *info = NULL;
+	bool new_state;
+	bool new_chunk;
+	uint32 log_bytes;
 
 	if (change->nentries > 0)
 		order_entries(change);
@@ -373,7 +376,8 @@ reserve_update(GsChange *change)
 
 	/* a move in the same transaction as the end is a move: the reserve is not for it */
 	if (new_state)
-		change->new_state = alloc_bytes(change, &change->state, false, &change->new_state_size);
+		change->new_state =
+			alloc_bytes(change, &change->state, false, &change->new_state_size);
 	if (change->info_changed)
 		reserve_info(change, info);
 	if (new_chunk)
@@ -384,7 +388,7 @@ static void
 reserve_archive(GsChange *change)
 {
 	TransactionId xid = GetTopTransactionId();
-	GsGame	   *game;
+	GsGame *game;
 
 	dshash_release_lock(GsGames, find_committed(change));
 	game = dshash_find(GsGames, &change->key, true);
@@ -489,7 +493,7 @@ free_garbage(GsDatabase *db, const Garbage *garbage)
 static void
 unlink_info(GsDatabase *db, Oid dboid, dsa_pointer p)
 {
-	GsInfo	   *info;
+	GsInfo *info;
 
 	if (!DsaPointerIsValid(p))
 		return;
@@ -502,7 +506,7 @@ unlink_info(GsDatabase *db, Oid dboid, dsa_pointer p)
 static GsGame *
 find_for_apply(const GsChange *change, int64 incarnation)
 {
-	GsGame	   *game = dshash_find(GsGames, &change->key, true);
+	GsGame *game = dshash_find(GsGames, &change->key, true);
 
 	if (game && incarnation != 0 && game->h.incarnation != incarnation)
 	{
@@ -531,8 +535,8 @@ install_log(GsChange *change, GsGame *game)
 static void
 apply_create(GsChange *change)
 {
-	Garbage		garbage = {0};
-	GsGame	   *game = find_for_apply(change, change->replaces ? 0 : change->h.incarnation);
+	Garbage garbage = {0};
+	GsGame *game = find_for_apply(change, change->replaces ? 0 : change->h.incarnation);
 
 	if (game == NULL)
 	{
@@ -601,8 +605,8 @@ install_state(GsChange *change, GsGame *game, Garbage *garbage)
 static void
 apply_update(GsChange *change)
 {
-	Garbage		garbage = {0};
-	GsGame	   *game = find_for_apply(change, change->h.incarnation);
+	Garbage garbage = {0};
+	GsGame *game = find_for_apply(change, change->h.incarnation);
 
 	if (game == NULL)
 	{
@@ -639,8 +643,8 @@ apply_update(GsChange *change)
 static void
 delete_entry(GsDatabase *db, GsGame *game)
 {
-	Garbage		garbage = {0};
-	Oid			dboid = game->key.dboid;
+	Garbage garbage = {0};
+	Oid dboid = game->key.dboid;
 
 	collect_game(game, &garbage);
 	if (game->visible && game->link_state != GS_LINK_ARCHIVED)
@@ -657,7 +661,7 @@ delete_entry(GsDatabase *db, GsGame *game)
 static void
 apply_remove(GsChange *change)
 {
-	GsGame	   *game = find_for_apply(change, change->h.incarnation);
+	GsGame *game = find_for_apply(change, change->h.incarnation);
 
 	if (game)
 		delete_entry(change->db, game);
@@ -667,7 +671,7 @@ apply_remove(GsChange *change)
 static void
 apply_archive(GsChange *change)
 {
-	GsGame	   *game = find_for_apply(change, change->h.incarnation);
+	GsGame *game = find_for_apply(change, change->h.incarnation);
 
 	if (game == NULL)
 		return;
@@ -679,7 +683,7 @@ apply_archive(GsChange *change)
 static void
 apply_image(GsChange *change)
 {
-	GsGame	   *game = find_for_apply(change, change->h.incarnation);
+	GsGame *game = find_for_apply(change, change->h.incarnation);
 
 	if (game == NULL)
 		return;
@@ -732,7 +736,7 @@ gs_table_unreserve(GsChange *change)
 
 	if (change->inserted)
 	{
-		GsGame	   *game = find_for_apply(change, change->h.incarnation);
+		GsGame *game = find_for_apply(change, change->h.incarnation);
 
 		if (game && game->visible)
 			dshash_release_lock(GsGames, game);
@@ -744,7 +748,7 @@ gs_table_unreserve(GsChange *change)
 	}
 	if (change->marked)
 	{
-		GsGame	   *game = find_for_apply(change, change->h.incarnation);
+		GsGame *game = find_for_apply(change, change->h.incarnation);
 
 		if (game)
 		{
@@ -769,10 +773,10 @@ gs_table_unreserve(GsChange *change)
 static bool
 still_needed(TransactionId xid)
 {
-	int			n;
+	int n;
 
-	pfree(GetCurrentVirtualXIDs(xid, true, false,
-								PROC_IS_AUTOVACUUM | PROC_IN_VACUUM, &n));
+	pfree(
+		GetCurrentVirtualXIDs(xid, true, false, PROC_IS_AUTOVACUUM | PROC_IN_VACUUM, &n));
 	return n > 0;
 }
 
@@ -780,13 +784,13 @@ int
 gs_table_free_archived(GsDatabase *db, bool even_if_needed, int max)
 {
 	TransactionId passed = InvalidTransactionId;
-	int			n = 0;
+	int n = 0;
 
 	while (n < max)
 	{
-		GsGameKey	key;
+		GsGameKey key;
 		TransactionId xid;
-		GsGame	   *game;
+		GsGame *game;
 
 		/*
 		 * The first of the list, whose xid nobody changes any more.  It stays
@@ -811,7 +815,7 @@ gs_table_free_archived(GsDatabase *db, bool even_if_needed, int max)
 		}
 		game = dshash_find(GsGames, &key, true);
 		if (game == NULL)
-			continue;			/* somebody else was faster */
+			continue; /* somebody else was faster */
 		if (game->link_state != GS_LINK_ARCHIVED || game->archive_xid != xid)
 		{
 			dshash_release_lock(GsGames, game);
@@ -829,14 +833,14 @@ void
 gs_table_remove_database(GsDatabase *db)
 {
 	dshash_seq_status scan;
-	GsGame	   *game;
+	GsGame *game;
 
 	pg_atomic_fetch_add_u32(&db->generation, 1);
 	pg_atomic_write_u32(&db->load_state, GS_LOAD_NONE);
 	dshash_seq_init(&scan, GsGames, true);
 	while ((game = dshash_seq_next(&scan)) != NULL)
 	{
-		Garbage		garbage = {0};
+		Garbage garbage = {0};
 
 		if (game->key.dboid != db->dboid)
 			continue;

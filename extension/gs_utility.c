@@ -72,10 +72,10 @@ static object_access_hook_type prev_object_access = NULL;
  * does not take it back: the worst is that the launcher looks for nothing and
  * that the archiver is away until the transaction ends.
  */
-static bool something_to_end = false;	/* any of the following, or bars */
-static bool look_at_commit = false; /* the extension came or went here */
-static bool wake_at_commit = false; /* there is a new database */
-static bool dropped_here = false;	/* the extension was dropped, maybe rolled back since */
+static bool something_to_end = false; /* any of the following, or bars */
+static bool look_at_commit = false;	  /* the extension came or went here */
+static bool wake_at_commit = false;	  /* there is a new database */
+static bool dropped_here = false; /* the extension was dropped, maybe rolled back since */
 static bool permission_used = false;
 
 /* gamestate.allow_drop_extension() was called in this session */
@@ -87,8 +87,8 @@ static bool drop_allowed = false;
  */
 typedef struct GamesFound
 {
-	int64		live;
-	int64		archived;		/* up to COUNT_LIMIT */
+	int64 live;
+	int64 archived; /* up to COUNT_LIMIT */
 } GamesFound;
 
 static const GamesFound *games_found = NULL;
@@ -104,8 +104,8 @@ PG_FUNCTION_INFO_V1(gs_allow_drop_extension);
 static bool
 may_create_databases(void)
 {
-	HeapTuple	tuple;
-	bool		result = false;
+	HeapTuple tuple;
+	bool result = false;
 
 	if (superuser())
 		return true;
@@ -121,8 +121,8 @@ may_create_databases(void)
 static bool
 is_template(Oid dboid)
 {
-	HeapTuple	tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(dboid));
-	bool		result = false;
+	HeapTuple tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(dboid));
+	bool result = false;
 
 	if (HeapTupleIsValid(tuple))
 	{
@@ -135,11 +135,11 @@ is_template(Oid dboid)
 static char *
 option_string(List *options, const char *name, char *default_value)
 {
-	ListCell   *cell;
+	ListCell *cell;
 
-	foreach(cell, options)
+	foreach (cell, options)
 	{
-		DefElem    *option = lfirst_node(DefElem, cell);
+		DefElem *option = lfirst_node(DefElem, cell);
 
 		if (strcmp(option->defname, name) == 0)
 			return option->arg ? defGetString(option) : default_value;
@@ -151,7 +151,7 @@ option_string(List *options, const char *name, char *default_value)
 static Oid
 own_other_database(const char *name)
 {
-	Oid			dboid = name ? get_database_oid(name, true) : InvalidOid;
+	Oid dboid = name ? get_database_oid(name, true) : InvalidOid;
 
 	if (!OidIsValid(dboid) || dboid == MyDatabaseId ||
 		!GS_DATABASE_OWNERCHECK(dboid, GetUserId()))
@@ -169,36 +169,36 @@ database_to_clear(Node *command, bool in_block)
 	switch (nodeTag(command))
 	{
 		case T_DropdbStmt:
-			return in_block ? InvalidOid :
-				own_other_database(((DropdbStmt *) command)->dbname);
+			return in_block ? InvalidOid
+							: own_other_database(((DropdbStmt *) command)->dbname);
 		case T_CreatedbStmt:
-			{
-				char	   *name = option_string(((CreatedbStmt *) command)->options,
-												 "template", "template1");
-				Oid			dboid = get_database_oid(name, true);
+		{
+			char *name = option_string(((CreatedbStmt *) command)->options, "template",
+									   "template1");
+			Oid dboid = get_database_oid(name, true);
 
-				/* the current database may be copied as well */
-				if (!in_block && OidIsValid(dboid) && may_create_databases() &&
-					(is_template(dboid) || GS_DATABASE_OWNERCHECK(dboid, GetUserId())))
-					return dboid;
-				return InvalidOid;
-			}
+			/* the current database may be copied as well */
+			if (!in_block && OidIsValid(dboid) && may_create_databases() &&
+				(is_template(dboid) || GS_DATABASE_OWNERCHECK(dboid, GetUserId())))
+				return dboid;
+			return InvalidOid;
+		}
 		case T_RenameStmt:
-			{
-				RenameStmt *stmt = (RenameStmt *) command;
+		{
+			RenameStmt *stmt = (RenameStmt *) command;
 
-				if (stmt->renameType == OBJECT_DATABASE && may_create_databases())
-					return own_other_database(stmt->subname);
-				return InvalidOid;
-			}
+			if (stmt->renameType == OBJECT_DATABASE && may_create_databases())
+				return own_other_database(stmt->subname);
+			return InvalidOid;
+		}
 		case T_AlterDatabaseStmt:
-			{
-				AlterDatabaseStmt *stmt = (AlterDatabaseStmt *) command;
+		{
+			AlterDatabaseStmt *stmt = (AlterDatabaseStmt *) command;
 
-				if (!in_block && option_string(stmt->options, "tablespace", NULL) != NULL)
-					return own_other_database(stmt->dbname);
-				return InvalidOid;
-			}
+			if (!in_block && option_string(stmt->options, "tablespace", NULL) != NULL)
+				return own_other_database(stmt->dbname);
+			return InvalidOid;
+		}
 		default:
 			return InvalidOid;
 	}
@@ -213,11 +213,11 @@ database_to_clear(Node *command, bool in_block)
 static bool
 find_extension(Oid *oid, Oid *owner, Oid *schema)
 {
-	Relation	rel;
+	Relation rel;
 	SysScanDesc scan;
 	ScanKeyData key;
-	HeapTuple	tuple;
-	bool		found = false;
+	HeapTuple tuple;
+	bool found = false;
 
 	rel = table_open(ExtensionRelationId, AccessShareLock);
 	ScanKeyInit(&key, Anum_pg_extension_extname, BTEqualStrategyNumber, F_NAMEEQ,
@@ -241,9 +241,9 @@ find_extension(Oid *oid, Oid *owner, Oid *schema)
 static bool
 lists_extension(List *objects)
 {
-	ListCell   *cell;
+	ListCell *cell;
 
-	foreach(cell, objects)
+	foreach (cell, objects)
 	{
 		if (strcmp(strVal(lfirst(cell)), GS_EXTENSION_NAME) == 0)
 			return true;
@@ -254,9 +254,9 @@ lists_extension(List *objects)
 static bool
 lists_schema(List *objects, Oid schema)
 {
-	ListCell   *cell;
+	ListCell *cell;
 
-	foreach(cell, objects)
+	foreach (cell, objects)
 	{
 		if (get_namespace_oid(strVal(lfirst(cell)), true) == schema)
 			return true;
@@ -267,9 +267,9 @@ lists_schema(List *objects, Oid schema)
 static bool
 lists_role(List *roles, Oid role)
 {
-	ListCell   *cell;
+	ListCell *cell;
 
-	foreach(cell, roles)
+	foreach (cell, roles)
 	{
 		if (get_rolespec_oid(lfirst_node(RoleSpec, cell), true) == role)
 			return true;
@@ -281,27 +281,27 @@ lists_role(List *roles, Oid role)
 static bool
 drops_extension(Node *command)
 {
-	Oid			extension;
-	Oid			owner;
-	Oid			schema;
+	Oid extension;
+	Oid owner;
+	Oid schema;
 
 	if (IsA(command, DropStmt))
 	{
-		DropStmt   *stmt = (DropStmt *) command;
+		DropStmt *stmt = (DropStmt *) command;
 
 		if (stmt->removeType == OBJECT_EXTENSION)
 			return lists_extension(stmt->objects) &&
-				find_extension(&extension, &owner, &schema) &&
-				GS_EXTENSION_OWNERCHECK(extension, GetUserId());
+				   find_extension(&extension, &owner, &schema) &&
+				   GS_EXTENSION_OWNERCHECK(extension, GetUserId());
 		if (stmt->removeType == OBJECT_SCHEMA && stmt->behavior == DROP_CASCADE)
 			return find_extension(&extension, &owner, &schema) &&
-				lists_schema(stmt->objects, schema) &&
-				GS_NAMESPACE_OWNERCHECK(schema, GetUserId());
+				   lists_schema(stmt->objects, schema) &&
+				   GS_NAMESPACE_OWNERCHECK(schema, GetUserId());
 	}
 	else if (IsA(command, DropOwnedStmt))
 		return find_extension(&extension, &owner, &schema) &&
-			lists_role(((DropOwnedStmt *) command)->roles, owner) &&
-			has_privs_of_role(GetUserId(), owner);
+			   lists_role(((DropOwnedStmt *) command)->roles, owner) &&
+			   has_privs_of_role(GetUserId(), owner);
 	return false;
 }
 
@@ -310,7 +310,7 @@ static int64
 count_live_games(void)
 {
 	GsDatabase *db;
-	int64		n = 0;
+	int64 n = 0;
 
 	if (GsShmem == NULL)
 		return 0;
@@ -320,7 +320,7 @@ count_live_games(void)
 	if (GsWriteSetActive)
 	{
 		GsWriteSetScan scan = {0};
-		GsPending  *pending;
+		GsPending *pending;
 
 		while ((pending = gs_writeset_next(&scan)) != NULL)
 			if (pending->change.kind == GS_CHANGE_CREATE && pending->exists)
@@ -333,22 +333,22 @@ count_live_games(void)
 static int64
 count_rows(const char *table)
 {
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	char		query[160];
-	SPIPlanPtr	plan;
-	bool		isnull;
-	int64		n;
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	char query[160];
+	SPIPlanPtr plan;
+	bool isnull;
+	int64 n;
 
-	snprintf(query, sizeof(query),
-			 "SELECT count(*) FROM (SELECT FROM %s LIMIT %d) AS t", table, COUNT_LIMIT);
+	snprintf(query, sizeof(query), "SELECT count(*) FROM (SELECT FROM %s LIMIT %d) AS t",
+			 table, COUNT_LIMIT);
 	plan = SPI_prepare(query, 0, NULL);
 	if (plan == NULL ||
 		SPI_execute_snapshot(plan, NULL, NULL, snapshot, InvalidSnapshot, true, false,
 							 1) != SPI_OK_SELECT ||
 		SPI_processed != 1)
 		elog(ERROR, "could not count rows of %s", table);
-	n = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1,
-									&isnull));
+	n = DatumGetInt64(
+		SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 	UnregisterSnapshot(snapshot);
 	return n;
 }
@@ -360,15 +360,16 @@ count_rows(const char *table)
 static int64
 count_archived_games(void)
 {
-	Oid			owner = get_role_oid(GS_OWNER_ROLE, false);
-	Oid			save_user;
-	int			save_security;
-	int			nest_level;
-	int64		n;
+	Oid owner = get_role_oid(GS_OWNER_ROLE, false);
+	Oid save_user;
+	int save_security;
+	int nest_level;
+	int64 n;
 
 	GetUserIdAndSecContext(&save_user, &save_security);
 	SetUserIdAndSecContext(owner, save_security | SECURITY_LOCAL_USERID_CHANGE |
-						   SECURITY_RESTRICTED_OPERATION | SECURITY_NOFORCE_RLS);
+									  SECURITY_RESTRICTED_OPERATION |
+									  SECURITY_NOFORCE_RLS);
 	nest_level = NewGUCNestLevel();
 	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET,
 							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
@@ -450,7 +451,7 @@ object_access(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id, 
 	}
 	else if (access == OAT_DROP)
 	{
-		char	   *name = get_extension_name(object_id);
+		char *name = get_extension_name(object_id);
 
 		if (name != NULL && strcmp(name, GS_EXTENSION_NAME) == 0)
 			extension_dropped();
@@ -503,7 +504,7 @@ concerns_us(Node *command)
 			return ((RenameStmt *) command)->renameType == OBJECT_DATABASE;
 		case T_DropStmt:
 			return ((DropStmt *) command)->removeType == OBJECT_EXTENSION ||
-				((DropStmt *) command)->removeType == OBJECT_SCHEMA;
+				   ((DropStmt *) command)->removeType == OBJECT_SCHEMA;
 		default:
 			return false;
 	}
@@ -512,18 +513,18 @@ concerns_us(Node *command)
 /* Run a command that drops the extension; object_access() sees what was found. */
 static void
 run_drop(PlannedStmt *pstmt, const char *query_string, bool read_only_tree,
-		 ProcessUtilityContext context, ParamListInfo params,
-		 QueryEnvironment *query_env, DestReceiver *dest, QueryCompletion *qc)
+		 ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *query_env,
+		 DestReceiver *dest, QueryCompletion *qc)
 {
 	const GamesFound *outer_found = games_found;
-	GamesFound	found = {0};
+	GamesFound found = {0};
 
 	before_drop(&found);
 	games_found = &found;
 	PG_TRY();
 	{
-		run_command(pstmt, query_string, read_only_tree, context, params, query_env,
-					dest, qc);
+		run_command(pstmt, query_string, read_only_tree, context, params, query_env, dest,
+					qc);
 	}
 	PG_FINALLY();
 	{
@@ -537,23 +538,23 @@ process_utility(PlannedStmt *pstmt, const char *query_string, bool read_only_tre
 				ProcessUtilityContext context, ParamListInfo params,
 				QueryEnvironment *query_env, DestReceiver *dest, QueryCompletion *qc)
 {
-	Node	   *command = pstmt->utilityStmt;
-	bool		in_block;
-	Oid			dboid = InvalidOid;
+	Node *command = pstmt->utilityStmt;
+	bool in_block;
+	Oid dboid = InvalidOid;
 
 	/* an aborted transaction can run nothing but ROLLBACK */
 	if (!concerns_us(command) || !IsTransactionState())
 	{
-		run_command(pstmt, query_string, read_only_tree, context, params, query_env,
-					dest, qc);
+		run_command(pstmt, query_string, read_only_tree, context, params, query_env, dest,
+					qc);
 		return;
 	}
 
 	something_to_end = true;
 	if (drops_extension(command))
 	{
-		run_drop(pstmt, query_string, read_only_tree, context, params, query_env,
-				 dest, qc);
+		run_drop(pstmt, query_string, read_only_tree, context, params, query_env, dest,
+				 qc);
 		return;
 	}
 
@@ -566,8 +567,8 @@ process_utility(PlannedStmt *pstmt, const char *query_string, bool read_only_tre
 	/* noted before the point of no return; forgotten if the command fails */
 	if (IsA(command, DropdbStmt) && OidIsValid(dboid))
 		gs_writeset_remove_database(dboid, true);
-	run_command(pstmt, query_string, read_only_tree, context, params, query_env,
-				dest, qc);
+	run_command(pstmt, query_string, read_only_tree, context, params, query_env, dest,
+				qc);
 	if (IsA(command, CreatedbStmt))
 		wake_at_commit = true;
 }
@@ -579,9 +580,10 @@ process_utility(PlannedStmt *pstmt, const char *query_string, bool read_only_tre
 static void
 check_before_commit(void)
 {
-	GamesFound	found = {0};
+	GamesFound found = {0};
 
-	if (!dropped_here || drop_allowed || OidIsValid(get_extension_oid(GS_EXTENSION_NAME, true)))
+	if (!dropped_here || drop_allowed ||
+		OidIsValid(get_extension_oid(GS_EXTENSION_NAME, true)))
 		return;
 	found.live = count_live_games();
 	if (found.live > 0)

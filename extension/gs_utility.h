@@ -13,4 +13,4 @@
 /* from _PG_init: hooks and a transaction callback */
 extern void gs_utility_init(void);
 
-#endif							/* GS_UTILITY_H */
+#endif /* GS_UTILITY_H */

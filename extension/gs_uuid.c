@@ -19,15 +19,15 @@
 
 #include <time.h>
 
-#define NS_PER_MS		1000000
-#define FRACTION_BITS	12
+#define NS_PER_MS	  1000000
+#define FRACTION_BITS 12
 
 void
 gs_uuid_generate(pg_uuid_t *uuid)
 {
 	static uint64 last = 0;
 	struct timespec now;
-	uint64		ticks;			/* milliseconds and their fraction */
+	uint64 ticks; /* milliseconds and their fraction */
 	unsigned char *b = uuid->data;
 
 	clock_gettime(CLOCK_REALTIME, &now);

@@ -15,4 +15,4 @@
 /* A UUID of version 7; those of one backend grow strictly. */
 extern void gs_uuid_generate(pg_uuid_t *uuid);
 
-#endif							/* GS_UUID_H */
+#endif /* GS_UUID_H */

@@ -54,41 +54,41 @@
 #include "utils/wait_event.h"
 
 /* How long a command waits for our workers to leave its database. */
-#define SEND_AWAY_TIMEOUT_MS	5000
-#define SEND_AWAY_STEP_MS		5
+#define SEND_AWAY_TIMEOUT_MS 5000
+#define SEND_AWAY_STEP_MS	 5
 
 /* "pid keeps our workers out of the database dboid" */
 typedef struct GsBar
 {
-	Oid			dboid;			/* InvalidOid = free */
-	pid_t		pid;
+	Oid dboid; /* InvalidOid = free */
+	pid_t pid;
 } GsBar;
 
 /* Protected by slots_lock, apart from what GsWorkerSlot says. */
 typedef struct GsWorkerShared
 {
 	GsWorkerSlot launcher;
-	GsLaunch	launches[GS_MAX_LAUNCHES];
+	GsLaunch launches[GS_MAX_LAUNCHES];
 
 	/* databases at which the launcher shall look again */
-	int			nrequests;
-	bool		request_all;	/* too many to list */
-	Oid			requests[GS_MAX_REQUESTS];
+	int nrequests;
+	bool request_all; /* too many to list */
+	Oid requests[GS_MAX_REQUESTS];
 
-	int			nbars;			/* in use; the array below has MaxBackends */
-	GsBar		bars[FLEXIBLE_ARRAY_MEMBER];
+	int nbars; /* in use; the array below has MaxBackends */
+	GsBar bars[FLEXIBLE_ARRAY_MEMBER];
 } GsWorkerShared;
 
 static GsWorkerShared *workers = NULL;
-static GsWorkerSlot *slots = NULL;	/* gs_max_databases */
+static GsWorkerSlot *slots = NULL; /* gs_max_databases */
 
 /* local: this backend has bars up */
 static bool have_bars = false;
 
 /* local: a worker's transaction */
-static int	guc_nest_level;
-static Oid	outer_user;
-static int	outer_security;
+static int guc_nest_level;
+static Oid outer_user;
+static int outer_security;
 static MemoryContext outer_context;
 static bool in_worker_transaction = false;
 
@@ -121,10 +121,10 @@ gs_worker_shmem_size(void)
 void
 gs_worker_shmem_init(bool found)
 {
-	bool		found_workers;
+	bool found_workers;
 
-	workers = ShmemInitStruct("gamestate workers", gs_worker_shmem_size(),
-							  &found_workers);
+	workers =
+		ShmemInitStruct("gamestate workers", gs_worker_shmem_size(), &found_workers);
 	slots = (GsWorkerSlot *) ((char *) workers + shared_size());
 	have_bars = false;
 	if (found)
@@ -176,7 +176,7 @@ gs_worker_launch(int i)
 static void
 wake(GsWorkerSlot *slot)
 {
-	uint32		waker = pg_atomic_read_u32(&slot->waker);
+	uint32 waker = pg_atomic_read_u32(&slot->waker);
 
 	/* costs a memory barrier and a test if the latch is set already */
 	if (waker != 0)
@@ -264,7 +264,7 @@ gs_worker_set_error(GsWorkerSlot *slot, const char *message)
 int
 gs_worker_backoff(int failures)
 {
-	int			delay = GS_BACKOFF_FIRST;
+	int delay = GS_BACKOFF_FIRST;
 
 	while (--failures > 0 && delay < GS_BACKOFF_LAST)
 		delay *= 2;
@@ -279,7 +279,7 @@ gs_worker_backoff(int failures)
 void
 gs_worker_request_look(Oid dboid)
 {
-	bool		listed = false;
+	bool listed = false;
 
 	LWLockAcquire(GsShmem->slots_lock, LW_EXCLUSIVE);
 	for (int i = 0; i < workers->nrequests; i++)
@@ -299,7 +299,7 @@ gs_worker_request_look(Oid dboid)
 int
 gs_worker_take_requests(Oid *dboids, int max, bool *all)
 {
-	int			n;
+	int n;
 
 	LWLockAcquire(GsShmem->slots_lock, LW_EXCLUSIVE);
 	n = Min(workers->nrequests, max);
@@ -333,13 +333,13 @@ gs_worker_is_barred(Oid dboid)
 static void
 put_up_bar(Oid dboid)
 {
-	GsBar	   *unused = NULL;
-	bool		ours = false;
+	GsBar *unused = NULL;
+	bool ours = false;
 
 	LWLockAcquire(GsShmem->slots_lock, LW_EXCLUSIVE);
 	for (int i = 0; i < max_bars(); i++)
 	{
-		GsBar	   *bar = &workers->bars[i];
+		GsBar *bar = &workers->bars[i];
 
 		if (!OidIsValid(bar->dboid))
 			unused = unused ? unused : bar;
@@ -366,7 +366,7 @@ put_up_bar(Oid dboid)
 static int
 signal_workers(Oid dboid, bool do_signal)
 {
-	int			n = 0;
+	int n = 0;
 
 	LWLockAcquire(GsShmem->slots_lock, LW_SHARED);
 	for (int i = 0; i < gs_max_databases; i++)
@@ -380,7 +380,7 @@ signal_workers(Oid dboid, bool do_signal)
 	}
 	for (int i = 0; i < GS_MAX_LAUNCHES; i++)
 	{
-		GsLaunch   *launch = &workers->launches[i];
+		GsLaunch *launch = &workers->launches[i];
 
 		/* without a pid it has not looked at the bars yet: turns around there */
 		if (launch->dboid == dboid && launch->pid != 0)
@@ -421,7 +421,7 @@ gs_worker_unbar_all(void)
 	LWLockAcquire(GsShmem->slots_lock, LW_EXCLUSIVE);
 	for (int i = 0; i < max_bars(); i++)
 	{
-		GsBar	   *bar = &workers->bars[i];
+		GsBar *bar = &workers->bars[i];
 
 		if (OidIsValid(bar->dboid) && bar->pid == MyProcPid)
 		{
@@ -463,15 +463,15 @@ gs_worker_settings(void)
 static void
 set_in_transaction(const char *name, const char *value)
 {
-	(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, 0, false);
+	(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+							 true, 0, false);
 }
 
 void
 gs_worker_begin(int lock_timeout)
 {
-	char		ms[16];
-	Oid			owner;
+	char ms[16];
+	Oid owner;
 
 	outer_context = CurrentMemoryContext;
 	SetCurrentStatementStartTimestamp();
@@ -481,7 +481,7 @@ gs_worker_begin(int lock_timeout)
 
 	owner = get_role_oid(GS_OWNER_ROLE, false);
 	SetUserIdAndSecContext(owner, outer_security | SECURITY_LOCAL_USERID_CHANGE |
-						   SECURITY_RESTRICTED_OPERATION);
+									  SECURITY_RESTRICTED_OPERATION);
 
 	/*
 	 * Whatever SQL of ours or of a trigger sets ends with this level, so that
@@ -516,7 +516,7 @@ gs_worker_abort(void)
 {
 	MemoryContext context = CurrentMemoryContext;
 
-	AbortCurrentTransaction();	/* settings and snapshots too */
+	AbortCurrentTransaction(); /* settings and snapshots too */
 	if (in_worker_transaction)
 		SetUserIdAndSecContext(outer_user, outer_security);
 	in_worker_transaction = false;
@@ -561,7 +561,7 @@ put_timestamp(Datum *value, bool *null, TimestampTz at)
 static Datum
 error_text(const GsWorkerSlot *slot)
 {
-	char	   *text = pstrdup(slot->last_error);
+	char *text = pstrdup(slot->last_error);
 
 	if (!pg_verifymbstr(text, strlen(text), true))
 	{
@@ -575,11 +575,11 @@ error_text(const GsWorkerSlot *slot)
 static void
 put_row(ReturnSetInfo *rsinfo, const char *kind, const GsWorkerSlot *slot, bool barred)
 {
-	Datum		values[STAT_WORKERS_COLUMNS] = {0};
-	bool		nulls[STAT_WORKERS_COLUMNS] = {0};
-	bool		is_launcher = !OidIsValid(slot->dboid);
-	char	   *database = is_launcher ? NULL : get_database_name(slot->dboid);
-	int			i = 0;
+	Datum values[STAT_WORKERS_COLUMNS] = {0};
+	bool nulls[STAT_WORKERS_COLUMNS] = {0};
+	bool is_launcher = !OidIsValid(slot->dboid);
+	char *database = is_launcher ? NULL : get_database_name(slot->dboid);
+	int i = 0;
 
 	values[i] = ObjectIdGetDatum(slot->dboid);
 	nulls[i++] = is_launcher;
@@ -621,8 +621,8 @@ gs_stat_workers(PG_FUNCTION_ARGS)
 {
 	GsWorkerSlot launcher;
 	GsWorkerSlot *copy;
-	bool	   *barred;
-	int			n = 0;
+	bool *barred;
+	int n = 0;
 
 	gs_attach();
 	InitMaterializedSRF(fcinfo, 0);
@@ -633,7 +633,7 @@ gs_stat_workers(PG_FUNCTION_ARGS)
 	launcher = workers->launcher;
 	for (int i = 0; i < gs_max_databases; i++)
 	{
-		Oid			dboid = gs_database_by_index(i)->dboid;
+		Oid dboid = gs_database_by_index(i)->dboid;
 
 		if (!OidIsValid(dboid) || slots[i].dboid != dboid)
 			continue;

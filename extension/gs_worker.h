@@ -13,14 +13,14 @@
 #include "datatype/timestamp.h"
 #include "port/atomics.h"
 
-#define GS_EXTENSION_NAME	"gamestate"
-#define GS_OWNER_ROLE		"gamestate_owner"
+#define GS_EXTENSION_NAME "gamestate"
+#define GS_OWNER_ROLE	  "gamestate_owner"
 
 #define GS_WORKER_ERROR_LEN 256
 
 /* Pauses after failures double from the first to the last, in milliseconds. */
-#define GS_BACKOFF_FIRST	1000
-#define GS_BACKOFF_LAST		60000
+#define GS_BACKOFF_FIRST 1000
+#define GS_BACKOFF_LAST	 60000
 
 /*
  * State of the launcher or of an archiver.
@@ -33,11 +33,11 @@
  */
 typedef enum GsWorkerState
 {
-	GS_WORKER_NONE = 0,			/* there never was one */
-	GS_WORKER_STARTING,			/* the launcher has asked for one */
+	GS_WORKER_NONE = 0, /* there never was one */
+	GS_WORKER_STARTING, /* the launcher has asked for one */
 	GS_WORKER_RUNNING,
-	GS_WORKER_PAUSED,			/* waits after a failure */
-	GS_WORKER_NO_SLOT,			/* max_worker_processes is used up */
+	GS_WORKER_PAUSED,  /* waits after a failure */
+	GS_WORKER_NO_SLOT, /* max_worker_processes is used up */
 	GS_WORKER_STOPPED
 } GsWorkerState;
 
@@ -47,20 +47,20 @@ typedef enum GsWorkerState
  */
 typedef struct GsWorkerSlot
 {
-	Oid			dboid;			/* InvalidOid = unused, or the launcher */
-	pid_t		pid;			/* 0 = none runs; cleared by the process itself */
+	Oid dboid; /* InvalidOid = unused, or the launcher */
+	pid_t pid; /* 0 = none runs; cleared by the process itself */
 	GsWorkerState state;
-	bool		clean_exit;		/* the last one was told to leave, or left by itself */
+	bool clean_exit; /* the last one was told to leave, or left by itself */
 	TimestampTz started_at;
-	int64		batches;
-	int64		games;
-	int64		raw_bytes;		/* payloads before compression ... */
-	int64		stored_bytes;	/* ... and after */
-	int64		failures;		/* transactions that failed */
-	int64		set_aside;		/* games that are skipped for now */
+	int64 batches;
+	int64 games;
+	int64 raw_bytes;	/* payloads before compression ... */
+	int64 stored_bytes; /* ... and after */
+	int64 failures;		/* transactions that failed */
+	int64 set_aside;	/* games that are skipped for now */
 	TimestampTz last_archived_at;
 	TimestampTz last_error_at;
-	char		last_error[GS_WORKER_ERROR_LEN];
+	char last_error[GS_WORKER_ERROR_LEN];
 
 	/*
 	 * Whose latch wakes the worker: 1 + index in ProcGlobal->allProcs, 0 =
@@ -84,8 +84,8 @@ typedef enum GsLaunchState
 	GS_LAUNCH_REQUESTED,
 	GS_LAUNCH_CONNECTING,
 	GS_LAUNCH_NO_EXTENSION,
-	GS_LAUNCH_ARCHIVER,			/* it has become the database's archiver */
-	GS_LAUNCH_SENT_AWAY,		/* the database is barred, or the server stops */
+	GS_LAUNCH_ARCHIVER,	 /* it has become the database's archiver */
+	GS_LAUNCH_SENT_AWAY, /* the database is barred, or the server stops */
 	GS_LAUNCH_FAILED
 } GsLaunchState;
 
@@ -95,18 +95,18 @@ typedef enum GsLaunchState
 /* Protected by slots_lock. */
 typedef struct GsLaunch
 {
-	Oid			dboid;
-	pid_t		pid;			/* while connecting */
+	Oid dboid;
+	pid_t pid; /* while connecting */
 	GsLaunchState state;
-	uint32		number;			/* +1 with every use: a late worker finds out */
+	uint32 number; /* +1 with every use: a late worker finds out */
 } GsLaunch;
 
 /* What the postmaster hands to a new worker. */
 typedef struct GsLaunchArgument
 {
-	int32		launch;			/* which */
-	uint32		number;
-	Oid			dboid;
+	int32 launch; /* which */
+	uint32 number;
+	Oid dboid;
 } GsLaunchArgument;
 
 /* shared memory; the caller of _init holds AddinShmemInitLock */
@@ -131,11 +131,11 @@ extern bool gs_worker_is_barred(Oid dboid);
  * transaction ends; returns when they have gone, or after a time.
  */
 extern void gs_worker_bar(Oid dboid);
-extern void gs_worker_unbar_all(void);	/* at the end of the transaction */
+extern void gs_worker_unbar_all(void); /* at the end of the transaction */
 
 /* Ask the launcher to look whether a database has the extension now. */
 extern void gs_worker_request_look(Oid dboid);
-extern int	gs_worker_take_requests(Oid *dboids, int max, bool *all);
+extern int gs_worker_take_requests(Oid *dboids, int max, bool *all);
 #define GS_MAX_REQUESTS 32
 
 /*
@@ -162,6 +162,6 @@ extern void gs_worker_abort(void);
 extern void gs_worker_settings(void);
 
 /* GS_BACKOFF_FIRST doubled with each failure after the first. */
-extern int	gs_worker_backoff(int failures);
+extern int gs_worker_backoff(int failures);
 
-#endif							/* GS_WORKER_H */
+#endif /* GS_WORKER_H */

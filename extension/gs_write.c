@@ -51,10 +51,10 @@ PG_FUNCTION_INFO_V1(gs_delete_game);
 /* A game about to be changed: what it is now, for this transaction. */
 typedef struct Target
 {
-	pg_uuid_t	id;
-	GsPending  *pending;		/* NULL: not touched by this transaction yet */
-	GsHeader	h;
-	bool		has_player;		/* of the player that open_target() was asked for */
+	pg_uuid_t id;
+	GsPending *pending; /* NULL: not touched by this transaction yet */
+	GsHeader h;
+	bool has_player; /* of the player that open_target() was asked for */
 } Target;
 
 /* ----------------------------------------------------------------
@@ -85,14 +85,18 @@ null_argument(const char *name)
 			 errmsg("%s must not be null", name)));
 }
 
-#define REQUIRE_ARG(n, name) \
-	do { if (unlikely(PG_ARGISNULL(n))) null_argument(name); } while (0)
+#define REQUIRE_ARG(n, name)           \
+	do                                 \
+	{                                  \
+		if (unlikely(PG_ARGISNULL(n))) \
+			null_argument(name);       \
+	} while (0)
 
 /* A text, json or bytea argument, detoasted; data is NULL for NULL. */
 static GsText
 arg_bytes(FunctionCallInfo fcinfo, int n)
 {
-	GsText		text = {NULL, 0};
+	GsText text = {NULL, 0};
 	struct varlena *datum;
 
 	if (PG_ARGISNULL(n))
@@ -133,11 +137,11 @@ check_size(const GsText *text, const char *name, int limit_kb, const char *guc)
 static GsText
 keep(const GsText *text)
 {
-	GsText		kept = {NULL, text->len};
+	GsText kept = {NULL, text->len};
 
 	if (text->data)
 	{
-		char	   *data = MemoryContextAllocHuge(gs_writeset_context(), (Size) text->len + 1);
+		char *data = MemoryContextAllocHuge(gs_writeset_context(), (Size) text->len + 1);
 
 		memcpy(data, text->data, text->len);
 		kept.data = data;
@@ -161,10 +165,10 @@ keep_request(FunctionCallInfo fcinfo, int n)
 static int
 arg_players(FunctionCallInfo fcinfo, int n, GsText **players)
 {
-	ArrayType  *array = PG_GETARG_ARRAYTYPE_P(n);
-	Datum	   *datums;
-	bool	   *nulls;
-	int			count;
+	ArrayType *array = PG_GETARG_ARRAYTYPE_P(n);
+	Datum *datums;
+	bool *nulls;
+	int count;
 
 	if (ARR_NDIM(array) > 1)
 		ereport(ERROR,
@@ -180,7 +184,7 @@ arg_players(FunctionCallInfo fcinfo, int n, GsText **players)
 	*players = palloc(sizeof(GsText) * Max(count, 1));
 	for (int i = 0; i < count; i++)
 	{
-		GsText	   *player = &(*players)[i];
+		GsText *player = &(*players)[i];
 
 		if (nulls[i])
 			null_argument("player");
@@ -239,7 +243,7 @@ is_archived(const pg_uuid_t *id)
 static bool
 find_target(const pg_uuid_t *id, const GsText *player, Target *target)
 {
-	GsGame	   *game;
+	GsGame *game;
 
 	target->id = *id;
 	target->has_player = false;
@@ -251,7 +255,8 @@ find_target(const pg_uuid_t *id, const GsText *player, Target *target)
 		target->h = target->pending->change.h;
 		if (player && target->pending->change.info_changed)
 		{
-			target->has_player = gs_parts_have_player(&target->pending->change.info, player);
+			target->has_player =
+				gs_parts_have_player(&target->pending->change.info, player);
 			return true;
 		}
 		if (!player)
@@ -274,7 +279,7 @@ find_target(const pg_uuid_t *id, const GsText *player, Target *target)
 static void
 check_version(const Target *target, FunctionCallInfo fcinfo, int n)
 {
-	int64		expected;
+	int64 expected;
 
 	if (PG_ARGISNULL(n))
 		return;
@@ -292,7 +297,7 @@ check_version(const Target *target, FunctionCallInfo fcinfo, int n)
 static void
 open_target(FunctionCallInfo fcinfo, const GsText *player, Target *target)
 {
-	pg_uuid_t  *id;
+	pg_uuid_t *id;
 
 	REQUIRE_ARG(0, "game_id");
 	id = PG_GETARG_UUID_P(0);
@@ -331,8 +336,8 @@ require_status(const Target *target, GsStatus status, const char *what)
 static GsPending *
 next_version(Target *target, TimestampTz now)
 {
-	GsPending  *pending = gs_writeset_open(&target->id, &target->h);
-	GsHeader   *h = &pending->change.h;
+	GsPending *pending = gs_writeset_open(&target->id, &target->h);
+	GsHeader *h = &pending->change.h;
 
 	h->version++;
 	h->updated_at = now;
@@ -344,13 +349,13 @@ next_version(Target *target, TimestampTz now)
  * entry, a private copy of the info to be modified, the log entry.
  */
 static GsPending *
-change_info(FunctionCallInfo fcinfo, Target *target, GsKind kind,
-			const GsText *player, const GsText *event, int request_arg)
+change_info(FunctionCallInfo fcinfo, Target *target, GsKind kind, const GsText *player,
+			const GsText *event, int request_arg)
 {
-	GsEntry		e = {.kind = kind,.at = GetCurrentTimestamp()};
-	GsText		kept_player = player ? keep(player) : (GsText) {NULL, 0};
-	GsText		kept_event = event ? keep(event) : (GsText) {NULL, 0};
-	GsPending  *pending;
+	GsEntry e = {.kind = kind, .at = GetCurrentTimestamp()};
+	GsText kept_player = player ? keep(player) : (GsText){NULL, 0};
+	GsText kept_event = event ? keep(event) : (GsText){NULL, 0};
+	GsPending *pending;
 
 	e.request_id = keep_request(fcinfo, request_arg);
 	e.player = kept_player.data;
@@ -375,11 +380,10 @@ change_info(FunctionCallInfo fcinfo, Target *target, GsKind kind,
 static void
 take_room(const GsText *room_code, const pg_uuid_t *for_game)
 {
-	pg_uuid_t	holder;
+	pg_uuid_t holder;
 
 	gs_lock_room(room_code);
-	if (gs_lookup_room(room_code, &holder) &&
-		memcmp(&holder, for_game, UUID_LEN) != 0)
+	if (gs_lookup_room(room_code, &holder) && memcmp(&holder, for_game, UUID_LEN) != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_GS_ROOM_TAKEN),
 				 errmsg("room code \"%.*s\" is taken", (int) room_code->len, room_code->data),
@@ -390,7 +394,7 @@ take_room(const GsText *room_code, const pg_uuid_t *for_game)
 static void
 take_id(const pg_uuid_t *id)
 {
-	Target		target;
+	Target target;
 
 	if (find_target(id, NULL, &target))
 		ereport(ERROR,
@@ -407,7 +411,7 @@ take_id(const pg_uuid_t *id)
 static GsStatus
 arg_first_status(FunctionCallInfo fcinfo, int n)
 {
-	char	   *status = text_to_cstring(PG_GETARG_TEXT_PP(n));
+	char *status = text_to_cstring(PG_GETARG_TEXT_PP(n));
 
 	if (strcmp(status, "active") == 0)
 		return GS_STATUS_ACTIVE;
@@ -422,7 +426,7 @@ arg_first_status(FunctionCallInfo fcinfo, int n)
 static int
 arg_max_players(FunctionCallInfo fcinfo, int n, int nplayers)
 {
-	int			max_players;
+	int max_players;
 
 	if (PG_ARGISNULL(n))
 		return 0;
@@ -464,10 +468,10 @@ static void
 record_create(const pg_uuid_t *id, const GsHeader *h, const GsText *state,
 			  const GsInfoParts *parts)
 {
-	GsText		kept_state = keep(state);
+	GsText kept_state = keep(state);
 	GsInfoParts kept_parts;
-	GsPending  *pending;
-	GsChange   *change;
+	GsPending *pending;
+	GsChange *change;
 
 	keep_parts(&kept_parts, parts);
 	pending = gs_writeset_open(id, NULL);
@@ -479,7 +483,7 @@ record_create(const pg_uuid_t *id, const GsHeader *h, const GsText *state,
 	change->h = *h;
 	change->state_changed = true;
 	change->state = kept_state;
-	change->initial = (GsText) {NULL, 0};
+	change->initial = (GsText){NULL, 0};
 	change->info_changed = true;
 	change->info = kept_parts;
 	change->nentries = 0;
@@ -490,10 +494,10 @@ record_create(const pg_uuid_t *id, const GsHeader *h, const GsText *state,
 static Datum
 create_game(FunctionCallInfo fcinfo, GsEncoding encoding)
 {
-	pg_uuid_t  *id = palloc(sizeof(pg_uuid_t));
+	pg_uuid_t *id = palloc(sizeof(pg_uuid_t));
 	GsInfoParts parts = {0};
-	GsText		state;
-	GsHeader	h = {0};
+	GsText state;
+	GsHeader h = {0};
 	TimestampTz now = GetCurrentTimestamp();
 
 	REQUIRE_ARG(0, "game_type");
@@ -511,7 +515,8 @@ create_game(FunctionCallInfo fcinfo, GsEncoding encoding)
 	if (parts.room_code.data)
 		check_id(&parts.room_code, "room code");
 	parts.metadata = arg_bytes(fcinfo, 4);
-	check_size(&parts.metadata, "metadata", gs_max_metadata_size, "gamestate.max_metadata_size");
+	check_size(&parts.metadata, "metadata", gs_max_metadata_size,
+			   "gamestate.max_metadata_size");
 
 	h.encoding = encoding;
 	h.durability = gs_durability;
@@ -588,7 +593,7 @@ not_a_player(const Target *target, const GsText *player)
 static void
 set_state(GsPending *pending, GsText state)
 {
-	GsChange   *change = &pending->change;
+	GsChange *change = &pending->change;
 
 	if (change->state_changed)
 	{
@@ -604,12 +609,12 @@ set_state(GsPending *pending, GsText state)
 static Datum
 apply_move(FunctionCallInfo fcinfo, GsEncoding encoding)
 {
-	Target		target;
-	GsText		event;
-	GsText		state;
-	GsText		player;
-	GsEntry		e = {.kind = GS_KIND_MOVE};
-	GsPending  *pending;
+	Target target;
+	GsText event;
+	GsText state;
+	GsText player;
+	GsEntry e = {.kind = GS_KIND_MOVE};
+	GsPending *pending;
 
 	REQUIRE_ARG(2, "event");
 	event = arg_bytes(fcinfo, 2);
@@ -667,14 +672,15 @@ gs_apply_move_bytes(PG_FUNCTION_ARGS)
 Datum
 gs_set_metadata(PG_FUNCTION_ARGS)
 {
-	Target		target;
-	GsText		metadata;
-	GsPending  *pending;
+	Target target;
+	GsText metadata;
+	GsPending *pending;
 
 	begin_write("set_metadata()");
 	REQUIRE_ARG(1, "metadata");
 	metadata = arg_bytes(fcinfo, 1);
-	check_size(&metadata, "metadata", gs_max_metadata_size, "gamestate.max_metadata_size");
+	check_size(&metadata, "metadata", gs_max_metadata_size,
+			   "gamestate.max_metadata_size");
 	open_target(fcinfo, NULL, &target);
 	check_version(&target, fcinfo, 2);
 	check_log(&target);
@@ -695,13 +701,13 @@ room_of(const Target *target)
 	if (target->pending && target->pending->change.info_changed)
 		return target->pending->change.info.room_code;
 	copy = gs_table_copy(&target->id, 0, true, gs_writeset_context());
-	return copy ? copy->info.room_code : (GsText) {NULL, 0};
+	return copy ? copy->info.room_code : (GsText){NULL, 0};
 }
 
 static void
 give_up_room(const Target *target)
 {
-	GsText		room_code = room_of(target);
+	GsText room_code = room_of(target);
 
 	if (room_code.data)
 		gs_lock_room(&room_code);
@@ -710,11 +716,11 @@ give_up_room(const Target *target)
 Datum
 gs_set_room_code(PG_FUNCTION_ARGS)
 {
-	Target		target;
-	GsText		room_code;
+	Target target;
+	GsText room_code;
 	StringInfoData event;
-	GsText		event_text;
-	GsPending  *pending;
+	GsText event_text;
+	GsPending *pending;
 
 	begin_write("set_room_code()");
 	room_code = arg_bytes(fcinfo, 1);
@@ -746,9 +752,9 @@ gs_set_room_code(PG_FUNCTION_ARGS)
 Datum
 gs_start_game(PG_FUNCTION_ARGS)
 {
-	Target		target;
-	GsEntry		e = {.kind = GS_KIND_START};
-	GsPending  *pending;
+	Target target;
+	GsEntry e = {.kind = GS_KIND_START};
+	GsPending *pending;
 
 	begin_write("start_game()");
 	open_target(fcinfo, NULL, &target);
@@ -769,8 +775,8 @@ gs_start_game(PG_FUNCTION_ARGS)
 static int
 count_players(const Target *target)
 {
-	GsGame	   *game;
-	int			n;
+	GsGame *game;
+	int n;
 
 	if (target->pending && target->pending->change.info_changed)
 		return target->pending->change.info.nplayers;
@@ -785,12 +791,12 @@ count_players(const Target *target)
 Datum
 gs_join_game(PG_FUNCTION_ARGS)
 {
-	Target		target;
-	GsText		player;
-	GsPending  *pending;
+	Target target;
+	GsText player;
+	GsPending *pending;
 	GsInfoParts *info;
-	GsText	   *players;
-	int			n;
+	GsText *players;
+	int n;
 
 	begin_write("join_game()");
 	REQUIRE_ARG(1, "player");
@@ -798,7 +804,7 @@ gs_join_game(PG_FUNCTION_ARGS)
 	check_id(&player, "player");
 	open_target(fcinfo, &player, &target);
 	if (target.has_player)
-		PG_RETURN_INT64(target.h.version);	/* a repeated join changes nothing */
+		PG_RETURN_INT64(target.h.version); /* a repeated join changes nothing */
 	check_version(&target, fcinfo, 2);
 	check_log(&target);
 	n = count_players(&target);
@@ -829,12 +835,12 @@ gs_join_game(PG_FUNCTION_ARGS)
 Datum
 gs_leave_game(PG_FUNCTION_ARGS)
 {
-	Target		target;
-	GsText		player;
-	GsPending  *pending;
+	Target target;
+	GsText player;
+	GsPending *pending;
 	GsInfoParts *info;
-	GsText	   *players;
-	int			n = 0;
+	GsText *players;
+	int n = 0;
 
 	begin_write("leave_game()");
 	REQUIRE_ARG(1, "player");
@@ -866,7 +872,7 @@ gs_leave_game(PG_FUNCTION_ARGS)
 static GsStatus
 arg_last_status(FunctionCallInfo fcinfo, int n)
 {
-	char	   *status;
+	char *status;
 
 	REQUIRE_ARG(n, "status");
 	status = text_to_cstring(PG_GETARG_TEXT_PP(n));
@@ -883,10 +889,10 @@ arg_last_status(FunctionCallInfo fcinfo, int n)
 Datum
 gs_finish_game(PG_FUNCTION_ARGS)
 {
-	Target		target;
-	GsText		result;
-	GsStatus	status;
-	GsPending  *pending;
+	Target target;
+	GsText result;
+	GsStatus status;
+	GsPending *pending;
 
 	begin_write("finish_game()");
 	result = arg_bytes(fcinfo, 1);
@@ -910,9 +916,9 @@ gs_finish_game(PG_FUNCTION_ARGS)
 Datum
 gs_delete_game(PG_FUNCTION_ARGS)
 {
-	Target		target;
-	pg_uuid_t  *id;
-	GsPending  *pending;
+	Target target;
+	pg_uuid_t *id;
+	GsPending *pending;
 
 	begin_write("delete_game()");
 	REQUIRE_ARG(0, "game_id");
@@ -930,8 +936,8 @@ gs_delete_game(PG_FUNCTION_ARGS)
 	pending = gs_writeset_open(id, &target.h);
 	pending->exists = false;
 	pending->change.frees = true;
-	pending->change.kind = pending->base_incarnation != 0 ?
-		GS_CHANGE_REMOVE : GS_CHANGE_NONE;
+	pending->change.kind =
+		pending->base_incarnation != 0 ? GS_CHANGE_REMOVE : GS_CHANGE_NONE;
 	pending->change.h.incarnation = pending->base_incarnation;
 	PG_RETURN_BOOL(true);
 }

@@ -38,34 +38,34 @@
 /* What an entry was before a subtransaction changed it. */
 typedef struct Saved
 {
-	GsPending	pending;
-	int			level;
-	struct Saved *saved;		/* before the level below */
+	GsPending pending;
+	int level;
+	struct Saved *saved; /* before the level below */
 } Saved;
 
 /* An entry; callers see only its first field. */
 typedef struct Entry
 {
-	GsPending	pending;
-	int			level;			/* nesting level of the last change */
-	Saved	   *saved;			/* NULL: there is nothing to go back to */
-	bool		dead;			/* its first change was rolled back */
+	GsPending pending;
+	int level;	  /* nesting level of the last change */
+	Saved *saved; /* NULL: there is nothing to go back to */
+	bool dead;	  /* its first change was rolled back */
 } Entry;
 
 typedef struct IdEntry
 {
-	pg_uuid_t	id;
-	char		status;
-	Entry	   *entry;
+	pg_uuid_t id;
+	char status;
+	Entry *entry;
 } IdEntry;
 
-#define SH_PREFIX ids
-#define SH_ELEMENT_TYPE IdEntry
-#define SH_KEY_TYPE pg_uuid_t
-#define SH_KEY id
+#define SH_PREFIX			 ids
+#define SH_ELEMENT_TYPE		 IdEntry
+#define SH_KEY_TYPE			 pg_uuid_t
+#define SH_KEY				 id
 #define SH_HASH_KEY(tb, key) hash_bytes((key).data, UUID_LEN)
-#define SH_EQUAL(tb, a, b) (memcmp((a).data, (b).data, UUID_LEN) == 0)
-#define SH_SCOPE static inline
+#define SH_EQUAL(tb, a, b)	 (memcmp((a).data, (b).data, UUID_LEN) == 0)
+#define SH_SCOPE			 static inline
 #define SH_DEFINE
 #define SH_DECLARE
 #include "lib/simplehash.h"
@@ -73,35 +73,35 @@ typedef struct IdEntry
 /* Changes of subtransactions in the order they were made; levels never fall. */
 typedef struct Touched
 {
-	Entry	   *entry;
-	int			level;
+	Entry *entry;
+	int level;
 } Touched;
 
 /* A database whose games go with the commit. */
 typedef struct Removal
 {
-	Oid			dboid;
-	bool		release_slot;
-	int			level;
+	Oid dboid;
+	bool release_slot;
+	int level;
 	struct Removal *prev;
 } Removal;
 
 /* A hash table that has grown beyond this is not kept for the next transaction. */
 #define KEEP_IDS_SIZE 1024
 
-bool		GsWriteSetActive = false;
+bool GsWriteSetActive = false;
 
 static MemoryContext context = NULL;
 static ids_hash *ids = NULL;
 static Entry **entries = NULL;
-static int	nentries = 0;
-static int	entries_size = 0;
+static int nentries = 0;
+static int entries_size = 0;
 static Touched *touched = NULL;
-static int	ntouched = 0;
-static int	touched_size = 0;
+static int ntouched = 0;
+static int touched_size = 0;
 static Removal *removals = NULL;
 static uint32 generation = 0;
-static uint64 commit_seq = 0;	/* of the transaction that is being committed */
+static uint64 commit_seq = 0; /* of the transaction that is being committed */
 
 static void
 begin(void)
@@ -153,7 +153,7 @@ gs_writeset_context(void)
 GsPending *
 gs_writeset_find(const pg_uuid_t *id)
 {
-	IdEntry    *found;
+	IdEntry *found;
 
 	if (nentries == 0)
 		return NULL;
@@ -166,7 +166,7 @@ gs_writeset_next(GsWriteSetScan *scan)
 {
 	while (scan->next < nentries)
 	{
-		Entry	   *entry = entries[scan->next++];
+		Entry *entry = entries[scan->next++];
 
 		if (!entry->dead)
 			return &entry->pending;
@@ -178,7 +178,7 @@ GsPending *
 gs_writeset_find_room(const GsText *room_code)
 {
 	GsWriteSetScan scan = {0};
-	GsPending  *pending;
+	GsPending *pending;
 
 	while ((pending = gs_writeset_next(&scan)) != NULL)
 	{
@@ -199,9 +199,8 @@ push_touched(Entry *entry, int level)
 	if (ntouched == touched_size)
 	{
 		touched_size = Max(16, touched_size * 2);
-		touched = touched ?
-			repalloc_huge(touched, sizeof(Touched) * touched_size) :
-			MemoryContextAlloc(context, sizeof(Touched) * touched_size);
+		touched = touched ? repalloc_huge(touched, sizeof(Touched) * touched_size)
+						  : MemoryContextAlloc(context, sizeof(Touched) * touched_size);
 	}
 	touched[ntouched].entry = entry;
 	touched[ntouched].level = level;
@@ -214,9 +213,8 @@ push_entry(Entry *entry)
 	if (nentries == entries_size)
 	{
 		entries_size = Max(8, entries_size * 2);
-		entries = entries ?
-			repalloc_huge(entries, sizeof(Entry *) * entries_size) :
-			MemoryContextAlloc(context, sizeof(Entry *) * entries_size);
+		entries = entries ? repalloc_huge(entries, sizeof(Entry *) * entries_size)
+						  : MemoryContextAlloc(context, sizeof(Entry *) * entries_size);
 	}
 	entries[nentries++] = entry;
 }
@@ -236,10 +234,10 @@ check_not_removed(void)
 GsPending *
 gs_writeset_open(const pg_uuid_t *id, const GsHeader *base)
 {
-	int			level = GetCurrentTransactionNestLevel();
-	IdEntry    *id_entry;
-	Entry	   *entry;
-	GsChange   *change;
+	int level = GetCurrentTransactionNestLevel();
+	IdEntry *id_entry;
+	Entry *entry;
+	GsChange *change;
 
 	if (!GsWriteSetActive)
 		begin();
@@ -260,7 +258,7 @@ gs_writeset_open(const pg_uuid_t *id, const GsHeader *base)
 		entry = id_entry->entry;
 		if (entry->level < level)
 		{
-			Saved	   *saved = MemoryContextAlloc(context, sizeof(Saved));
+			Saved *saved = MemoryContextAlloc(context, sizeof(Saved));
 
 			push_touched(entry, level);
 			saved->pending = entry->pending;
@@ -290,7 +288,7 @@ gs_writeset_open(const pg_uuid_t *id, const GsHeader *base)
 	if (level > 1)
 		push_touched(entry, level);
 	{
-		bool		found;
+		bool found;
 
 		id_entry = ids_insert(ids, *id, &found);
 		id_entry->entry = entry;
@@ -333,7 +331,7 @@ base_is_gone(void)
 void
 gs_writeset_load_info(GsPending *pending)
 {
-	GsChange   *change = &pending->change;
+	GsChange *change = &pending->change;
 	GsGameCopy *base;
 
 	if (change->info_changed)
@@ -349,8 +347,8 @@ gs_writeset_load_info(GsPending *pending)
 static void
 append_new_entries(GsGameCopy *copy, const GsChange *change)
 {
-	uint64		i = copy->nentries + change->nentries;
-	GsEntry    *all;
+	uint64 i = copy->nentries + change->nentries;
+	GsEntry *all;
 
 	if (change->nentries == 0)
 		return;
@@ -367,7 +365,7 @@ GsGameCopy *
 gs_writeset_copy(const GsPending *pending, int what, MemoryContext mcxt)
 {
 	const GsChange *change = &pending->change;
-	bool		created = change->kind == GS_CHANGE_CREATE;
+	bool created = change->kind == GS_CHANGE_CREATE;
 	MemoryContext old = MemoryContextSwitchTo(mcxt);
 	GsGameCopy *copy;
 
@@ -403,9 +401,9 @@ gs_writeset_copy(const GsPending *pending, int what, MemoryContext mcxt)
 static void
 open_whole(const pg_uuid_t *id, GsChangeKind kind)
 {
-	GsGame	   *game = gs_table_find(id, true);
-	GsHeader	h;
-	GsPending  *pending;
+	GsGame *game = gs_table_find(id, true);
+	GsHeader h;
+	GsPending *pending;
 
 	if (game == NULL)
 		base_is_gone();
@@ -432,7 +430,7 @@ gs_writeset_image(const pg_uuid_t *id)
 void
 gs_writeset_remove_database(Oid dboid, bool release_slot)
 {
-	Removal    *removal;
+	Removal *removal;
 
 	gs_attach();
 	if (!GsWriteSetActive)
@@ -470,8 +468,8 @@ static void
 journal_all(void)
 {
 	GsWriteSetScan scan = {0};
-	GsPending  *pending;
-	bool		any = false;
+	GsPending *pending;
+	bool any = false;
 
 	commit_seq = pg_atomic_add_fetch_u64(&GsShmem->commit_seq, 1);
 	gs_journal_begin(context);
@@ -491,11 +489,10 @@ static void
 pre_commit(void)
 {
 	GsWriteSetScan scan = {0};
-	GsPending  *pending;
+	GsPending *pending;
 	MemoryContext old = MemoryContextSwitchTo(context);
 
-	if (nentries > 0 &&
-		generation != pg_atomic_read_u32(&gs_my_database()->generation))
+	if (nentries > 0 && generation != pg_atomic_read_u32(&gs_my_database()->generation))
 		base_is_gone();
 	while ((pending = gs_writeset_next(&scan)) != NULL)
 		gs_table_reserve(&pending->change);
@@ -508,8 +505,8 @@ static void
 commit(void)
 {
 	GsWriteSetScan scan = {0};
-	GsPending  *pending;
-	bool		several = nentries > 1;
+	GsPending *pending;
+	bool several = nentries > 1;
 
 	if (several)
 		LWLockAcquire(GsShmem->commit_lock, LW_EXCLUSIVE);
@@ -528,7 +525,7 @@ static void
 rollback(void)
 {
 	GsWriteSetScan scan = {0};
-	GsPending  *pending;
+	GsPending *pending;
 
 	while ((pending = gs_writeset_next(&scan)) != NULL)
 		gs_table_unreserve(&pending->change);
@@ -577,7 +574,7 @@ xact_callback(XactEvent event, void *arg)
 static void
 restore(Entry *entry)
 {
-	Saved	   *saved = entry->saved;
+	Saved *saved = entry->saved;
 
 	if (saved)
 	{
@@ -606,16 +603,16 @@ subxact_abort(int level)
 static void
 subxact_commit(int level)
 {
-	int			first = ntouched;
-	int			kept;
+	int first = ntouched;
+	int kept;
 
 	while (first > 0 && touched[first - 1].level >= level)
 		first--;
 	kept = first;
 	for (int i = first; i < ntouched; i++)
 	{
-		Entry	   *entry = touched[i].entry;
-		Saved	   *saved = entry->saved;
+		Entry *entry = touched[i].entry;
+		Saved *saved = entry->saved;
 
 		entry->level = level - 1;
 		if (saved && saved->level == level - 1)
@@ -637,10 +634,10 @@ subxact_commit(int level)
 }
 
 static void
-subxact_callback(SubXactEvent event, SubTransactionId subid,
-				 SubTransactionId parent, void *arg)
+subxact_callback(SubXactEvent event, SubTransactionId subid, SubTransactionId parent,
+				 void *arg)
 {
-	int			level;
+	int level;
 
 	if (event != SUBXACT_EVENT_COMMIT_SUB && event != SUBXACT_EVENT_ABORT_SUB)
 		return;

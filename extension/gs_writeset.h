@@ -17,12 +17,12 @@
  */
 typedef struct GsPending
 {
-	GsChange	change;
-	bool		exists;			/* false: deleted by this transaction */
-	int64		base_incarnation;	/* of the committed game; 0 = there is none */
+	GsChange change;
+	bool exists;			/* false: deleted by this transaction */
+	int64 base_incarnation; /* of the committed game; 0 = there is none */
 } GsPending;
 
-extern bool GsWriteSetActive;	/* this transaction has changed games */
+extern bool GsWriteSetActive; /* this transaction has changed games */
 
 /* from _PG_init: transaction callbacks */
 extern void gs_writeset_init(void);
@@ -53,7 +53,8 @@ extern void gs_writeset_log(GsPending *pending, const GsEntry *e);
 extern void gs_writeset_load_info(GsPending *pending);
 
 /* The game as this transaction sees it; what: GS_COPY_* */
-extern GsGameCopy *gs_writeset_copy(const GsPending *pending, int what, MemoryContext mcxt);
+extern GsGameCopy *gs_writeset_copy(const GsPending *pending, int what,
+									MemoryContext mcxt);
 
 /* Memory that lives until the transaction ends. */
 extern MemoryContext gs_writeset_context(void);
@@ -61,7 +62,7 @@ extern MemoryContext gs_writeset_context(void);
 /* All games touched by this transaction, for scans. */
 typedef struct GsWriteSetScan
 {
-	int			next;
+	int next;
 } GsWriteSetScan;
 extern GsPending *gs_writeset_next(GsWriteSetScan *scan);
 
@@ -77,4 +78,4 @@ extern void gs_writeset_image(const pg_uuid_t *id);
 /* All games of a database go when this transaction commits (DROP EXTENSION, DROP DATABASE). */
 extern void gs_writeset_remove_database(Oid dboid, bool release_slot);
 
-#endif							/* GS_WRITESET_H */
+#endif /* GS_WRITESET_H */

@@ -16,12 +16,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-extern int	LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+extern int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	int64_t		base;
+	int64_t base;
 	const char *p;
 	const char *end;
 
@@ -35,9 +35,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	{
 		const char *start = p;
 		const char *error;
-		GsEntry		e;
-		size_t		len;
-		char	   *copy;
+		GsEntry e;
+		size_t len;
+		char *copy;
 
 		error = gs_entry_decode(&p, end, base, &e);
 		if (error != NULL)

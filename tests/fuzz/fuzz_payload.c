@@ -21,7 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-extern int	LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+extern int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void
 check(bool condition)
@@ -38,7 +38,7 @@ walk(const GsPayload *payload)
 
 	for (uint64_t i = 0; i < payload->nentries; i++)
 	{
-		GsEntry		e;
+		GsEntry e;
 
 		check(gs_entry_decode(&p, end, payload->base, &e) == NULL);
 	}
@@ -48,12 +48,12 @@ walk(const GsPayload *payload)
 static void
 try_raw(const char *raw, size_t raw_len)
 {
-	GsPayload	a;
-	GsPayload	b;
-	size_t		len;
-	char	   *copy;
-	char	   *zipped;
-	char	   *back;
+	GsPayload a;
+	GsPayload b;
+	size_t len;
+	char *copy;
+	char *zipped;
+	char *back;
 	const char *error;
 
 	if (gs_payload_decode(raw, raw_len, &a) != NULL)
@@ -74,8 +74,8 @@ try_raw(const char *raw, size_t raw_len)
 	check(memcmp(a.entries, b.entries, a.entries_len) == 0);
 
 	zipped = malloc(gs_payload_bound(len));
-	len = gs_payload_compress(copy, gs_payload_size(&a), 1, zipped,
-							  gs_payload_bound(len), &error);
+	len = gs_payload_compress(copy, gs_payload_size(&a), 1, zipped, gs_payload_bound(len),
+							  &error);
 	check(len > 0);
 	back = malloc(gs_payload_size(&a) + 1);
 	check(gs_payload_decompress(zipped, len, back, gs_payload_size(&a)) == NULL);
@@ -89,7 +89,7 @@ try_raw(const char *raw, size_t raw_len)
 static void
 try_frame(const char *frame, size_t frame_len, size_t raw_len)
 {
-	char	   *raw = malloc(raw_len > 0 ? raw_len : 1);
+	char *raw = malloc(raw_len > 0 ? raw_len : 1);
 
 	if (gs_payload_decompress(frame, frame_len, raw, raw_len) == NULL)
 		try_raw(raw, raw_len);
@@ -100,10 +100,10 @@ try_frame(const char *frame, size_t frame_len, size_t raw_len)
 static void
 try_changed_frame(const char *raw, size_t raw_len, uint8_t place, uint8_t change)
 {
-	char	   *frame = malloc(gs_payload_bound(raw_len));
-	char	   *back = malloc(raw_len > 0 ? raw_len : 1);
+	char *frame = malloc(gs_payload_bound(raw_len));
+	char *back = malloc(raw_len > 0 ? raw_len : 1);
 	const char *error;
-	size_t		len;
+	size_t len;
 
 	len = gs_payload_compress(raw, raw_len, 1, frame, gs_payload_bound(raw_len), &error);
 	check(len > 0);

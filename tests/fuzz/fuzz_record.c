@@ -20,7 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-extern int	LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+extern int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void
 check(bool condition)
@@ -33,7 +33,7 @@ check(bool condition)
 static GsBytes *
 walk_players(const GsRecord *record)
 {
-	GsBytes    *players = calloc((size_t) record->nplayers + 1, sizeof(GsBytes));
+	GsBytes *players = calloc((size_t) record->nplayers + 1, sizeof(GsBytes));
 	const char *p = record->players_raw.data;
 
 	for (uint32_t i = 0; i < record->nplayers; i++)
@@ -59,10 +59,10 @@ walk_runs(const GsRecord *record)
 		entry = run->entries.data;
 		for (uint32_t k = 0; k < run->nentries; k++)
 		{
-			GsEntry		e;
+			GsEntry e;
 
-			check(gs_entry_decode(&entry, run->entries.data + run->entries.len,
-								  run->base, &e) == NULL);
+			check(gs_entry_decode(&entry, run->entries.data + run->entries.len, run->base,
+								  &e) == NULL);
 		}
 		check(entry == run->entries.data + run->entries.len);
 	}
@@ -77,12 +77,12 @@ try_records(const char *p, const char *end)
 	while (p < end)
 	{
 		const char *start = p;
-		GsRecord	record;
+		GsRecord record;
 		const char *error = gs_record_decode(&p, end, &record);
-		GsBytes    *players;
+		GsBytes *players;
 		GsRecordRun *runs;
-		size_t		len;
-		char	   *copy;
+		size_t len;
+		char *copy;
 
 		if (error != NULL)
 		{
@@ -111,19 +111,19 @@ try_diff(const char *states, size_t len, size_t old_len)
 {
 	const char *old_data = states;
 	const char *new_data;
-	size_t		new_len;
-	size_t		max;
-	uint32_t	prefix;
-	uint32_t	suffix;
-	size_t		n;
+	size_t new_len;
+	size_t max;
+	uint32_t prefix;
+	uint32_t suffix;
+	size_t n;
 
 	if (old_len > len)
 		old_len = len;
 	new_data = states + old_len;
 	new_len = len - old_len;
 	max = old_len < new_len ? old_len : new_len;
-	gs_record_diff(old_data, (uint32_t) old_len, new_data, (uint32_t) new_len,
-				   &prefix, &suffix);
+	gs_record_diff(old_data, (uint32_t) old_len, new_data, (uint32_t) new_len, &prefix,
+				   &suffix);
 
 	for (n = 0; n < max && old_data[n] == new_data[n];)
 		n++;

@@ -37,50 +37,50 @@
 
 #include <libpq-fe.h>
 
-#define SLOTS		20000
-#define LIVE_MAX	40			/* private games at a time */
-#define LOG_MAX		40			/* versions after which a game is finished */
-#define PARTS_MAX	64
-#define STATE_MAX	100000		/* more than choose_size() can ask for */
+#define SLOTS	  20000
+#define LIVE_MAX  40 /* private games at a time */
+#define LOG_MAX	  40 /* versions after which a game is finished */
+#define PARTS_MAX 64
+#define STATE_MAX 100000 /* more than choose_size() can ask for */
 
 typedef enum SlotUse
 {
 	SLOT_FREE = 0,
 	SLOT_LIVE,
-	SLOT_USED					/* finished: its id is taken for good */
+	SLOT_USED /* finished: its id is taken for good */
 } SlotUse;
 
 typedef struct Slot
 {
-	SlotUse		use;
-	int			version;
-	bool		room;
+	SlotUse use;
+	int version;
+	bool room;
 } Slot;
 
 typedef struct Part
 {
-	char		kind;
-	char		game[37];
-	int			slot;			/* of a private game, else -1 */
-	int			version;
-	int			n;
-	int			i;
-	int			a;				/* how often the game's own word, */
-	int			b;				/* the operation's word */
-	int			c;				/* and the game's own word again */
-	char		room[32];
+	char kind;
+	char game[37];
+	int slot; /* of a private game, else -1 */
+	int version;
+	int n;
+	int i;
+	int a; /* how often the game's own word, */
+	int b; /* the operation's word */
+	int c; /* and the game's own word again */
+	char room[32];
 } Part;
 
 static PGconn *conn;
 static FILE *logfile;
-static int	writer;
-static int	k;
-static int	nshared;
+static int writer;
+static int k;
+static int nshared;
 static Slot slots[SLOTS];
-static Slot slots_before[SLOTS];	/* to go back to when a transaction is not committed */
+static Slot slots_before[SLOTS]; /* to go back to when a transaction is not committed */
 static Part parts[PARTS_MAX];
-static int	nparts;
-static int	next_i;
+static int nparts;
+static int next_i;
 static char state[STATE_MAX + 1000];
 
 static unsigned
@@ -93,22 +93,23 @@ static _Noreturn void
 lost(void)
 {
 	fclose(logfile);
-	exit(0);					/* what the test is about */
+	exit(0); /* what the test is about */
 }
 
 static _Noreturn void
 broken(const char *what)
 {
-	fprintf(stderr, "writer %d, operation %d: %s: %s\n", writer, k, what, PQerrorMessage(conn));
+	fprintf(stderr, "writer %d, operation %d: %s: %s\n", writer, k, what,
+			PQerrorMessage(conn));
 	exit(1);
 }
 
-static void note(const char *format,...) __attribute__((format(gnu_printf, 1, 2)));
+static void note(const char *format, ...) __attribute__((format(gnu_printf, 1, 2)));
 
 static void
-note(const char *format,...)
+note(const char *format, ...)
 {
-	va_list		args;
+	va_list args;
 
 	va_start(args, format);
 	vfprintf(logfile, format, args);
@@ -120,13 +121,14 @@ note(const char *format,...)
 static PGresult *
 try_run(const char *sql, int nvalues, const char *const *values, char *code)
 {
-	PGresult   *res = PQexecParams(conn, sql, nvalues, NULL, values, NULL, NULL, 0);
+	PGresult *res = PQexecParams(conn, sql, nvalues, NULL, values, NULL, NULL, 0);
 	ExecStatusType status = PQresultStatus(res);
 	const char *sqlstate = PQresultErrorField(res, PG_DIAG_SQLSTATE);
 
 	if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK)
 		return res;
-	if (PQstatus(conn) != CONNECTION_OK || sqlstate == NULL || strncmp(sqlstate, "57P0", 4) == 0)
+	if (PQstatus(conn) != CONNECTION_OK || sqlstate == NULL ||
+		strncmp(sqlstate, "57P0", 4) == 0)
 		lost();
 	snprintf(code, 6, "%s", sqlstate);
 	PQclear(res);
@@ -137,8 +139,8 @@ try_run(const char *sql, int nvalues, const char *const *values, char *code)
 static PGresult *
 run(const char *sql)
 {
-	char		code[6];
-	PGresult   *res = try_run(sql, 0, NULL, code);
+	char code[6];
+	PGresult *res = try_run(sql, 0, NULL, code);
 
 	if (res == NULL)
 		broken(sql);
@@ -171,10 +173,10 @@ shared_id(char *id, int number)
 static char *
 put_words(char *p, const char *word, int n)
 {
-	size_t		len = strlen(word);
+	size_t len = strlen(word);
 
 	for (int i = 0; i < n; i++, p += len)
-		memcpy(p, word, len);
+		memcpy(p, word, len); /* NOLINT: the caller ends the string */
 	return p;
 }
 
@@ -182,17 +184,18 @@ put_words(char *p, const char *word, int n)
 static void
 put_state(const Part *part)
 {
-	char		own[16];
-	char		word[64];
-	char	   *p = state;
+	char own[16];
+	char word[64];
+	char *p = state;
 
 	snprintf(own, sizeof(own), "%s-", part->game + 28);
 	snprintf(word, sizeof(word), "%d.%d.%d;", writer, k, part->i);
-	p += sprintf(p, "{\"n\":%d,\"w\":%d,\"k\":%d,\"i\":%d,\"p\":\"", part->n, writer, k, part->i);
+	p += sprintf(p, "{\"n\":%d,\"w\":%d,\"k\":%d,\"i\":%d,\"p\":\"", part->n, writer, k,
+				 part->i);
 	p = put_words(p, own, part->a);
 	p = put_words(p, word, part->b);
 	p = put_words(p, own, part->c);
-	strcpy(p, "\"}");
+	memcpy(p, "\"}", sizeof("\"}"));
 }
 
 /* Mostly small, sometimes so large that the journal needs several rows. */
@@ -200,7 +203,7 @@ static void
 choose_size(Part *part)
 {
 	static const int scale[] = {10, 10, 100, 100, 300, 300, 800, 1500};
-	int			words = scale[rnd(8)];
+	int words = scale[rnd(8)];
 
 	part->b = 1 + rnd(words);
 	part->a = rnd(words);
@@ -210,7 +213,7 @@ choose_size(Part *part)
 static Part *
 add_part(char kind, const char *game, int slot, int version)
 {
-	Part	   *part;
+	Part *part;
 
 	if (nparts == PARTS_MAX)
 	{
@@ -220,11 +223,11 @@ add_part(char kind, const char *game, int slot, int version)
 	part = &parts[nparts++];
 	memset(part, 0, sizeof(Part));
 	part->kind = kind;
-	strcpy(part->game, game);
+	snprintf(part->game, sizeof(part->game), "%s", game);
 	part->slot = slot;
 	part->version = version;
 	part->i = next_i++;
-	strcpy(part->room, "-");
+	snprintf(part->room, sizeof(part->room), "-");
 	return part;
 }
 
@@ -236,8 +239,8 @@ log_parts(char how)
 	{
 		const Part *p = &parts[i];
 
-		fprintf(logfile, "%s%c %s %d %d %d %d %d %d %s", i ? "|" : "", p->kind,
-				p->game, p->version, p->n, p->i, p->a, p->b, p->c, p->room);
+		fprintf(logfile, "%s%c %s %d %d %d %d %d %d %s", i ? "|" : "", p->kind, p->game,
+				p->version, p->n, p->i, p->a, p->b, p->c, p->room);
 	}
 	note("\n");
 }
@@ -246,11 +249,11 @@ log_parts(char how)
 static bool
 send_part(Part *part, char *code)
 {
-	char		version[16];
-	char		event[96];
-	char		player[32];
+	char version[16];
+	char event[96];
+	char player[32];
 	const char *values[8];
-	PGresult   *res = NULL;
+	PGresult *res = NULL;
 
 	snprintf(version, sizeof(version), "%d", part->version - 1);
 	snprintf(event, sizeof(event), "{\"w\":%d,\"k\":%d,\"i\":%d}", writer, k, part->i);
@@ -266,7 +269,8 @@ send_part(Part *part, char *code)
 			values[3] = event;
 			values[4] = player;
 			values[5] = writer % 2 ? "odd" : "even";
-			res = try_run("SELECT gamestate.create_game($6, $2, $5::text[], $3, $4, $1)", 6, values, code);
+			res = try_run("SELECT gamestate.create_game($6, $2, $5::text[], $3, $4, $1)",
+						  6, values, code);
 			break;
 		case 'm':
 			put_state(part);
@@ -287,8 +291,9 @@ send_part(Part *part, char *code)
 			break;
 		case 't':
 			values[0] = event;
-			res = try_run("INSERT INTO public.row_of SELECT (j->>'w')::int, (j->>'k')::int, (j->>'i')::int FROM CAST($1 AS json) j",
-						  1, values, code);
+			res = try_run(
+				"INSERT INTO public.row_of SELECT (j->>'w')::int, (j->>'k')::int, (j->>'i')::int FROM CAST($1 AS json) j",
+				1, values, code);
 			break;
 	}
 	if (res == NULL)
@@ -317,7 +322,8 @@ static void
 refused(const char *code)
 {
 	/* deadlock, stale version, room taken, out of memory, lock timeout */
-	static const char *const expected[] = {"40P01", "GS001", "GS004", "GS006", "55P03", "40001"};
+	static const char *const expected[] = {"40P01", "GS001", "GS004",
+										   "GS006", "55P03", "40001"};
 
 	memcpy(slots, slots_before, sizeof(slots));
 	note("E %d %s\n", k, code);
@@ -331,7 +337,7 @@ refused(const char *code)
 static void
 single(void)
 {
-	char		code[6];
+	char code[6];
 
 	log_parts('S');
 	if (send_part(&parts[0], code))
@@ -344,7 +350,7 @@ single(void)
 static bool
 in_block(void)
 {
-	char		code[6];
+	char code[6];
 
 	if (send_part(&parts[nparts - 1], code))
 		return true;
@@ -356,8 +362,8 @@ in_block(void)
 static void
 commit(void)
 {
-	char		code[6];
-	PGresult   *res;
+	char code[6];
+	PGresult *res;
 
 	log_parts('S');
 	res = try_run("COMMIT", 0, NULL, code);
@@ -388,7 +394,7 @@ rollback(void)
 static int
 live_count(void)
 {
-	int			n = 0;
+	int n = 0;
 
 	for (int i = 0; i < SLOTS; i++)
 		n += slots[i].use == SLOT_LIVE;
@@ -398,8 +404,8 @@ live_count(void)
 static int
 pick(void)
 {
-	int			n = live_count();
-	int			want;
+	int n = live_count();
+	int want;
 
 	if (n == 0)
 		return -1;
@@ -413,7 +419,7 @@ pick(void)
 static void
 add_move(int slot)
 {
-	char		id[37];
+	char id[37];
 
 	private_id(id, slot);
 	choose_size(add_part('m', id, slot, ++slots[slot].version));
@@ -422,24 +428,21 @@ add_move(int slot)
 static void
 add_creation(int slot)
 {
-	char		id[37];
-	Part	   *part;
+	char id[37];
+	Part *part;
 
 	private_id(id, slot);
 	part = add_part('c', id, slot, 1);
 	choose_size(part);
 	if (rnd(3) == 0)
 		snprintf(part->room, sizeof(part->room), "room %d-%d", writer, slot);
-	slots[slot] = (Slot)
-	{
-		SLOT_LIVE, 1, part->room[0] != '-'
-	};
+	slots[slot] = (Slot){SLOT_LIVE, 1, part->room[0] != '-'};
 }
 
 static void
 op_create(void)
 {
-	int			slot = 0;
+	int slot = 0;
 
 	if (live_count() >= LIVE_MAX)
 		return;
@@ -453,7 +456,7 @@ op_create(void)
 static void
 op_move(void)
 {
-	int			slot = pick();
+	int slot = pick();
 
 	if (slot < 0)
 		return;
@@ -465,9 +468,9 @@ op_move(void)
 static void
 op_room(void)
 {
-	int			slot = pick();
-	char		id[37];
-	Part	   *part;
+	int slot = pick();
+	char id[37];
+	Part *part;
 
 	if (slot < 0)
 		return;
@@ -483,8 +486,8 @@ op_room(void)
 static void
 op_finish(void)
 {
-	int			slot = pick();
-	char		id[37];
+	int slot = pick();
+	char id[37];
 
 	if (slot < 0 || slots[slot].version < LOG_MAX / 2)
 		return;
@@ -498,8 +501,8 @@ op_finish(void)
 static void
 op_delete(void)
 {
-	int			slot = pick();
-	char		id[37];
+	int slot = pick();
+	char id[37];
 
 	if (slot < 0)
 		return;
@@ -514,8 +517,8 @@ op_delete(void)
 static void
 op_replace(void)
 {
-	int			slot = pick();
-	char		id[37];
+	int slot = pick();
+	char id[37];
 
 	if (slot < 0)
 		return;
@@ -534,8 +537,8 @@ op_replace(void)
 static void
 op_row(void)
 {
-	int			slot = pick();
-	bool		first = rnd(2);
+	int slot = pick();
+	bool first = rnd(2);
 
 	if (slot < 0)
 		return;
@@ -562,13 +565,13 @@ op_row(void)
 static void
 op_many(void)
 {
-	int			n = 3 + rnd(20);
+	int n = 3 + rnd(20);
 
 	begin();
 	command("BEGIN");
 	for (int i = 0; i < n; i++)
 	{
-		int			slot = pick();
+		int slot = pick();
 
 		if (slot < 0)
 			break;
@@ -583,11 +586,11 @@ op_many(void)
 static void
 op_savepoint(void)
 {
-	int			slot = pick();
-	int			other = pick();
-	Slot		was;
-	Slot		other_was;
-	int			kept;
+	int slot = pick();
+	int other = pick();
+	Slot was;
+	Slot other_was;
+	int kept;
 
 	if (slot < 0)
 		return;
@@ -627,7 +630,7 @@ op_savepoint(void)
 static void
 op_rollback(void)
 {
-	int			slot = pick();
+	int slot = pick();
 
 	if (slot < 0)
 		return;
@@ -646,12 +649,12 @@ op_rollback(void)
 static void
 op_procedure(void)
 {
-	int			slot = pick();
-	char		id[37];
-	char		sql[400];
-	char		code[6];
-	PGresult   *res;
-	int			first;
+	int slot = pick();
+	char id[37];
+	char sql[400];
+	char code[6];
+	PGresult *res;
+	int first;
 
 	if (slot < 0)
 		return;
@@ -664,8 +667,8 @@ op_procedure(void)
 	nparts = next_i = 0;
 	add_part('m', id, slot, ++slots[slot].version);
 	log_parts('S');
-	snprintf(sql, sizeof(sql), "CALL public.two_moves('%s', %d, %d, %d)",
-			 id, slots[slot].version - 2, writer, first);
+	snprintf(sql, sizeof(sql), "CALL public.two_moves('%s', %d, %d, %d)", id,
+			 slots[slot].version - 2, writer, first);
 	res = try_run(sql, 0, NULL, code);
 	if (res == NULL)
 		broken("procedure");
@@ -682,21 +685,22 @@ op_procedure(void)
 static void
 op_transfer(void)
 {
-	int			from = rnd(nshared);
-	int			to = (from + 1 + rnd(nshared - 1)) % nshared;
-	int			amount = 1 + rnd(10);
-	char		ids[2][37];
+	int from = rnd(nshared);
+	int to = (from + 1 + rnd(nshared - 1)) % nshared;
+	int amount = 1 + rnd(10);
+	char ids[2][37];
 	const char *values[2] = {ids[0], ids[1]};
-	char		code[6];
-	PGresult   *res;
-	int			version[2];
-	int			n[2];
+	char code[6];
+	PGresult *res;
+	int version[2];
+	int n[2];
 
 	shared_id(ids[0], from);
 	shared_id(ids[1], to);
 	begin();
 	res = try_run("SELECT (a).version, (a).state->>'n', (b).version, (b).state->>'n' "
-				  "FROM gamestate.get_game($1) a, gamestate.get_game($2) b", 2, values, code);
+				  "FROM gamestate.get_game($1) a, gamestate.get_game($2) b",
+				  2, values, code);
 	if (res == NULL || PQntuples(res) != 1)
 		broken("shared game");
 	for (int i = 0; i < 2; i++)
@@ -710,7 +714,7 @@ op_transfer(void)
 	command("BEGIN");
 	for (int i = 0; i < 2; i++)
 	{
-		Part	   *part = add_part('m', ids[i], -1, version[i] + 1);
+		Part *part = add_part('m', ids[i], -1, version[i] + 1);
 
 		choose_size(part);
 		part->n = n[i];
@@ -731,18 +735,20 @@ op_transfer(void)
 static void
 find_my_games(void)
 {
-	char		sql[800];
-	PGresult   *res;
+	char sql[800];
+	PGresult *res;
 
-	snprintf(sql, sizeof(sql),
-			 "SELECT right(game_id::text, 12), version, room_code IS NOT NULL, ended_at IS NOT NULL FROM gamestate.list_live_games() "
-			 "WHERE game_id::text LIKE '5b0000%02d-%%' "
-			 "UNION ALL SELECT right(game_id::text, 12), 0, false, true FROM gamestate.archive "
-			 "WHERE game_id::text LIKE '5b0000%02d-%%'", writer, writer);
+	snprintf(
+		sql, sizeof(sql),
+		"SELECT right(game_id::text, 12), version, room_code IS NOT NULL, ended_at IS NOT NULL FROM gamestate.list_live_games() "
+		"WHERE game_id::text LIKE '5b0000%02d-%%' "
+		"UNION ALL SELECT right(game_id::text, 12), 0, false, true FROM gamestate.archive "
+		"WHERE game_id::text LIKE '5b0000%02d-%%'",
+		writer, writer);
 	res = run(sql);
 	for (int i = 0; i < PQntuples(res); i++)
 	{
-		Slot	   *slot = &slots[atoi(PQgetvalue(res, i, 0))];
+		Slot *slot = &slots[atoi(PQgetvalue(res, i, 0))];
 
 		slot->version = atoi(PQgetvalue(res, i, 1));
 		slot->room = *PQgetvalue(res, i, 2) == 't';
@@ -754,7 +760,7 @@ find_my_games(void)
 static void
 step(void)
 {
-	unsigned	what = rnd(100);
+	unsigned what = rnd(100);
 
 	if (what < 28)
 		op_move();
@@ -795,7 +801,9 @@ main(int argc, char **argv)
 {
 	if (argc != 8)
 	{
-		fprintf(stderr, "usage: writer CONNINFO LOG WRITER FIRST-OPERATION SEED SHARED-GAMES on|off\n");
+		fprintf(
+			stderr,
+			"usage: writer CONNINFO LOG WRITER FIRST-OPERATION SEED SHARED-GAMES on|off\n");
 		return 2;
 	}
 	conn = PQconnectdb(argv[1]);
@@ -809,7 +817,8 @@ main(int argc, char **argv)
 	PQsetNoticeProcessor(conn, be_silent, NULL);
 	command("SET lock_timeout = '5s'");
 	command("SET client_min_messages = error");
-	command(strcmp(argv[7], "off") == 0 ? "SET synchronous_commit = off" : "SET synchronous_commit = on");
+	command(strcmp(argv[7], "off") == 0 ? "SET synchronous_commit = off"
+										: "SET synchronous_commit = on");
 	find_my_games();
 	for (;;)
 		step();

@@ -16,14 +16,13 @@
 #include <stdio.h>
 #include <string.h>
 
-static int	tap_tests = 0;
-static int	tap_failures = 0;
+static int tap_tests = 0;
+static int tap_failures = 0;
 
-__attribute__((format(printf, 2, 3)))
-static inline bool
+__attribute__((format(printf, 2, 3))) static inline bool
 ok(bool passed, const char *name, ...)
 {
-	va_list		args;
+	va_list args;
 
 	tap_tests++;
 	if (!passed)
@@ -40,13 +39,13 @@ ok(bool passed, const char *name, ...)
 static inline bool
 is(const char *got, const char *expected, const char *name)
 {
-	bool		same = (got == NULL || expected == NULL) ? got == expected :
-		strcmp(got, expected) == 0;
+	bool same =
+		(got == NULL || expected == NULL) ? got == expected : strcmp(got, expected) == 0;
 
 	ok(same, "%s", name);
 	if (!same)
-		printf("# got:      %s\n# expected: %s\n",
-			   got ? got : "(null)", expected ? expected : "(null)");
+		printf("# got:      %s\n# expected: %s\n", got ? got : "(null)",
+			   expected ? expected : "(null)");
 	return same;
 }
 
@@ -57,4 +56,4 @@ tap_done(void)
 	return tap_failures == 0 ? 0 : 1;
 }
 
-#endif							/* TAP_H */
+#endif /* TAP_H */

@@ -17,15 +17,15 @@
 
 #include "tap.h"
 
-static const unsigned char request_id[GS_REQUEST_ID_LEN] = {
-	0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 255
-};
+static const unsigned char request_id[GS_REQUEST_ID_LEN] = {0,	1,	2,	3,	4,	5,
+															6,	7,	8,	9,	10, 11,
+															12, 13, 14, 255};
 
 /* A heap block of exactly len bytes, so that ASan sees one byte too far. */
 static char *
 exact_copy(const void *data, size_t len)
 {
-	char	   *copy = malloc(len > 0 ? len : 1);
+	char *copy = malloc(len > 0 ? len : 1);
 
 	if (len > 0)
 		memcpy(copy, data, len);
@@ -35,7 +35,7 @@ exact_copy(const void *data, size_t len)
 static const char *
 decode_all(const void *data, size_t len, int64_t base, GsEntry *e)
 {
-	char	   *copy = exact_copy(data, len);
+	char *copy = exact_copy(data, len);
 	const char *p = copy;
 	const char *error = gs_entry_decode(&p, copy + len, base, e);
 
@@ -63,20 +63,20 @@ same_entry(const GsEntry *a, const GsEntry *b)
 	if (a->request_id && memcmp(a->request_id, b->request_id, GS_REQUEST_ID_LEN) != 0)
 		return false;
 	return same_bytes(a->player, a->player_len, b->player, b->player_len) &&
-		same_bytes(a->event, a->event_len, b->event, b->event_len) &&
-		same_bytes(a->delta, a->delta_len, b->delta, b->delta_len);
+		   same_bytes(a->event, a->event_len, b->event, b->event_len) &&
+		   same_bytes(a->delta, a->delta_len, b->delta, b->delta_len);
 }
 
 /* encode, decode, compare; then every shorter run of bytes must be refused */
 static void
 round_trip(const GsEntry *e, int64_t base, const char *name)
 {
-	size_t		size = gs_entry_size(e, base);
-	char	   *bytes = malloc(size);
+	size_t size = gs_entry_size(e, base);
+	char *bytes = malloc(size);
 	const char *p = bytes;
-	GsEntry		back;
+	GsEntry back;
 	const char *error;
-	bool		cut_refused = true;
+	bool cut_refused = true;
 
 	ok(gs_entry_encode(e, base, bytes) == bytes + size, "%s: size is exact", name);
 	error = gs_entry_decode(&p, bytes + size, base, &back);
@@ -86,7 +86,7 @@ round_trip(const GsEntry *e, int64_t base, const char *name)
 
 	for (size_t len = 0; len < size && size < 1000; len++)
 	{
-		GsEntry		cut;
+		GsEntry cut;
 
 		if (decode_all(bytes, len, base, &cut) == NULL)
 			cut_refused = false;
@@ -98,26 +98,34 @@ round_trip(const GsEntry *e, int64_t base, const char *name)
 static void
 test_varints(void)
 {
-	static const uint64_t values[] = {
-		0, 1, 127, 128, 16383, 16384, 2097151, 2097152, UINT32_MAX,
-		(uint64_t) INT64_MAX, (uint64_t) INT64_MAX + 1, UINT64_MAX
-	};
-	char		buf[16];
+	static const uint64_t values[] = {0,
+									  1,
+									  127,
+									  128,
+									  16383,
+									  16384,
+									  2097151,
+									  2097152,
+									  UINT32_MAX,
+									  (uint64_t) INT64_MAX,
+									  (uint64_t) INT64_MAX + 1,
+									  UINT64_MAX};
+	char buf[16];
 	const char *p;
-	uint64_t	v;
-	bool		sizes = true;
+	uint64_t v;
+	bool sizes = true;
 
 	for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++)
 	{
-		char	   *end = gs_varint_put(buf, values[i]);
+		char *end = gs_varint_put(buf, values[i]);
 
 		p = buf;
 		ok((size_t) (end - buf) == gs_varint_size(values[i]) &&
-		   gs_varint_get(&p, end, &v) && p == end && v == values[i],
+			   gs_varint_get(&p, end, &v) && p == end && v == values[i],
 		   "varint %llu", (unsigned long long) values[i]);
 		p = buf;
-		ok(!gs_varint_get(&p, end - 1, &v) && p == buf,
-		   "varint %llu cut off", (unsigned long long) values[i]);
+		ok(!gs_varint_get(&p, end - 1, &v) && p == buf, "varint %llu cut off",
+		   (unsigned long long) values[i]);
 	}
 	for (int bit = 0; bit < 64; bit++)
 	{
@@ -141,10 +149,10 @@ test_varints(void)
 static void
 test_round_trips(void)
 {
-	GsEntry		e;
-	uint32_t	big = 3 * 1024 * 1024;
-	char	   *event = malloc(big);
-	int			i;
+	GsEntry e;
+	uint32_t big = 3 * 1024 * 1024;
+	char *event = malloc(big);
+	int i;
 
 	memset(&e, 0, sizeof(e));
 	e.kind = GS_KIND_START;
@@ -191,15 +199,12 @@ test_round_trips(void)
 static void
 test_bytes(void)
 {
-	static const unsigned char expected[] = {
-		2, 0x0F, 0x96, 0x01,	/* move, all fields, zigzag(75) = 150 */
-		1, 'p',
-		0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 255,
-		2, '{', '}',
-		0
-	};
-	char		bytes[sizeof(expected)];
-	GsEntry		e;
+	static const unsigned char expected[] =
+		{2, 0x0F, 0x96, 0x01, /* move, all fields, zigzag(75) = 150 */
+		 1, 'p',  0,	1,	  2,  3,  4,   5, 6,   7,	8,
+		 9, 10,	  11,	12,	  13, 14, 255, 2, '{', '}', 0};
+	char bytes[sizeof(expected)];
+	GsEntry e;
 
 	memset(&e, 0, sizeof(e));
 	e.kind = GS_KIND_MOVE;
@@ -212,28 +217,34 @@ test_bytes(void)
 	e.delta = "";
 	ok(gs_entry_size(&e, 1000) == sizeof(expected), "size of the stored form");
 	gs_entry_encode(&e, 1000, bytes);
-	ok(memcmp(bytes, expected, sizeof(expected)) == 0, "the stored form is what it always was");
+	ok(memcmp(bytes, expected, sizeof(expected)) == 0,
+	   "the stored form is what it always was");
 }
 
 static void
 test_damage(void)
 {
-	GsEntry		e;
+	GsEntry e;
 
 	is(decode_all("", 0, 0, &e), "entry is cut off", "no bytes");
 	is(decode_all("\0\0\0", 3, 0, &e), "entry has an unknown kind", "kind 0");
 	is(decode_all("\12\0\0", 3, 0, &e), "entry has an unknown kind", "kind 10");
 	is(decode_all("\2\20\0", 3, 0, &e), "entry has unknown flags", "flag 16");
 	is(decode_all("\2\200\0", 3, 0, &e), "entry has unknown flags", "flag 128");
-	is(decode_all("\2\0\200", 3, 0, &e), "entry has a broken time", "time without its end");
-	is(decode_all("\2\0\200\0", 4, 0, &e), "entry has a broken time", "time with a needless byte");
-	is(decode_all("\2\1\0\5ab", 6, 0, &e), "entry has a broken player", "player longer than the bytes");
-	is(decode_all("\2\2\0abc", 6, 0, &e), "entry has a broken request id", "half a request id");
+	is(decode_all("\2\0\200", 3, 0, &e), "entry has a broken time",
+	   "time without its end");
+	is(decode_all("\2\0\200\0", 4, 0, &e), "entry has a broken time",
+	   "time with a needless byte");
+	is(decode_all("\2\1\0\5ab", 6, 0, &e), "entry has a broken player",
+	   "player longer than the bytes");
+	is(decode_all("\2\2\0abc", 6, 0, &e), "entry has a broken request id",
+	   "half a request id");
 	is(decode_all("\2\4\0\377\377\377\377\377\377\377\377\377\1", 13, 0, &e),
 	   "entry has a broken event", "event of 2^64 - 1 bytes");
-	is(decode_all("\2\4\0\200\200\200\200\20", 8, 0, &e),
-	   "entry has a broken event", "event of 2^32 bytes");
-	is(decode_all("\2\10\0\2x", 5, 0, &e), "entry has a broken delta", "delta longer than the bytes");
+	is(decode_all("\2\4\0\200\200\200\200\20", 8, 0, &e), "entry has a broken event",
+	   "event of 2^32 bytes");
+	is(decode_all("\2\10\0\2x", 5, 0, &e), "entry has a broken delta",
+	   "delta longer than the bytes");
 	is(decode_all("\2\0\0", 3, 0, &e), NULL, "the shortest entry");
 }
 

@@ -20,13 +20,13 @@
 static char *
 make_entries(int n, size_t *len)
 {
-	char	   *bytes = malloc((size_t) n * 64 + 1);
-	char	   *p = bytes;
+	char *bytes = malloc((size_t) n * 64 + 1);
+	char *p = bytes;
 
 	for (int i = 0; i < n; i++)
 	{
-		char		event[32];
-		GsEntry		e;
+		char event[32];
+		GsEntry e;
 
 		memset(&e, 0, sizeof(e));
 		e.kind = GS_KIND_MOVE;
@@ -45,34 +45,33 @@ static bool
 same_payload(const GsPayload *a, const GsPayload *b)
 {
 	return a->initial_len == b->initial_len &&
-		memcmp(a->initial, b->initial, a->initial_len) == 0 &&
-		a->final_len == b->final_len &&
-		memcmp(a->final, b->final, a->final_len) == 0 &&
-		a->first_version == b->first_version &&
-		a->nentries == b->nentries && a->base == b->base &&
-		a->entries_len == b->entries_len &&
-		memcmp(a->entries, b->entries, a->entries_len) == 0;
+		   memcmp(a->initial, b->initial, a->initial_len) == 0 &&
+		   a->final_len == b->final_len &&
+		   memcmp(a->final, b->final, a->final_len) == 0 &&
+		   a->first_version == b->first_version && a->nentries == b->nentries &&
+		   a->base == b->base && a->entries_len == b->entries_len &&
+		   memcmp(a->entries, b->entries, a->entries_len) == 0;
 }
 
 /* through raw, zstd and back; cut off or damaged raw bytes must be refused */
 static void
 round_trip(const GsPayload *payload, const char *name)
 {
-	size_t		raw_len = gs_payload_size(payload);
-	char	   *raw = malloc(raw_len);
-	char	   *zipped = malloc(gs_payload_bound(raw_len));
-	char	   *back = malloc(raw_len + 1);
+	size_t raw_len = gs_payload_size(payload);
+	char *raw = malloc(raw_len);
+	char *zipped = malloc(gs_payload_bound(raw_len));
+	char *back = malloc(raw_len + 1);
 	const char *error = "none";
-	size_t		zipped_len;
-	GsPayload	read;
-	bool		cut_refused = true;
+	size_t zipped_len;
+	GsPayload read;
+	bool cut_refused = true;
 
 	gs_payload_encode(payload, raw);
 	is(gs_payload_decode(raw, raw_len, &read), NULL, name);
 	ok(same_payload(payload, &read), "%s: raw bytes come back equal", name);
 
-	zipped_len = gs_payload_compress(raw, raw_len, 3, zipped,
-									 gs_payload_bound(raw_len), &error);
+	zipped_len =
+		gs_payload_compress(raw, raw_len, 3, zipped, gs_payload_bound(raw_len), &error);
 	ok(zipped_len > 0 && error == NULL, "%s: compresses", name);
 	memset(back, 0xA5, raw_len + 1);
 	is(gs_payload_decompress(zipped, zipped_len, back, raw_len), NULL, name);
@@ -86,7 +85,7 @@ round_trip(const GsPayload *payload, const char *name)
 
 	for (size_t len = 0; len < raw_len; len += 1 + len / 50)
 	{
-		char	   *cut = malloc(len > 0 ? len : 1);
+		char *cut = malloc(len > 0 ? len : 1);
 
 		memcpy(cut, raw, len);
 		if (gs_payload_decode(cut, len, &read) == NULL)
@@ -98,7 +97,7 @@ round_trip(const GsPayload *payload, const char *name)
 	cut_refused = true;
 	for (size_t len = 0; len < zipped_len; len += 1 + len / 50)
 	{
-		char	   *cut = malloc(len > 0 ? len : 1);
+		char *cut = malloc(len > 0 ? len : 1);
 
 		memcpy(cut, zipped, len);
 		if (gs_payload_decompress(cut, len, back, raw_len) == NULL)
@@ -115,10 +114,10 @@ round_trip(const GsPayload *payload, const char *name)
 static void
 test_round_trips(void)
 {
-	GsPayload	payload;
-	size_t		len;
-	char	   *entries = make_entries(400, &len);
-	char	   *state = malloc(200000);
+	GsPayload payload;
+	size_t len;
+	char *entries = make_entries(400, &len);
+	char *state = malloc(200000);
 
 	memset(&payload, 0, sizeof(payload));
 	payload.initial = "{}";
@@ -158,12 +157,11 @@ test_round_trips(void)
 static void
 test_bytes(void)
 {
-	static const unsigned char different[] = {
-		1, 2, '{', '}', 0, 1, '1', 2, 1, 20, 5, 0, 0
-	};
+	static const unsigned char different[] = {1, 2, '{', '}', 0, 1, '1',
+											  2, 1, 20,	 5,	  0, 0};
 	static const unsigned char equal[] = {1, 2, '{', '}', 1, 2, 0, 0};
-	GsPayload	payload;
-	char		bytes[sizeof(different)];
+	GsPayload payload;
+	char bytes[sizeof(different)];
 
 	memset(&payload, 0, sizeof(payload));
 	payload.initial = "{}";
@@ -193,28 +191,32 @@ test_bytes(void)
 static void
 test_damage(void)
 {
-	GsPayload	payload;
-	char		raw[64];
-	char		zipped[256];
+	GsPayload payload;
+	char raw[64];
+	char zipped[256];
 	const char *error;
-	size_t		n;
+	size_t n;
 
 #define DECODE(bytes) gs_payload_decode(bytes, sizeof(bytes) - 1, &payload)
 	is(DECODE(""), "payload is empty", "no bytes");
 	is(DECODE("\2"), "payload has an unknown format", "format 2");
 	is(DECODE("\1\5ab"), "payload has a broken initial state", "initial state too long");
-	is(DECODE("\1\0\2"), "payload has a broken final state", "neither equal nor different");
+	is(DECODE("\1\0\2"), "payload has a broken final state",
+	   "neither equal nor different");
 	is(DECODE("\1\0\0\5ab"), "payload has a broken final state", "final state too long");
 	is(DECODE("\1\0\1"), "payload has a broken first version", "no version");
 	is(DECODE("\1\0\1\377\377\377\377\377\377\377\377\377\1\0\0"),
 	   "payload has a broken first version", "version 2^64 - 1");
-	is(DECODE("\1\0\1\2"), "payload has a broken number of entries", "no number of entries");
+	is(DECODE("\1\0\1\2"), "payload has a broken number of entries",
+	   "no number of entries");
 	is(DECODE("\1\0\1\2\377\377\377\377\377\377\377\377\177\0"),
 	   "payload has a broken number of entries", "versions beyond 2^63");
 	is(DECODE("\1\0\1\2\0"), "payload has a broken base time", "no base time");
 	is(DECODE("\1\0\1\2\1\0"), "entry is cut off", "one entry fewer than said");
-	is(DECODE("\1\0\1\2\0\0\5\0\0"), "payload has bytes behind its last entry", "one entry more than said");
-	is(DECODE("\1\0\1\2\1\0\143\0\0"), "entry has an unknown kind", "an entry of no kind");
+	is(DECODE("\1\0\1\2\0\0\5\0\0"), "payload has bytes behind its last entry",
+	   "one entry more than said");
+	is(DECODE("\1\0\1\2\1\0\143\0\0"), "entry has an unknown kind",
+	   "an entry of no kind");
 	is(DECODE("\1\0\1\2\1\0\5\0\0"), NULL, "the same, whole");
 #undef DECODE
 
@@ -222,16 +224,19 @@ test_damage(void)
 	n = gs_payload_compress(raw, sizeof(raw), 3, zipped, sizeof(zipped), &error);
 	ok(n > 0, "compress");
 	ok(gs_payload_decompress(zipped, 0, raw, sizeof(raw)) != NULL, "an empty frame");
-	ok(gs_payload_decompress("nonsense, not zstd", 18, raw, sizeof(raw)) != NULL, "no frame");
+	ok(gs_payload_decompress("nonsense, not zstd", 18, raw, sizeof(raw)) != NULL,
+	   "no frame");
 	zipped[n] = 'x';
-	ok(gs_payload_decompress(zipped, n + 1, raw, sizeof(raw)) != NULL, "a byte behind the frame");
+	ok(gs_payload_decompress(zipped, n + 1, raw, sizeof(raw)) != NULL,
+	   "a byte behind the frame");
 	memcpy(zipped + n, zipped, n);
 	ok(gs_payload_decompress(zipped, 2 * n, raw, sizeof(raw)) != NULL, "two frames");
 	is(gs_payload_decompress(zipped, n, raw, sizeof(raw)), NULL, "the first of them");
 	ok(gs_payload_compress(raw, sizeof(raw), 3, zipped, 4, &error) == 0 && error != NULL,
 	   "no room to compress is an error");
 	n = gs_payload_compress(raw, sizeof(raw), 3, zipped, sizeof(zipped), &error);
-	is(gs_payload_decompress(zipped, n, raw, sizeof(raw)), NULL, "the contexts work after errors");
+	is(gs_payload_decompress(zipped, n, raw, sizeof(raw)), NULL,
+	   "the contexts work after errors");
 }
 
 int

@@ -19,13 +19,13 @@
 
 #define BASE INT64_C(800000000000000)
 
-#define BYTES(text) ((GsBytes) {text, sizeof(text) - 1})
+#define BYTES(text) ((GsBytes){text, sizeof(text) - 1})
 
 /* A heap block of exactly len bytes, so that ASan sees one byte too far. */
 static char *
 exact_copy(const void *data, size_t len)
 {
-	char	   *copy = calloc(len > 0 ? len : 1, 1);
+	char *copy = calloc(len > 0 ? len : 1, 1);
 
 	if (len > 0)
 		memcpy(copy, data, len);
@@ -36,9 +36,9 @@ exact_copy(const void *data, size_t len)
 static const char *
 decode_all(const void *data, size_t len)
 {
-	char	   *copy = exact_copy(data, len);
+	char *copy = exact_copy(data, len);
 	const char *p = copy;
-	GsRecord	record;
+	GsRecord record;
 	const char *error = gs_record_decode(&p, copy + len, &record);
 
 	if (error == NULL && p != copy + len)
@@ -52,9 +52,7 @@ decode_all(const void *data, size_t len)
  * ----------
  */
 
-static const GsBytes sample_players[] = {
-	{"anna", 4}, {"", 0}, {"bert", 4}
-};
+static const GsBytes sample_players[] = {{"anna", 4}, {"", 0}, {"bert", 4}};
 
 static char sample_entries[256];
 static GsRecordRun sample_runs[2];
@@ -62,12 +60,12 @@ static GsRecordRun sample_runs[2];
 static void
 make_runs(void)
 {
-	char	   *p = sample_entries;
-	char	   *start = p;
+	char *p = sample_entries;
+	char *start = p;
 
 	for (uint32_t i = 0; i < 5; i++)
 	{
-		GsEntry		e;
+		GsEntry e;
 
 		memset(&e, 0, sizeof(e));
 		e.kind = GS_KIND_MOVE;
@@ -94,7 +92,7 @@ make_runs(void)
 static GsRecord
 sample(GsRecordKind kind, unsigned char parts)
 {
-	GsRecord	r;
+	GsRecord r;
 
 	memset(&r, 0, sizeof(r));
 	r.kind = kind;
@@ -147,7 +145,7 @@ same_info(const GsRecord *a, const GsRecord *b)
 		return false;
 	for (uint32_t i = 0; i < a->nplayers; i++)
 	{
-		GsBytes		player;
+		GsBytes player;
 
 		gs_record_next_player(&p, &player);
 		if (!same_bytes(&a->players[i], &player))
@@ -168,8 +166,8 @@ same_log(const GsRecord *a, const GsRecord *b)
 		GsRecordRun run;
 
 		gs_record_next_run(&p, &run);
-		if (a->runs[i].first_version != run.first_version || a->runs[i].base != run.base ||
-			a->runs[i].nentries != run.nentries ||
+		if (a->runs[i].first_version != run.first_version ||
+			a->runs[i].base != run.base || a->runs[i].nentries != run.nentries ||
 			!same_bytes(&a->runs[i].entries, &run.entries))
 			return false;
 	}
@@ -181,16 +179,16 @@ static bool
 same_record(const GsRecord *a, const GsRecord *b)
 {
 	static const GsBytes absent = {NULL, 0};
-	bool		has_state = a->parts & (GS_RECORD_HAS_STATE | GS_RECORD_HAS_DELTA);
-	bool		has_delta = a->parts & GS_RECORD_HAS_DELTA;
-	bool		has_initial = a->parts & GS_RECORD_HAS_INITIAL;
+	bool has_state = a->parts & (GS_RECORD_HAS_STATE | GS_RECORD_HAS_DELTA);
+	bool has_delta = a->parts & GS_RECORD_HAS_DELTA;
+	bool has_initial = a->parts & GS_RECORD_HAS_INITIAL;
 
 	if (a->kind != b->kind || memcmp(a->id, b->id, GS_RECORD_ID_LEN) != 0 ||
 		a->incarnation != b->incarnation || a->version != b->version)
 		return false;
 	if (a->kind == GS_RECORD_REMOVE)
 		return b->parts == 0 && b->status == 0 && b->nplayers == 0 && b->nruns == 0 &&
-			b->state.data == NULL && b->initial.data == NULL;
+			   b->state.data == NULL && b->initial.data == NULL;
 	if (a->parts != b->parts || a->base_version != b->base_version ||
 		a->status != b->status || a->encoding != b->encoding || a->moves != b->moves ||
 		a->created_at != b->created_at || a->started_at != b->started_at ||
@@ -202,13 +200,16 @@ same_record(const GsRecord *a, const GsRecord *b)
 		return false;
 	if (!same_bytes(has_state ? &a->state : &absent, &b->state) ||
 		!same_bytes(has_initial ? &a->initial : &absent, &b->initial) ||
-		b->prefix != (has_delta ? a->prefix : 0) || b->suffix != (has_delta ? a->suffix : 0))
+		b->prefix != (has_delta ? a->prefix : 0) ||
+		b->suffix != (has_delta ? a->suffix : 0))
 		return false;
-	if (!((a->parts & GS_RECORD_HAS_INFO) ? same_info(a, b) :
-		  b->nplayers == 0 && b->game_type.data == NULL && b->players_raw.data == NULL))
+	if (!((a->parts & GS_RECORD_HAS_INFO)
+			  ? same_info(a, b)
+			  : b->nplayers == 0 && b->game_type.data == NULL &&
+					b->players_raw.data == NULL))
 		return false;
-	return (a->parts & GS_RECORD_HAS_LOG) ? same_log(a, b) :
-		b->nruns == 0 && b->runs_raw.data == NULL;
+	return (a->parts & GS_RECORD_HAS_LOG) ? same_log(a, b)
+										  : b->nruns == 0 && b->runs_raw.data == NULL;
 }
 
 /* ----------
@@ -232,17 +233,18 @@ cuts_refused(const char *bytes, size_t size)
 static bool
 comes_back(const GsRecord *r)
 {
-	size_t		size = gs_record_size(r);
-	char	   *bytes = malloc(size + 1);
+	size_t size = gs_record_size(r);
+	char *bytes = malloc(size + 1);
 	const char *p = bytes;
-	GsRecord	back;
-	bool		result;
+	GsRecord back;
+	bool result;
 
 	bytes[size] = (char) 0xA5;
-	result = gs_record_encode(r, bytes) == bytes + size && (unsigned char) bytes[size] == 0xA5 &&
-		gs_record_decode(&p, bytes + size + 1, &back) == NULL &&
-		p == bytes + size && same_record(r, &back) &&
-		decode_all(bytes, size) == NULL && cuts_refused(bytes, size);
+	result = gs_record_encode(r, bytes) == bytes + size &&
+			 (unsigned char) bytes[size] == 0xA5 &&
+			 gs_record_decode(&p, bytes + size + 1, &back) == NULL && p == bytes + size &&
+			 same_record(r, &back) && decode_all(bytes, size) == NULL &&
+			 cuts_refused(bytes, size);
 	free(bytes);
 	return result;
 }
@@ -250,8 +252,8 @@ comes_back(const GsRecord *r)
 static void
 test_parts(void)
 {
-	int			refused = 0;
-	GsRecord	r;
+	int refused = 0;
+	GsRecord r;
 
 	for (unsigned int parts = 0; parts <= GS_RECORD_PARTS; parts++)
 	{
@@ -259,7 +261,7 @@ test_parts(void)
 
 		if ((parts & GS_RECORD_HAS_STATE) && (parts & GS_RECORD_HAS_DELTA))
 		{
-			char		bytes[1024];
+			char bytes[1024];
 
 			r = sample(GS_RECORD_UPDATE, (unsigned char) parts);
 			gs_record_encode(&r, bytes);
@@ -289,8 +291,8 @@ static void
 test_values(void)
 {
 	const unsigned char all = GS_RECORD_PARTS & ~GS_RECORD_HAS_DELTA;
-	GsRecord	r = sample(GS_RECORD_IMAGE, all);
-	char	   *big = malloc(3 * 1024 * 1024);
+	GsRecord r = sample(GS_RECORD_IMAGE, all);
+	char *big = malloc(3 * 1024 * 1024);
 
 	r.incarnation = r.version = r.moves = INT64_MAX;
 	r.created_at = r.updated_at = INT64_MIN;
@@ -305,9 +307,9 @@ test_values(void)
 
 	r = sample(GS_RECORD_IMAGE, all);
 	r.room_code = r.result = BYTES("");
-	r.metadata = (GsBytes) {NULL, 0};
+	r.metadata = (GsBytes){NULL, 0};
 	ok(comes_back(&r), "empty values, which are not absent ones");
-	r.room_code = r.result = (GsBytes) {NULL, 0};
+	r.room_code = r.result = (GsBytes){NULL, 0};
 	r.metadata = BYTES("");
 	ok(comes_back(&r), "the other way round");
 	r.game_type = r.state = r.initial = BYTES("");
@@ -319,7 +321,7 @@ test_values(void)
 	r.base_version = 3;
 	r.nruns = 0;
 	ok(gs_record_encode(&r, big) == big + gs_record_size(&r) &&
-	   decode_all(big, gs_record_size(&r)) == NULL,
+		   decode_all(big, gs_record_size(&r)) == NULL,
 	   "an image with a base version, and a log without runs, are written as they should be");
 
 	memset(big, 'x', 3 * 1024 * 1024);
@@ -346,25 +348,21 @@ test_values(void)
 static void
 test_bytes(void)
 {
-	static const unsigned char expected[] = {
-		1, 2, 0x3B,				/* format, update, all but a state */
-		240, 241, 242, 243, 244, 245, 246, 247, 248, 249, 250, 251, 252, 253, 254, 255,
-		0xE8, 0x07, 7, 6,		/* incarnation 1000, versions */
-		2, 1, 5,				/* status, encoding, moves */
-		2, 4, 6, 0, 1,			/* times 1, 2, 3, 0, -1 */
-		4,
-		0xAB, 0xAB, 0xAB, 0xAB, 0xAB, 0xAB, 0xAB, 0xAB,
-		0xAB, 0xAB, 0xAB, 0xAB, 0xAB, 0xAB, 0xAB, 0xAB,
-		5, 'c', 'h', 'e', 's', 's', 5, 'R', 'O', 'O', 'M',
-		3, 4, 'a', 'n', 'n', 'a', 0, 4, 'b', 'e', 'r', 't',
-		9, '{', '"', 'm', '"', ':', ' ', '1', '}', 0,
-		3, 8, '{', '"', 's', '"', ':', ' ', '1', '}', 0xAC, 0x02,
-		2, '{', '}',
-		1, 2, 1, 20, 3, 5, 0, 0
-	};
+	static const unsigned char expected[] =
+		{1,	   2,	 0x3B, /* format, update, all but a state */
+		 240,  241,	 242,  243,	 244,  245,	 246,  247,	 248,  249,	 250,  251,	 252,
+		 253,  254,	 255,  0xE8, 0x07, 7,	 6, /* incarnation 1000, versions */
+		 2,	   1,	 5,							/* status, encoding, moves */
+		 2,	   4,	 6,	   0,	 1,				/* times 1, 2, 3, 0, -1 */
+		 4,	   0xAB, 0xAB, 0xAB, 0xAB, 0xAB, 0xAB, 0xAB, 0xAB, 0xAB, 0xAB, 0xAB, 0xAB,
+		 0xAB, 0xAB, 0xAB, 0xAB, 5,	   'c',	 'h',  'e',	 's',  's',	 5,	   'R',	 'O',
+		 'O',  'M',	 3,	   4,	 'a',  'n',	 'n',  'a',	 0,	   4,	 'b',  'e',	 'r',
+		 't',  9,	 '{',  '"',	 'm',  '"',	 ':',  ' ',	 '1',  '}',	 0,	   3,	 8,
+		 '{',  '"',	 's',  '"',	 ':',  ' ',	 '1',  '}',	 0xAC, 0x02, 2,	   '{',	 '}',
+		 1,	   2,	 1,	   20,	 3,	   5,	 0,	   0};
 	static const GsRecordRun run = {2, 10, 1, {"\5\0\0", 3}};
-	char		bytes[sizeof(expected)];
-	GsRecord	r = sample(GS_RECORD_UPDATE, GS_RECORD_PARTS & ~GS_RECORD_HAS_STATE);
+	char bytes[sizeof(expected)];
+	GsRecord r = sample(GS_RECORD_UPDATE, GS_RECORD_PARTS & ~GS_RECORD_HAS_STATE);
 
 	r.created_at = 1;
 	r.started_at = 2;
@@ -385,11 +383,11 @@ test_bytes(void)
  */
 
 /* a record as far as its version, then as far as max_players */
-#define ID "0123456789abcdef"
+#define ID				  "0123456789abcdef"
 #define HEAD(kind, parts) "\1" kind parts ID "\1\7"
-#define FIXED(parts) HEAD("\2", parts) "\6\2\1\0\0\0\0\0\0\0"
-#define MAX_DELTA "\377\377\377\377\3"		/* GS_RECORD_MAX_BYTES */
-#define HUGE_INT64 "\200\200\200\200\200\200\200\200\200\1" /* 2^63 */
+#define FIXED(parts)	  HEAD("\2", parts) "\6\2\1\0\0\0\0\0\0\0"
+#define MAX_DELTA		  "\377\377\377\377\3" /* GS_RECORD_MAX_BYTES */
+#define HUGE_INT64		  "\200\200\200\200\200\200\200\200\200\1" /* 2^63 */
 
 static void
 test_damage_head(void)
@@ -397,20 +395,30 @@ test_damage_head(void)
 #define REFUSED(bytes, error, name) is(decode_all(bytes, sizeof(bytes) - 1), error, name)
 	REFUSED("", "record is cut off", "no bytes");
 	REFUSED("\1\2", "record is cut off", "two bytes");
-	REFUSED("\1\2\0" "0123456789abcde", "record has a broken game id", "a short id");
+	REFUSED("\1\2\0"
+			"0123456789abcde",
+			"record has a broken game id", "a short id");
 	REFUSED(HEAD("\3", "\0"), NULL, "a removal");
-	REFUSED(HEAD("\3", "\0") "\1", "did not read all", "what is behind a removal is not read");
+	REFUSED(HEAD("\3", "\0") "\1", "did not read all",
+			"what is behind a removal is not read");
 	REFUSED(HEAD("\3", "\4"), "record of a removal has parts", "a removal with parts");
-	REFUSED(HEAD("\1", "\2") "\0", "record of an image is not whole", "an image without state");
-	REFUSED(HEAD("\1", "\4") "\0", "record of an image is not whole", "an image without info");
-	REFUSED(HEAD("\1", "\12") "\0", "record of an image is not whole", "an image with a delta");
-	REFUSED("\1\3\0" ID HUGE_INT64 "\1", "record has a broken incarnation", "incarnation 2^63");
+	REFUSED(HEAD("\1", "\2") "\0", "record of an image is not whole",
+			"an image without state");
+	REFUSED(HEAD("\1", "\4") "\0", "record of an image is not whole",
+			"an image without info");
+	REFUSED(HEAD("\1", "\12") "\0", "record of an image is not whole",
+			"an image with a delta");
+	REFUSED("\1\3\0" ID HUGE_INT64 "\1", "record has a broken incarnation",
+			"incarnation 2^63");
 	REFUSED("\1\3\0" ID "\1" HUGE_INT64, "record has a broken version", "version 2^63");
 
 	REFUSED(FIXED("\0"), NULL, "an update of nothing");
-	REFUSED(HEAD("\1", "\6") "\1", "record has a broken base version", "an image from version 1");
-	REFUSED(HEAD("\2", "\0") "\0", "record has a broken base version", "an update from nothing");
-	REFUSED(HEAD("\2", "\0") "\10", "record has a broken base version", "an update backwards");
+	REFUSED(HEAD("\1", "\6") "\1", "record has a broken base version",
+			"an image from version 1");
+	REFUSED(HEAD("\2", "\0") "\0", "record has a broken base version",
+			"an update from nothing");
+	REFUSED(HEAD("\2", "\0") "\10", "record has a broken base version",
+			"an update backwards");
 	REFUSED(HEAD("\2", "\0") "\6", "record has a broken status", "no status");
 	REFUSED(HEAD("\2", "\0") "\6\0\1", "record has a broken status", "status 0");
 	REFUSED(HEAD("\2", "\0") "\6\2\0", "record has a broken encoding", "encoding 0");
@@ -420,7 +428,8 @@ test_damage_head(void)
 			"a needless byte");
 	REFUSED(HEAD("\2", "\0") "\6\2\1\0\0\0\0\0\0\200\200\200\200\10",
 			"record has a broken max_players", "2^31 players allowed");
-	REFUSED(FIXED("\1") "0123456789abcde", "record has a broken request id", "a short request id");
+	REFUSED(FIXED("\1") "0123456789abcde", "record has a broken request id",
+			"a short request id");
 }
 
 static void
@@ -430,8 +439,8 @@ test_damage_parts(void)
 	REFUSED(FIXED("\2") "\0\4ab", "record has a broken room code", "room code too long");
 	REFUSED(FIXED("\2") "\0\0\2\0", "record has a broken number of players",
 			"more players than bytes");
-	REFUSED(FIXED("\2") "\0\0\377\377\377\377\17\0\0", "record has a broken number of players",
-			"2^32 - 1 players");
+	REFUSED(FIXED("\2") "\0\0\377\377\377\377\17\0\0",
+			"record has a broken number of players", "2^32 - 1 players");
 	REFUSED(FIXED("\2") "\0\0\1\2a", "record has a broken player", "player too long");
 	REFUSED(FIXED("\2") "\0\0\0\4ab", "record has broken metadata", "metadata too long");
 	REFUSED(FIXED("\2") "\0\0\0\0\4ab", "record has a broken result", "result too long");
@@ -439,11 +448,14 @@ test_damage_parts(void)
 			"record has a broken result", "a length of 2^64 - 1");
 	REFUSED(FIXED("\2") "\0\0\0\0\0", NULL, "info of nothing");
 	REFUSED(FIXED("\4") "\3ab", "record has a broken state", "state too long");
-	REFUSED(FIXED("\20") "\3ab", "record has a broken initial state", "initial state too long");
+	REFUSED(FIXED("\20") "\3ab", "record has a broken initial state",
+			"initial state too long");
 
 	REFUSED(FIXED("\10") MAX_DELTA "\0\0", NULL, "the longest delta");
-	REFUSED(FIXED("\10") MAX_DELTA "\1x\0", "record has a broken delta", "a byte more, middle");
-	REFUSED(FIXED("\10") MAX_DELTA "\0\1", "record has a broken delta", "a byte more, suffix");
+	REFUSED(FIXED("\10") MAX_DELTA "\1x\0", "record has a broken delta",
+			"a byte more, middle");
+	REFUSED(FIXED("\10") MAX_DELTA "\0\1", "record has a broken delta",
+			"a byte more, suffix");
 	REFUSED(FIXED("\10") "\377\377\377\377\17\0\1", "record has a broken delta",
 			"a sum of 2^32");
 	REFUSED(FIXED("\10") "\200\200\200\200\20\0\0", "record has a broken delta",
@@ -456,17 +468,21 @@ test_damage_parts(void)
 			"more runs than bytes");
 	REFUSED(FIXED("\40") "\2\2\1\0\3\5\0\0", "record has a broken first version of a run",
 			"one run fewer than said");
-	REFUSED(FIXED("\40") "\1\2\0\0\0", "record has a broken number of entries", "an empty run");
+	REFUSED(FIXED("\40") "\1\2\0\0\0", "record has a broken number of entries",
+			"an empty run");
 	REFUSED(FIXED("\40") "\1\377\377\377\377\377\377\377\377\177\1\0\3\5\0\0",
 			"record has a broken number of entries", "versions beyond 2^63");
 	REFUSED(FIXED("\40") "\1\2\6\0\3\5\0\0", "record has a broken number of entries",
 			"more entries than bytes");
 	REFUSED(FIXED("\40") "\1\2\1\200", "record has a broken base time", "no base time");
 	REFUSED(FIXED("\40") "\1\2\1\0\4\5\0\0", "record has a broken run", "run too long");
-	REFUSED(FIXED("\40") "\1\2\2\0\3\5\0\0", "entry is cut off", "one entry fewer than said");
+	REFUSED(FIXED("\40") "\1\2\2\0\3\5\0\0", "entry is cut off",
+			"one entry fewer than said");
 	REFUSED(FIXED("\40") "\1\2\1\0\6\5\0\0\5\0\0",
-			"record has bytes behind the last entry of a run", "one entry more than said");
-	REFUSED(FIXED("\40") "\1\2\1\0\3\143\0\0", "entry has an unknown kind", "an entry of no kind");
+			"record has bytes behind the last entry of a run",
+			"one entry more than said");
+	REFUSED(FIXED("\40") "\1\2\1\0\3\143\0\0", "entry has an unknown kind",
+			"an entry of no kind");
 #undef REFUSED
 }
 
@@ -475,11 +491,11 @@ static bool
 walks(const GsRecord *r)
 {
 	const char *p = r->players_raw.data;
-	uint64_t	sum = 0;
+	uint64_t sum = 0;
 
 	for (uint32_t i = 0; i < r->nplayers; i++)
 	{
-		GsBytes		player;
+		GsBytes player;
 
 		gs_record_next_player(&p, &player);
 		for (uint32_t k = 0; k < player.len; k++)
@@ -491,14 +507,15 @@ walks(const GsRecord *r)
 	for (uint32_t i = 0; i < r->nruns; i++)
 	{
 		GsRecordRun run;
-		GsEntry		e;
+		GsEntry e;
 		const char *entry;
 
 		gs_record_next_run(&p, &run);
 		entry = run.entries.data;
 		for (uint32_t k = 0; k < run.nentries; k++)
 		{
-			if (gs_entry_decode(&entry, run.entries.data + run.entries.len, run.base, &e) != NULL)
+			if (gs_entry_decode(&entry, run.entries.data + run.entries.len, run.base,
+								&e) != NULL)
 				return false;
 			sum += (uint64_t) e.kind;
 		}
@@ -511,22 +528,22 @@ walks(const GsRecord *r)
 static void
 test_flips(GsRecordKind kind, unsigned char parts, const char *name)
 {
-	GsRecord	r = sample(kind, parts);
-	size_t		size = gs_record_size(&r);
-	char	   *bytes = malloc(size);
-	bool		formats_refused = true;
-	bool		walkable = true;
+	GsRecord r = sample(kind, parts);
+	size_t size = gs_record_size(&r);
+	char *bytes = malloc(size);
+	bool formats_refused = true;
+	bool walkable = true;
 
 	gs_record_encode(&r, bytes);
 	for (size_t i = 0; i < size; i++)
 	{
-		char		was = bytes[i];
+		char was = bytes[i];
 
 		for (int value = 0; value < 256; value++)
 		{
-			char	   *copy;
+			char *copy;
 			const char *p;
-			GsRecord	back;
+			GsRecord back;
 			const char *error;
 
 			bytes[i] = (char) value;
@@ -557,10 +574,10 @@ test_flips(GsRecordKind kind, unsigned char parts, const char *name)
  */
 
 static void
-naive_diff(const char *a, uint32_t alen, const char *b, uint32_t blen,
-		   uint32_t *prefix, uint32_t *suffix)
+naive_diff(const char *a, uint32_t alen, const char *b, uint32_t blen, uint32_t *prefix,
+		   uint32_t *suffix)
 {
-	uint32_t	max = alen < blen ? alen : blen;
+	uint32_t max = alen < blen ? alen : blen;
 
 	*prefix = *suffix = 0;
 	while (*prefix < max && a[*prefix] == b[*prefix])
@@ -571,21 +588,22 @@ naive_diff(const char *a, uint32_t alen, const char *b, uint32_t blen,
 
 /* like the naive version, on blocks of exactly these lengths, and undone right? */
 static bool
-diff_agrees(const char *old_data, uint32_t old_len, const char *new_data, uint32_t new_len)
+diff_agrees(const char *old_data, uint32_t old_len, const char *new_data,
+			uint32_t new_len)
 {
-	char	   *a = exact_copy(old_data, old_len);
-	char	   *b = exact_copy(new_data, new_len);
-	uint32_t	prefix = 12345;
-	uint32_t	suffix = 12345;
-	uint32_t	naive_prefix;
-	uint32_t	naive_suffix;
-	bool		result;
+	char *a = exact_copy(old_data, old_len);
+	char *b = exact_copy(new_data, new_len);
+	uint32_t prefix = 12345;
+	uint32_t suffix = 12345;
+	uint32_t naive_prefix;
+	uint32_t naive_suffix;
+	bool result;
 
 	gs_record_diff(a, old_len, b, new_len, &prefix, &suffix);
 	naive_diff(a, old_len, b, new_len, &naive_prefix, &naive_suffix);
 	result = prefix == naive_prefix && suffix == naive_suffix &&
-		memcmp(a, b, prefix) == 0 &&
-		memcmp(a + old_len - suffix, b + new_len - suffix, suffix) == 0;
+			 memcmp(a, b, prefix) == 0 &&
+			 memcmp(a + old_len - suffix, b + new_len - suffix, suffix) == 0;
 	free(a);
 	free(b);
 	return result;
@@ -594,22 +612,22 @@ diff_agrees(const char *old_data, uint32_t old_len, const char *new_data, uint32
 static bool
 diff_is(const char *old_text, const char *new_text, uint32_t prefix, uint32_t suffix)
 {
-	uint32_t	p;
-	uint32_t	s;
+	uint32_t p;
+	uint32_t s;
 
-	gs_record_diff(old_text, (uint32_t) strlen(old_text),
-				   new_text, (uint32_t) strlen(new_text), &p, &s);
+	gs_record_diff(old_text, (uint32_t) strlen(old_text), new_text,
+				   (uint32_t) strlen(new_text), &p, &s);
 	return p == prefix && s == suffix;
 }
 
 static void
 test_diff_edges(void)
 {
-	uint32_t	prefix = 1;
-	uint32_t	suffix = 1;
-	char		x[200];
-	char		y[200];
-	bool		agrees = true;
+	uint32_t prefix = 1;
+	uint32_t suffix = 1;
+	char x[200];
+	char y[200];
+	bool agrees = true;
 
 	ok(diff_is("", "", 0, 0), "diff: two empty states");
 	ok(diff_is("", "abc", 0, 0) && diff_is("abc", "", 0, 0), "diff: one empty state");
@@ -622,7 +640,7 @@ test_diff_edges(void)
 	ok(diff_is("abc", "xbc", 0, 2), "diff: suffix only");
 	ok(diff_is("abc", "xyz", 0, 0), "diff: nothing in common");
 	ok(diff_is("aaa", "aaaa", 3, 0) && diff_is("aaaa", "aaa", 3, 0) &&
-	   diff_is("abab", "ababab", 4, 0) && diff_is("xaay", "xaaay", 3, 1),
+		   diff_is("abab", "ababab", 4, 0) && diff_is("xaay", "xaaay", 3, 1),
 	   "diff: prefix and suffix do not overlap");
 
 	/* equal but for one byte, at each place of each length; then longer by one */
@@ -635,7 +653,7 @@ test_diff_edges(void)
 		{
 			y[i] = 'b';
 			agrees = agrees && diff_agrees(x, len, y, len) &&
-				diff_agrees(x, len, y, len + 1) && diff_agrees(x, len + 1, y, len);
+					 diff_agrees(x, len, y, len + 1) && diff_agrees(x, len + 1, y, len);
 			y[i] = 'a';
 		}
 	}
@@ -654,18 +672,18 @@ random_below(uint32_t n)
 static void
 test_diff_random(void)
 {
-	char		a[600] = {0};
-	char		b[600];
-	bool		agrees = true;
+	char a[600] = {0};
+	char b[600];
+	bool agrees = true;
 
 	for (int round = 0; round < 50000; round++)
 	{
-		uint32_t	len = random_below(300);
-		uint32_t	letters = 1 + random_below(3);
-		uint32_t	cut = random_below(len + 1);
-		uint32_t	dropped = random_below(len - cut + 1) % (1 + random_below(40));
-		uint32_t	added = random_below(1 + random_below(40));
-		uint32_t	blen = 0;
+		uint32_t len = random_below(300);
+		uint32_t letters = 1 + random_below(3);
+		uint32_t cut = random_below(len + 1);
+		uint32_t dropped = random_below(len - cut + 1) % (1 + random_below(40));
+		uint32_t added = random_below(1 + random_below(40));
+		uint32_t blen = 0;
 
 		for (uint32_t i = 0; i < len; i++)
 			a[i] = (char) (0x7F + random_below(letters));
