@@ -69,10 +69,14 @@ SELECT gamestate.apply_move(:'g', 1, '1', '{}');
 \echo :SQLSTATE
 SELECT gamestate.get_version(:'g'), gamestate.get_state(:'g'), gamestate.find_room('ERR-1') = :'g';
 RESET gamestate.enabled;
--- GS003 game over
+-- GS003 game over (in one transaction: else it may be archived by then)
+BEGIN;
 SELECT gamestate.finish_game(:'g');
+SAVEPOINT finished;
 SELECT gamestate.apply_move(:'g', 2, '1', '{}');
 \echo :SQLSTATE
+ROLLBACK TO finished;
+COMMIT;
 -- 22004 null argument, 22023 bad argument
 SELECT gamestate.create_game(NULL);
 \echo :SQLSTATE
