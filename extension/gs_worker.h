@@ -57,7 +57,7 @@ typedef struct GsWorkerSlot
 	int64 raw_bytes;	/* payloads before compression ... */
 	int64 stored_bytes; /* ... and after */
 	int64 failures;		/* transactions that failed */
-	int64 set_aside;	/* games that are skipped for now */
+	int64 set_aside;	/* games that are skipped until their next try */
 	TimestampTz last_archived_at;
 	TimestampTz last_error_at;
 	char last_error[GS_WORKER_ERROR_LEN];
