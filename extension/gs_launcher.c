@@ -69,6 +69,7 @@ typedef struct KnownDatabase
 	Oid dboid; /* hash key */
 	bool seen; /* in this scan of pg_database */
 	bool no_extension;
+	bool ask_again;		  /* asked to look since the last worker was launched */
 	bool was_running;	  /* an archiver ran when we looked last */
 	int failures;		  /* in a row */
 	TimestampTz next_try; /* 0 = now */
@@ -152,6 +153,7 @@ take_requests(void)
 		KnownDatabase *entry = known(dboids[i]);
 
 		entry->no_extension = false;
+		entry->ask_again = true;
 		entry->next_try = 0;
 	}
 	if (all)
@@ -161,7 +163,10 @@ take_requests(void)
 
 		hash_seq_init(&scan, databases);
 		while ((entry = hash_seq_search(&scan)) != NULL)
+		{
 			entry->no_extension = false;
+			entry->ask_again = true;
+		}
 	}
 }
 
@@ -275,7 +280,8 @@ settle_launches(void)
 		entry = known(dboid);
 		if (state == GS_LAUNCH_NO_EXTENSION)
 		{
-			entry->no_extension = true;
+			/* a worker that looked before CREATE EXTENSION committed knows nothing */
+			entry->no_extension = !entry->ask_again;
 			entry->was_running = false;
 			entry->failures = 0;
 		}
@@ -438,6 +444,7 @@ consider(KnownDatabase *entry)
 	if (status.free_launch < 0)
 		return 0; /* the end of a launch wakes us */
 
+	entry->ask_again = false;
 	if (launch_worker(entry->dboid, status.free_launch))
 		set_slot_state(entry->dboid, GS_WORKER_STARTING);
 	else
