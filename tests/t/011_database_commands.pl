@@ -163,7 +163,8 @@ my $live = $node->safe_psql('blue', q{SELECT gamestate.create_game('x', '{}')});
 my $refused = 'cannot drop extension gamestate because it has games.*1 live games and 0 archived games.*allow_drop_extension';
 fails_with('DROP EXTENSION with a live game', 'blue', 'DROP EXTENSION gamestate', '2BP01', $refused);
 fails_with('IF EXISTS ... CASCADE', 'blue', 'DROP EXTENSION IF EXISTS gamestate CASCADE', '2BP01', $refused);
-fails_with('DROP SCHEMA of the extension', 'blue', 'DROP SCHEMA public CASCADE', '2BP01', $refused);
+$node->safe_psql('blue', 'DROP SCHEMA public CASCADE; CREATE SCHEMA public');
+is($node->safe_psql('blue', qq{SELECT gamestate.get_version('$live')}), '1', 'dropping the schema public does not drop the extension');
 fails_with('DROP OWNED', 'blue', 'CREATE ROLE boss SUPERUSER; CREATE SCHEMA extra; SET ROLE boss; CREATE EXTENSION IF NOT EXISTS gamestate; RESET ROLE;'
 	. ' UPDATE pg_extension SET extowner = (SELECT oid FROM pg_roles WHERE rolname = $$boss$$) WHERE extname = $$gamestate$$;'
 	. ' DROP OWNED BY boss CASCADE', '2BP01', $refused);
