@@ -345,9 +345,13 @@ set_aside(const GsBatchGame *game, const ErrorData *error, bool alone)
 
 	entry = hash_search(aside, &game->id, HASH_ENTER, &found);
 	if (!found)
+	{
 		entry->failures = 0;
+		entry->alone = alone;
+	}
 	memcpy(entry->type, game->game_type, sizeof(entry->type));
-	entry->alone = alone;
+	/* what has once failed while others of its type did not is to blame for good */
+	entry->alone = entry->alone && alone;
 	entry->failures++;
 	for (int i = 1; i < entry->failures && delay < ASIDE_LAST_MS; i++)
 		delay *= 2;
@@ -360,8 +364,20 @@ set_aside(const GsBatchGame *game, const ErrorData *error, bool alone)
 					  DatumGetCString(
 						  DirectFunctionCall1(uuid_out, UUIDPGetDatum(&game->id)))),
 			 delay);
-	if (alone && ++type_state(game->game_type)->failed_in_row >= PAUSE_AFTER)
+	if (entry->alone && ++type_state(game->game_type)->failed_in_row >= PAUSE_AFTER)
 		pause_type(game, error);
+}
+
+/* Is it known that it is the game that fails, not its type? */
+static bool
+is_to_blame(const GsBatchGame *game)
+{
+	AsideGame *entry;
+
+	if (hash_get_num_entries(aside) == 0)
+		return false;
+	entry = hash_search(aside, &game->id, HASH_FIND, NULL);
+	return entry != NULL && !entry->alone;
 }
 
 /* Has the error nothing to do with which games are archived? */
@@ -615,6 +631,41 @@ find_culprits(GsBatchGame *games, int n, ErrorData *error)
 	}
 }
 
+/*
+ * Games of one type that failed together.  Those that are tried again after
+ * having been set aside say nothing about their type: they go last, apart.
+ */
+static void
+split_type(GsBatchGame *games, int n, ErrorData *error)
+{
+	int fresh = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		GsBatchGame swap = games[i];
+
+		if (is_to_blame(&games[i]))
+			continue;
+		games[i] = games[fresh];
+		games[fresh++] = swap;
+	}
+	if (fresh == n)
+	{
+		find_culprits(games, n, error);
+		return;
+	}
+	if (fresh > 0)
+	{
+		ErrorData *failed;
+		int done = try_games(games, fresh, &failed);
+
+		if (failed != NULL)
+			find_culprits(games + done, fresh - done, failed);
+	}
+	if (may_go_on(games + fresh))
+		halve(games + fresh, n - fresh, error, false);
+}
+
 /* Leave out games whose partition is too new to be used; returns how many are left. */
 static int
 drop_unsettled(GsBatchGame *games, int n)
@@ -719,7 +770,7 @@ archive_type(GsBatchGame *games, int n)
 	else if (error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE)
 		pause_type(games, error); /* each further try would wait as long */
 	else
-		find_culprits(games, n, error);
+		split_type(games, n, error);
 }
 
 static void
