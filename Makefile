@@ -25,6 +25,7 @@ OBJS = \
 	extension/gs_payload.o \
 	extension/gs_read.o \
 	extension/gs_record.o \
+	extension/gs_replay.o \
 	extension/gs_rotate.o \
 	extension/gs_row.o \
 	extension/gs_shmem.o \

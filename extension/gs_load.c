@@ -33,7 +33,7 @@
 #include "gs_database.h"
 #include "gs_journal.h"
 #include "gs_lock.h"
-#include "gs_record.h"
+#include "gs_replay.h"
 
 #include "access/heapam.h"
 #include "access/table.h"
@@ -47,9 +47,6 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
-
-/* seq, idx and cnt at the beginning of a row's data; data follows without a gap */
-#define ROW_FIXED (sizeof(int64) + 2 * sizeof(int32))
 
 /* A record of a game that may still be needed. */
 typedef struct LoadRecord
@@ -177,32 +174,6 @@ keep_record(Load *load, const GsRecord *record, const char *data, uint32 len, in
 	}
 }
 
-/* What the codec cannot know: is it a game of ours? */
-static const char *
-check_record(const GsRecord *record)
-{
-	const char *p = record->players_raw.data;
-
-	if (record->kind == GS_RECORD_REMOVE)
-		return NULL;
-	if (record->status > GS_STATUS_ABANDONED || record->encoding > GS_ENCODING_BYTES)
-		return "a status or encoding is unknown";
-	if (!(record->parts & GS_RECORD_HAS_INFO))
-		return NULL;
-	if (record->game_type.len > GS_MAX_ID_LENGTH ||
-		record->room_code.len > GS_MAX_ID_LENGTH || record->nplayers > PG_UINT16_MAX)
-		return "a game type or room code is too long, or there are too many players";
-	for (uint32 i = 0; i < record->nplayers; i++)
-	{
-		GsBytes player;
-
-		gs_record_next_player(&p, &player);
-		if (player.len > GS_MAX_ID_LENGTH)
-			return "a player id is too long";
-	}
-	return NULL;
-}
-
 /* A whole group; data stays where it is until the load has ended. */
 static const char *
 keep_group(Load *load, const char *data, Size len, int table)
@@ -214,10 +185,8 @@ keep_group(Load *load, const char *data, Size len, int table)
 	{
 		GsRecord record;
 		const char *start = p;
-		const char *wrong = gs_record_decode(&p, end, &record);
+		const char *wrong = gs_replay_record(&p, end, &record);
 
-		if (wrong == NULL)
-			wrong = check_record(&record);
 		if (wrong)
 			return wrong;
 		keep_record(load, &record, start, p - start, table);
@@ -268,85 +237,24 @@ keep_piece(Load *load, int64 seq, int32 idx, int32 cnt, const char *data, Size l
 	return keep_group(load, whole, total, table);
 }
 
-/*
- * Take a row apart.  Not heap_deform_tuple(): that trusts every length, and a
- * damaged one would end this process, and with it the server, at each start.
- */
-static const char *
-take_row(HeapTuple tuple, int64 *seq, int32 *idx, int32 *cnt, const char **bytes,
-		 Size *len)
-{
-	HeapTupleHeader header = tuple->t_data;
-	const char *p;
-	const struct varlena *datum;
-	Size left;
-
-	if (tuple->t_len < SizeofHeapTupleHeader || header->t_hoff > tuple->t_len ||
-		header->t_hoff < SizeofHeapTupleHeader ||
-		header->t_hoff != MAXALIGN(header->t_hoff) ||
-		HeapTupleHeaderGetNatts(header) < GS_JOURNAL_NATTS)
-		return "its header is wrong";
-	if (HeapTupleHasNulls(tuple))
-	{
-		if (header->t_hoff <
-			SizeofHeapTupleHeader + BITMAPLEN(HeapTupleHeaderGetNatts(header)))
-			return "its header is wrong";
-		for (int i = 0; i < GS_JOURNAL_NATTS; i++)
-			if (att_isnull(i, header->t_bits))
-				return "a column is null";
-	}
-	p = (const char *) header + header->t_hoff;
-	left = tuple->t_len - header->t_hoff;
-	if (left < ROW_FIXED + VARHDRSZ)
-		return "it is too short";
-	memcpy(seq, p, sizeof(*seq));
-	memcpy(idx, p + sizeof(*seq), sizeof(*idx));
-	memcpy(cnt, p + sizeof(*seq) + sizeof(*idx), sizeof(*cnt));
-	datum = (const struct varlena *) (p + ROW_FIXED);
-	left -= ROW_FIXED;
-	if (VARATT_IS_EXTERNAL(datum) || VARATT_IS_COMPRESSED(datum))
-		return "its data is compressed or stored elsewhere";
-	if (VARSIZE_ANY(datum) > left ||
-		VARSIZE_ANY(datum) < (VARATT_IS_SHORT(datum) ? VARHDRSZ_SHORT : VARHDRSZ))
-		return "the length of its data is wrong";
-	*bytes = VARDATA_ANY(datum);
-	*len = VARSIZE_ANY_EXHDR(datum);
-	return NULL;
-}
-
 static const char *
 keep_row(Load *load, HeapTuple tuple, int table)
 {
-	int64 seq;
-	int32 idx;
-	int32 cnt;
-	const char *bytes;
-	Size len;
-	uint32 crc;
+	GsJournalRow row;
 	char *data;
-	const char *wrong = take_row(tuple, &seq, &idx, &cnt, &bytes, &len);
+	const char *wrong = gs_replay_row(tuple->t_data, tuple->t_len, &row);
 
 	if (wrong)
 		return wrong;
-	if (len < GS_JOURNAL_CRC_SIZE)
-		return "it is too short";
-	memcpy(&crc, bytes, sizeof(crc));
-	bytes += GS_JOURNAL_CRC_SIZE;
-	len -= GS_JOURNAL_CRC_SIZE;
-	if (crc != gs_journal_crc(seq, idx, cnt, bytes, len))
-		return "its checksum is wrong";
-	if (cnt < 1 || idx < 0 || idx >= cnt)
-		return "its place in the group is impossible";
-
-	load->max_seq = Max(load->max_seq, seq);
-	if (load->bytes[table] == 0 || seq < load->min_seq[table])
-		load->min_seq[table] = seq;
-	load->bytes[table] += len + 64;
-	data = MemoryContextAllocHuge(load->context, Max(len, 1));
-	memcpy(data, bytes, len);
-	if (cnt == 1)
-		return keep_group(load, data, len, table);
-	return keep_piece(load, seq, idx, cnt, data, len, table);
+	load->max_seq = Max(load->max_seq, row.seq);
+	if (load->bytes[table] == 0 || row.seq < load->min_seq[table])
+		load->min_seq[table] = row.seq;
+	load->bytes[table] += row.len + 64;
+	data = MemoryContextAllocHuge(load->context, Max(row.len, 1));
+	memcpy(data, row.data, row.len);
+	if (row.cnt == 1)
+		return keep_group(load, data, row.len, table);
+	return keep_piece(load, row.seq, row.idx, row.cnt, data, row.len, table);
 }
 
 static void
@@ -380,110 +288,6 @@ scan_table(Load *load, int table)
  *		Games
  * ----------------------------------------------------------------
  */
-
-static GsText
-text_of(const GsBytes *bytes)
-{
-	return (GsText){bytes->data, bytes->len};
-}
-
-static void
-take_header(GsHeader *h, const GsRecord *record)
-{
-	h->incarnation = record->incarnation;
-	h->version = record->version;
-	h->status = record->status;
-	h->encoding = record->encoding;
-	h->moves = record->moves;
-	h->created_at = record->created_at;
-	h->started_at = record->started_at;
-	h->updated_at = record->updated_at;
-	h->ended_at = record->ended_at;
-	h->deadline = record->deadline;
-	h->max_players = record->max_players;
-	h->has_create_request = (record->parts & GS_RECORD_HAS_REQUEST) != 0;
-	if (h->has_create_request)
-		memcpy(h->create_request.data, record->create_request, UUID_LEN);
-}
-
-static void
-take_info(GsInfoParts *info, const GsRecord *record)
-{
-	const char *p = record->players_raw.data;
-
-	info->game_type = text_of(&record->game_type);
-	info->room_code = text_of(&record->room_code);
-	info->metadata = text_of(&record->metadata);
-	info->result = text_of(&record->result);
-	info->nplayers = record->nplayers;
-	info->players = palloc(sizeof(GsText) * Max(record->nplayers, 1));
-	for (uint32 i = 0; i < record->nplayers; i++)
-	{
-		GsBytes player;
-
-		gs_record_next_player(&p, &player);
-		info->players[i] = text_of(&player);
-	}
-}
-
-static void
-take_log(GsChange *change, const GsRecord *record)
-{
-	const char *p = record->runs_raw.data;
-
-	for (uint32 i = 0; i < record->nruns; i++)
-	{
-		GsRecordRun run;
-		const char *q;
-
-		gs_record_next_run(&p, &run);
-		q = run.entries.data;
-		for (uint32 j = 0; j < run.nentries; j++)
-		{
-			GsNewEntry *entry = palloc(sizeof(GsNewEntry));
-
-			if (gs_entry_decode(&q, run.entries.data + run.entries.len, run.base,
-								&entry->e) != NULL)
-				elog(ERROR, "entry that has been checked does not decode");
-			entry->version = run.first_version + j;
-			entry->prev = change->entries;
-			change->entries = entry;
-			change->nentries++;
-		}
-	}
-}
-
-/* The state after an update; NULL or what is wrong. */
-static const char *
-take_state(GsChange *change, const GsRecord *record)
-{
-	const GsText *old = &change->state;
-	char *data;
-	Size len;
-
-	if (record->parts & GS_RECORD_HAS_STATE)
-	{
-		if (change->initial.data == NULL && record->kind == GS_RECORD_UPDATE)
-			change->initial = *old;
-		change->state = text_of(&record->state);
-		return NULL;
-	}
-	if (!(record->parts & GS_RECORD_HAS_DELTA))
-		return NULL;
-	if ((uint64) record->prefix + record->suffix > old->len)
-		return "a delta does not fit its state";
-	len = (Size) record->prefix + record->state.len + record->suffix;
-	data = MemoryContextAllocHuge(CurrentMemoryContext, len + 1);
-	memcpy(data, old->data, record->prefix);
-	memcpy(data + record->prefix, record->state.data, record->state.len);
-	memcpy(data + record->prefix + record->state.len,
-		   old->data + old->len - record->suffix, record->suffix);
-	if (change->initial.data == NULL)
-		change->initial = *old;
-	change->state.data = data;
-	change->state.len = len;
-	return NULL;
-}
 
 static int
 by_version(const void *a, const void *b)
@@ -519,15 +323,9 @@ take_updates(GsChange *change, const LoadGame *game)
 		const char *wrong;
 
 		decode_again(updates[i], &record);
-		if (record.base_version != change->h.version)
-			return "an update is missing";
-		wrong = take_state(change, &record);
+		wrong = gs_replay_update(change, &record);
 		if (wrong)
 			return wrong;
-		take_header(&change->h, &record);
-		if (record.parts & GS_RECORD_HAS_INFO)
-			take_info(&change->info, &record);
-		take_log(change, &record);
 	}
 	return NULL;
 }
@@ -568,13 +366,7 @@ load_game(Load *load, const LoadGame *game)
 	change.key.id = game->id;
 	change.db = load->db;
 	change.image_in = table_of(load, game);
-	change.state_changed = change.info_changed = true;
-	take_header(&change.h, &record);
-	take_info(&change.info, &record);
-	change.state = text_of(&record.state);
-	if (record.parts & GS_RECORD_HAS_INITIAL)
-		change.initial = text_of(&record.initial);
-	take_log(&change, &record);
+	gs_replay_image(&change, &record);
 	wrong = take_updates(&change, game);
 	if (wrong)
 	{

@@ -1,0 +1,246 @@
+/*-------------------------------------------------------------------------
+ *
+ * gs_replay.c
+ *	  What the rows of the journal mean: from a row to a change record.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "gs_config.h"
+#include "gs_journal.h"
+#include "gs_replay.h"
+
+#include "access/htup_details.h"
+
+/* seq, idx and cnt at the beginning of a row's data; data follows without a gap */
+#define ROW_FIXED (sizeof(int64) + 2 * sizeof(int32))
+
+/* ----------------------------------------------------------------
+ *		Rows and records
+ * ----------------------------------------------------------------
+ */
+
+/*
+ * Take a row apart.  Not heap_deform_tuple(): that trusts every length, and a
+ * damaged one would end this process, and with it the server, at each start.
+ */
+const char *
+gs_replay_row(HeapTupleHeader header, Size len, GsJournalRow *row)
+{
+	const char *p;
+	const struct varlena *datum;
+	Size left;
+	uint32 crc;
+
+	if (len < SizeofHeapTupleHeader || header->t_hoff > len ||
+		header->t_hoff < SizeofHeapTupleHeader ||
+		header->t_hoff != MAXALIGN(header->t_hoff) ||
+		HeapTupleHeaderGetNatts(header) < GS_JOURNAL_NATTS)
+		return "its header is wrong";
+	if ((header->t_infomask & HEAP_HASNULL) != 0)
+	{
+		if (header->t_hoff <
+			SizeofHeapTupleHeader + BITMAPLEN(HeapTupleHeaderGetNatts(header)))
+			return "its header is wrong";
+		for (int i = 0; i < GS_JOURNAL_NATTS; i++)
+			if (att_isnull(i, header->t_bits))
+				return "a column is null";
+	}
+	p = (const char *) header + header->t_hoff;
+	left = len - header->t_hoff;
+	if (left < ROW_FIXED + VARHDRSZ)
+		return "it is too short";
+	memcpy(&row->seq, p, sizeof(row->seq));
+	memcpy(&row->idx, p + sizeof(row->seq), sizeof(row->idx));
+	memcpy(&row->cnt, p + sizeof(row->seq) + sizeof(row->idx), sizeof(row->cnt));
+	datum = (const struct varlena *) (p + ROW_FIXED);
+	left -= ROW_FIXED;
+	if (VARATT_IS_EXTERNAL(datum) || VARATT_IS_COMPRESSED(datum))
+		return "its data is compressed or stored elsewhere";
+	if (VARSIZE_ANY(datum) > left ||
+		VARSIZE_ANY(datum) < (VARATT_IS_SHORT(datum) ? VARHDRSZ_SHORT : VARHDRSZ))
+		return "the length of its data is wrong";
+	if (VARSIZE_ANY_EXHDR(datum) < GS_JOURNAL_CRC_SIZE)
+		return "it is too short";
+	memcpy(&crc, VARDATA_ANY(datum), sizeof(crc));
+	row->data = VARDATA_ANY(datum) + GS_JOURNAL_CRC_SIZE;
+	row->len = VARSIZE_ANY_EXHDR(datum) - GS_JOURNAL_CRC_SIZE;
+	if (crc != gs_journal_crc(row->seq, row->idx, row->cnt, row->data, row->len))
+		return "its checksum is wrong";
+	if (row->cnt < 1 || row->idx < 0 || row->idx >= row->cnt)
+		return "its place in the group is impossible";
+	return NULL;
+}
+
+/* What the codec cannot know: is it a game of ours? */
+static const char *
+check_record(const GsRecord *record)
+{
+	const char *p = record->players_raw.data;
+
+	if (record->kind == GS_RECORD_REMOVE)
+		return NULL;
+	if (record->status > GS_STATUS_ABANDONED || record->encoding > GS_ENCODING_BYTES)
+		return "a status or encoding is unknown";
+	if (!(record->parts & GS_RECORD_HAS_INFO))
+		return NULL;
+	if (record->game_type.len > GS_MAX_ID_LENGTH ||
+		record->room_code.len > GS_MAX_ID_LENGTH || record->nplayers > PG_UINT16_MAX)
+		return "a game type or room code is too long, or there are too many players";
+	for (uint32 i = 0; i < record->nplayers; i++)
+	{
+		GsBytes player;
+
+		gs_record_next_player(&p, &player);
+		if (player.len > GS_MAX_ID_LENGTH)
+			return "a player id is too long";
+	}
+	return NULL;
+}
+
+const char *
+gs_replay_record(const char **p, const char *end, GsRecord *record)
+{
+	const char *wrong = gs_record_decode(p, end, record);
+
+	return wrong ? wrong : check_record(record);
+}
+
+/* ----------------------------------------------------------------
+ *		Changes
+ * ----------------------------------------------------------------
+ */
+
+static GsText
+text_of(const GsBytes *bytes)
+{
+	return (GsText){bytes->data, bytes->len};
+}
+
+static void
+take_header(GsHeader *h, const GsRecord *record)
+{
+	h->incarnation = record->incarnation;
+	h->version = record->version;
+	h->status = record->status;
+	h->encoding = record->encoding;
+	h->moves = record->moves;
+	h->created_at = record->created_at;
+	h->started_at = record->started_at;
+	h->updated_at = record->updated_at;
+	h->ended_at = record->ended_at;
+	h->deadline = record->deadline;
+	h->max_players = record->max_players;
+	h->has_create_request = (record->parts & GS_RECORD_HAS_REQUEST) != 0;
+	if (h->has_create_request)
+		memcpy(h->create_request.data, record->create_request, UUID_LEN);
+}
+
+static void
+take_info(GsInfoParts *info, const GsRecord *record)
+{
+	const char *p = record->players_raw.data;
+
+	info->game_type = text_of(&record->game_type);
+	info->room_code = text_of(&record->room_code);
+	info->metadata = text_of(&record->metadata);
+	info->result = text_of(&record->result);
+	info->nplayers = record->nplayers;
+	info->players = palloc(sizeof(GsText) * Max(record->nplayers, 1));
+	for (uint32 i = 0; i < record->nplayers; i++)
+	{
+		GsBytes player;
+
+		gs_record_next_player(&p, &player);
+		info->players[i] = text_of(&player);
+	}
+}
+
+static void
+take_log(GsChange *change, const GsRecord *record)
+{
+	const char *p = record->runs_raw.data;
+
+	for (uint32 i = 0; i < record->nruns; i++)
+	{
+		GsRecordRun run;
+		const char *q;
+
+		gs_record_next_run(&p, &run);
+		q = run.entries.data;
+		for (uint32 j = 0; j < run.nentries; j++)
+		{
+			GsNewEntry *entry = palloc(sizeof(GsNewEntry));
+
+			if (gs_entry_decode(&q, run.entries.data + run.entries.len, run.base,
+								&entry->e) != NULL)
+				elog(ERROR, "entry that has been checked does not decode");
+			entry->version = run.first_version + j;
+			entry->prev = change->entries;
+			change->entries = entry;
+			change->nentries++;
+		}
+	}
+}
+
+/* The state after an update; NULL or what is wrong. */
+static const char *
+take_state(GsChange *change, const GsRecord *record)
+{
+	const GsText *old = &change->state;
+	char *data;
+	Size len;
+
+	if (record->parts & GS_RECORD_HAS_STATE)
+	{
+		if (change->initial.data == NULL && record->kind == GS_RECORD_UPDATE)
+			change->initial = *old;
+		change->state = text_of(&record->state);
+		return NULL;
+	}
+	if (!(record->parts & GS_RECORD_HAS_DELTA))
+		return NULL;
+	if ((uint64) record->prefix + record->suffix > old->len)
+		return "a delta does not fit its state";
+	len = (Size) record->prefix + record->state.len + record->suffix;
+	data = MemoryContextAllocHuge(CurrentMemoryContext, len + 1);
+	memcpy(data, old->data, record->prefix);
+	memcpy(data + record->prefix, record->state.data, record->state.len);
+	memcpy(data + record->prefix + record->state.len,
+		   old->data + old->len - record->suffix, record->suffix);
+	if (change->initial.data == NULL)
+		change->initial = *old;
+	change->state.data = data;
+	change->state.len = len;
+	return NULL;
+}
+
+void
+gs_replay_image(GsChange *change, const GsRecord *record)
+{
+	change->state_changed = change->info_changed = true;
+	take_header(&change->h, record);
+	take_info(&change->info, record);
+	change->state = text_of(&record->state);
+	if (record->parts & GS_RECORD_HAS_INITIAL)
+		change->initial = text_of(&record->initial);
+	take_log(change, record);
+}
+
+const char *
+gs_replay_update(GsChange *change, const GsRecord *record)
+{
+	const char *wrong;
+
+	if (record->base_version != change->h.version)
+		return "an update is missing";
+	wrong = take_state(change, record);
+	if (wrong)
+		return wrong;
+	take_header(&change->h, record);
+	if (record->parts & GS_RECORD_HAS_INFO)
+		take_info(&change->info, record);
+	take_log(change, record);
+	return NULL;
+}
