@@ -12,15 +12,18 @@ OBJS = \
 	extension/gs_batch.o \
 	extension/gs_config.o \
 	extension/gs_database.o \
+	extension/gs_durable.o \
 	extension/gs_entry.o \
 	extension/gs_index.o \
 	extension/gs_journal.o \
 	extension/gs_json.o \
 	extension/gs_launcher.o \
+	extension/gs_light.o \
 	extension/gs_load.o \
 	extension/gs_lock.o \
 	extension/gs_lookup.o \
 	extension/gs_module.o \
+	extension/gs_pages.o \
 	extension/gs_partition.o \
 	extension/gs_payload.o \
 	extension/gs_read.o \
@@ -31,6 +34,7 @@ OBJS = \
 	extension/gs_shmem.o \
 	extension/gs_table.o \
 	extension/gs_table_change.o \
+	extension/gs_tick.o \
 	extension/gs_utility.o \
 	extension/gs_uuid.o \
 	extension/gs_worker.o \

@@ -230,7 +230,9 @@ collect(GsBatchGame *games, int n)
 		}
 		MemoryContextSwitchTo(scratch);
 		game = gs_table_copy(&games[i].id, GS_COPY_ALL, true, scratch);
-		if (game == NULL || !GS_STATUS_IS_OVER(game->h.status))
+		if (!gs_durable_try())
+			games[i].outcome = GS_BATCH_BUSY; /* nobody has been told that it is over */
+		else if (game == NULL || !GS_STATUS_IS_OVER(game->h.status))
 			games[i].outcome = GS_BATCH_GONE;
 		else
 		{

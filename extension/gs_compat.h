@@ -64,6 +64,30 @@
 	RelationSetNewRelfilenode(rel, (rel)->rd_rel->relpersistence)
 #endif
 
+/* 16: a relation's file is named by a locator; smgrextend() wants an aligned block */
+#if PG_VERSION_NUM >= 160000
+#define GsRelationFile(rel) ((rel)->rd_locator.relNumber)
+typedef PGIOAlignedBlock GsZeroBlock;
+#else
+#define GsRelationFile(rel) ((rel)->rd_node.relNode)
+typedef PGAlignedBlock GsZeroBlock;
+#endif
+
+/* 16: a bulk insert remembers how it has extended the table */
+#include "access/hio.h"
+#if PG_VERSION_NUM >= 160000
+#define GS_BULK_INSERT_STATE                                           \
+	{                                                                  \
+		.current_buf = InvalidBuffer, .next_free = InvalidBlockNumber, \
+		.last_free = InvalidBlockNumber                                \
+	}
+#else
+#define GS_BULK_INSERT_STATE         \
+	{                                \
+		.current_buf = InvalidBuffer \
+	}
+#endif
+
 /* 15.4, 16: datconnlimit of a database whose DROP was interrupted */
 #define GS_DATCONNLIMIT_INVALID (-2)
 

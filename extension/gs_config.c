@@ -49,6 +49,8 @@
 #define GS_GAMES_PER_XACT_MAX	  1000000
 #define GS_JOURNAL_DEFAULT		  512
 #define GS_JOURNAL_MIN			  16
+#define GS_PITR_TICK_DEFAULT	  1000
+#define GS_PITR_TICK_MAX		  3600000
 #define GS_BATCH_DEFAULT		  500
 #define GS_BATCH_MAX			  2000
 #define GS_LEVEL_DEFAULT		  3
@@ -72,6 +74,8 @@ int gs_max_id_length = GS_MAX_ID_LENGTH;
 int gs_max_games_per_transaction = GS_GAMES_PER_XACT_DEFAULT;
 bool gs_enabled = true;
 int gs_journal_size = GS_JOURNAL_DEFAULT;
+bool gs_light_commit = true;
+int gs_pitr_tick = GS_PITR_TICK_DEFAULT;
 int gs_durability = GS_DURABILITY_JOURNAL;
 bool gs_archiver = true;
 int gs_archive_batch = GS_BATCH_DEFAULT;
@@ -93,6 +97,17 @@ define_journal_settings(void)
 		"A smaller journal is loaded faster after a crash; each rotation writes all running games once. It is rotated later while running games take more than half of this.",
 		&gs_journal_size, GS_JOURNAL_DEFAULT, GS_JOURNAL_MIN, GS_MEMORY_MAX, PGC_SIGHUP,
 		GUC_UNIT_MB, NULL, NULL, NULL);
+	DefineCustomBoolVariable(
+		"gamestate.light_commit",
+		"Commits transactions that change nothing but games without a transaction id.",
+		"Such a commit uses up no transaction id, and a game is free for the next move before this one is on disk. When it is off, games commit as rows do.",
+		&gs_light_commit, true, PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"gamestate.pitr_tick",
+		"Sets how often an empty transaction is committed while games change.",
+		"Point-in-time recovery to a time stops only at the commit of a transaction with an id, so this bounds its error. 0 turns it off; then no transaction ids are used at all.",
+		&gs_pitr_tick, GS_PITR_TICK_DEFAULT, 0, GS_PITR_TICK_MAX, PGC_SIGHUP, GUC_UNIT_MS,
+		NULL, NULL, NULL);
 	DefineCustomEnumVariable(
 		"gamestate.durability", "Sets whether games created from now on survive a crash.",
 		"A game of durability memory is faster and lost with the server's memory; the choice is made when a game is created and holds for its life.",

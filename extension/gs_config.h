@@ -30,8 +30,10 @@ extern int gs_max_games_per_transaction;
 extern bool gs_enabled;
 
 /* journal */
-extern int gs_journal_size; /* MB */
-extern int gs_durability;	/* GsDurability of new games */
+extern int gs_journal_size;	 /* MB */
+extern bool gs_light_commit; /* PGC_USERSET */
+extern int gs_pitr_tick;	 /* ms, 0 = off, PGC_SIGHUP */
+extern int gs_durability;	 /* GsDurability of new games */
 
 /* archiver */
 extern bool gs_archiver;

@@ -48,6 +48,9 @@ gs_database_shmem_init(bool found)
 		pg_atomic_init_u32(&db->load_state, GS_LOAD_NONE);
 		pg_atomic_init_u32(&db->journal_active, 0);
 		pg_atomic_init_u64(&db->journal_bytes, 0);
+		LWLockInitialize(&db->pages_lock, GsShmem->pages_tranche);
+		for (int level = 0; level < GS_DURABLE_LEVELS; level++)
+			pg_atomic_init_u64(&db->gone_lsn[level], 0);
 		LWLockInitialize(&db->queue_lock, GsShmem->queue_tranche);
 		dlist_init(&db->queue);
 		dlist_init(&db->archived);
@@ -119,6 +122,7 @@ gs_database_by_index(int i)
 void
 gs_database_release(GsDatabase *db)
 {
+	gs_pages_forget(db);
 	LWLockAcquire(GsShmem->slots_lock, LW_EXCLUSIVE);
 	db->dboid = InvalidOid;
 	LWLockRelease(GsShmem->slots_lock);

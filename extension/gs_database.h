@@ -11,6 +11,8 @@
 #ifndef GS_DATABASE_H
 #define GS_DATABASE_H
 
+#include "gs_durable.h"
+#include "gs_pages.h"
 #include "gs_table.h"
 
 #include "lib/ilist.h"
@@ -38,6 +40,16 @@ typedef struct GsDatabase
 	pg_atomic_uint32 journal_active; /* index into journal */
 	pg_atomic_uint64 journal_bytes;	 /* written to the active table, about */
 	bool journal_two; /* the other table is not empty: rotation has to finish */
+
+	LWLock pages_lock;	 /* protects pages */
+	GsPagePool pages[2]; /* of the journal tables */
+
+	/*
+	 * For those who find nothing: the last change that took something away (a
+	 * game, a room code, a player), by the synchronous_commit of who made it.
+	 * See gs_durable.c.
+	 */
+	pg_atomic_uint64 gone_lsn[GS_DURABLE_LEVELS];
 
 	LWLock queue_lock;	 /* protects the rest, and GsGame.link */
 	dlist_head queue;	 /* games that are over, oldest finish first */

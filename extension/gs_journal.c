@@ -5,22 +5,22 @@
  *
  * The model:
  *	1. At pre-commit, when memory has been reserved for everything, the change
- *	   records of the transaction are encoded into one string of bytes, cut
- *	   into pieces that fit on a page, and inserted into the active journal
- *	   table with the ordinary heap API.  So they commit or roll back with
- *	   everything else that the transaction did, and PostgreSQL's own WAL,
- *	   checkpoints, replication and backups take care of them.
- *	2. Shared memory is changed after the commit record is as durable as the
- *	   transaction's synchronous_commit asks for (XACT_EVENT_COMMIT comes after
- *	   the flush and after waiting for standbys), so nobody ever sees a
- *	   version that a crash can take back, unless its writer chose so.
+ *	   records of the transaction are encoded into one string of bytes and cut
+ *	   into pieces that fit on a page: the rows of the active journal table.
+ *	2. A transaction that has a transaction id inserts them at once, with the
+ *	   ordinary heap API.  So they commit or roll back with everything else
+ *	   that it did.  Shared memory is changed after the commit record is as
+ *	   durable as synchronous_commit asks for (XACT_EVENT_COMMIT comes after
+ *	   the flush and after waiting for standbys).  A transaction that has none
+ *	   only prepares them here; see gs_light.c.  Either way PostgreSQL's own
+ *	   WAL, checkpoints, replication and backups take care of them.
  *	3. An update leaves out what the state has in common with the one before:
  *	   the game's heavyweight lock keeps that as it is until we are done.
  *	4. Rotation (gs_rotate.c) changes the active table.  A writer locks the
  *	   table he takes for the active one and looks again; rotation changes the
  *	   active table first and then waits for everybody who has locked the old.
  *
- * Nothing here may run after the commit point.
+ * Nothing here runs after the commit point.
  *
  *-------------------------------------------------------------------------
  */
@@ -29,10 +29,12 @@
 #include "gs_config.h"
 #include "gs_database.h"
 #include "gs_journal.h"
+#include "gs_light.h"
 #include "gs_record.h"
 #include "gs_worker.h"
 
 #include "access/heapam.h"
+#include "access/hio.h"
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
@@ -42,6 +44,7 @@
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "port/pg_crc32c.h"
+#include "storage/bufmgr.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -475,29 +478,50 @@ gs_journal_crc(int64 seq, int32 idx, int32 cnt, const char *data, Size len)
 	return crc;
 }
 
-/*
- * Insert one row.  "piece" has PIECE_HEADER bytes in front of it that may be
- * overwritten.
- */
-static void
-insert_row(Relation rel, int64 seq, int32 idx, int32 cnt, char *piece, Size len)
+/* A row.  "piece" has PIECE_HEADER bytes in front of it that may be overwritten. */
+static HeapTuple
+form_row(TupleDesc desc, int64 seq, int32 idx, int32 cnt, char *piece, Size len)
 {
 	char *datum = piece - PIECE_HEADER;
 	uint32 crc = gs_journal_crc(seq, idx, cnt, piece, len);
 	Datum values[GS_JOURNAL_MAX_NATTS];
 	bool nulls[GS_JOURNAL_MAX_NATTS];
-	HeapTuple tuple;
 
 	SET_VARSIZE(datum, PIECE_HEADER + len);
 	memcpy(datum + VARHDRSZ, &crc, sizeof(crc));
-	for (int i = 0; i < RelationGetDescr(rel)->natts; i++)
+	for (int i = 0; i < desc->natts; i++)
 		nulls[i] = i >= GS_JOURNAL_NATTS;
 	values[GS_JOURNAL_SEQ - 1] = Int64GetDatum(seq);
 	values[GS_JOURNAL_IDX - 1] = Int32GetDatum(idx);
 	values[GS_JOURNAL_CNT - 1] = Int32GetDatum(cnt);
 	values[GS_JOURNAL_DATA - 1] = PointerGetDatum(datum);
-	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
-	heap_insert(rel, tuple, GetCurrentCommandId(true), HEAP_INSERT_NO_LOGICAL, NULL);
+	return heap_form_tuple(desc, values, nulls);
+}
+
+/* The next row of the group.  What is written into overwrites the piece before. */
+static HeapTuple
+next_row(Relation rel, int64 seq, int32 idx, int32 cnt)
+{
+	Size start = (Size) idx * PIECE_MAX;
+
+	return form_row(RelationGetDescr(rel), seq, idx, cnt, group + PIECE_HEADER + start,
+					Min(PIECE_MAX, group_len - start));
+}
+
+/*
+ * An ordinary row, on a page of our own: heapam looks at the page that a bulk
+ * insert has in hand first.
+ */
+static void
+insert_row(Relation rel, GsDatabase *db, int table, HeapTuple tuple)
+{
+	BulkInsertStateData bulk = GS_BULK_INSERT_STATE;
+
+	bulk.current_buf =
+		gs_pages_get(rel, db, table, GS_PAGE_XID, GS_PAGE_NEED(tuple->t_len));
+	heap_insert(rel, tuple, GetCurrentCommandId(true),
+				HEAP_INSERT_SKIP_FSM | HEAP_INSERT_NO_LOGICAL, &bulk);
+	ReleaseBuffer(bulk.current_buf);
 	heap_freetuple(tuple);
 }
 
@@ -512,8 +536,8 @@ count_bytes(GsDatabase *db, uint64 len)
 		gs_worker_wake_archiver(db);
 }
 
-void
-gs_journal_write(uint64 seq)
+bool
+gs_journal_write(uint64 seq, bool light)
 {
 	GsDatabase *db = gs_my_database();
 	Relation rel;
@@ -521,27 +545,35 @@ gs_journal_write(uint64 seq)
 	Size pieces;
 
 	if (group_len == 0)
-		return;
+		return false;
 	pieces = (group_len + PIECE_MAX - 1) / PIECE_MAX;
 	if (pieces > INT_MAX)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("too many changes of games in one transaction")));
+	light = light && pieces <= GS_LIGHT_MAX_ROWS;
 	rel = open_active(db, &which);
-
-	/* What makes a piece a row overwrites the end of the piece before, which is in. */
-	for (Size i = 0; i < pieces; i++)
+	gs_pages_begin(which);
+	if (light)
 	{
-		Size start = i * PIECE_MAX;
+		HeapTuple rows[GS_LIGHT_MAX_ROWS];
 
-		CHECK_FOR_INTERRUPTS();
-		insert_row(rel, seq, i, pieces, group + PIECE_HEADER + start,
-				   Min(PIECE_MAX, group_len - start));
+		for (Size i = 0; i < pieces; i++)
+			rows[i] = next_row(rel, seq, i, pieces);
+		gs_light_prepare(rel, db, which, rows, pieces);
+	}
+	else
+	{
+		for (Size i = 0; i < pieces; i++)
+		{
+			CHECK_FOR_INTERRUPTS();
+			insert_row(rel, db, which, next_row(rel, seq, i, pieces));
+		}
+		/* the lock stays until the transaction has ended: rotation waits for it */
+		table_close(rel, NoLock);
 	}
 	for (int i = 0; i < nimages; i++)
 		images[i]->image_in = which;
 	count_bytes(db, group_len + pieces * ROW_OVERHEAD);
-
-	/* the lock stays until the transaction has ended: rotation waits for it */
-	table_close(rel, NoLock);
+	return light;
 }

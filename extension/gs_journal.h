@@ -27,7 +27,12 @@
 /* From the pre-commit callback, after everything has been reserved; may fail. */
 extern void gs_journal_begin(MemoryContext mcxt);
 extern void gs_journal_add(GsChange *change);
-extern void gs_journal_write(uint64 seq);
+
+/*
+ * Insert the rows, or, for a light commit, prepare them (gs_light.h).  Returns
+ * whether they are prepared; groups of too many rows never are.
+ */
+extern bool gs_journal_write(uint64 seq, bool light);
 
 /* Is this change to be journaled at all? */
 extern bool gs_journal_wants(const GsChange *change);

@@ -20,7 +20,8 @@
  *	5. A worker that fails is started again after a pause that doubles; one
  *	   that was sent away is started as soon as nobody bars it.
  *
- * The launcher must not wait for a worker, and it holds no lock and no
+ * Besides, it does what light commits leave to be done a little later
+ * (gs_tick.c).  The launcher must not wait for a worker, and it holds no lock and no
  * snapshot while it sleeps.
  *
  *-------------------------------------------------------------------------
@@ -29,6 +30,7 @@
 
 #include "gs_config.h"
 #include "gs_launcher.h"
+#include "gs_tick.h"
 #include "gs_worker.h"
 
 #include "access/heapam.h"
@@ -44,6 +46,7 @@
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "tcop/tcopprot.h"
+#include "utils/guc.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 #include "utils/ps_status.h"
@@ -53,6 +56,9 @@
 
 /* How often to read pg_database when nobody asks for it. */
 #define RESCAN_MS 60000
+
+/* Nobody asked, but something woke us: not more often than this. */
+#define LOOK_AGAIN_MS 200
 
 /* The launcher itself, after it failed. */
 #define RESTART_SECONDS 5
@@ -82,6 +88,10 @@ static MemoryContext turn_context = NULL;
 static BackgroundWorkerHandle *handles[GS_MAX_LAUNCHES];
 
 static TimestampTz last_no_slot_warning = 0;
+
+/* when we shall look for databases, and have looked last */
+static TimestampTz look_at = 0;
+static TimestampTz looked_at = 0;
 
 /* Static, so that it is zeroed and no field is forgotten. */
 static BackgroundWorker worker;
@@ -494,6 +504,30 @@ launcher_exit(int code, Datum arg)
 	LWLockRelease(GsShmem->slots_lock);
 }
 
+static void
+look(void)
+{
+	long sleep_ms;
+
+	MemoryContextSwitchTo(turn_context);
+	MemoryContextReset(turn_context);
+	pgstat_report_activity(STATE_RUNNING, "looking for databases");
+	sleep_ms = turn();
+	pgstat_report_activity(STATE_IDLE, NULL);
+	looked_at = GetCurrentTimestamp();
+	look_at = TimestampTzPlusMilliseconds(looked_at, sleep_ms);
+}
+
+/* Until the next look, or until the next tick if that comes first (-1 = there is none). */
+static long
+sleep_time(long tick_ms)
+{
+	long look_ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), look_at);
+
+	look_ms = Max(look_ms, 1);
+	return tick_ms < 0 ? look_ms : Min(look_ms, tick_ms);
+}
+
 void
 gs_launcher_main(Datum main_arg)
 {
@@ -512,9 +546,12 @@ gs_launcher_main(Datum main_arg)
 										 ALLOCSET_DEFAULT_SIZES);
 	ereport(DEBUG1, (errmsg_internal("gamestate launcher started")));
 
+	/* the empty transactions of gs_tick.c; nobody waits for them */
+	SetConfigOption("synchronous_commit", "off", PGC_USERSET, PGC_S_OVERRIDE);
+
 	for (;;)
 	{
-		long sleep_ms;
+		int woken;
 
 		/*
 		 * Not zero, or the postmaster would never start us again after a
@@ -527,16 +564,17 @@ gs_launcher_main(Datum main_arg)
 		{
 			ConfigReloadPending = false;
 			ProcessConfigFile(PGC_SIGHUP);
+			look_at = 0;
 		}
 
-		MemoryContextSwitchTo(turn_context);
-		MemoryContextReset(turn_context);
-		pgstat_report_activity(STATE_RUNNING, "looking for databases");
-		sleep_ms = turn();
-		pgstat_report_activity(STATE_IDLE, NULL);
-
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 sleep_ms, PG_WAIT_EXTENSION);
+		if (gs_worker_look_wanted() || GetCurrentTimestamp() >= look_at)
+			look();
+		woken = WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						  sleep_time(gs_tick_run()), PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
+
+		/* that may have been the postmaster, about a worker, or light commits */
+		if (woken & WL_LATCH_SET)
+			look_at = Min(look_at, looked_at + LOOK_AGAIN_MS * 1000);
 	}
 }

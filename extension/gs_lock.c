@@ -25,32 +25,46 @@
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/memutils.h"
+#include "utils/resowner.h"
 
-/* locks that each nesting level holds; level_count[0] is not used */
-static int *level_count = NULL;
-static int level_size = 0;
-static int total_count = 0;
+/*
+ * The locks that this transaction has taken, in that order; levels never fall.
+ * A lock that was taken twice stands here twice, as it does for PostgreSQL.
+ */
+typedef struct HeldLock
+{
+	LOCKTAG tag;
+	int level; /* nesting level of the transaction */
+	bool first;
+} HeldLock;
 
-/* Was the last lock taken one that the transaction did not hold before? */
-static bool last_was_new = false;
+static HeldLock *held = NULL;
+static int nheld = 0;
+static int held_size = 0;
+static int total_count = 0; /* of them, the first ones */
+
+/* An array that has grown beyond this is not kept for the next transaction. */
+#define KEEP_HELD 1024
 
 static void
-count_lock(void)
+make_room(void)
 {
-	int level = GetCurrentTransactionNestLevel();
+	if (nheld < held_size)
+		return;
+	held_size = Max(16, held_size * 2);
+	held = held ? repalloc_huge(held, sizeof(HeldLock) * held_size)
+				: MemoryContextAlloc(TopMemoryContext, sizeof(HeldLock) * held_size);
+}
 
-	if (level >= level_size)
-	{
-		int size = Max(8, level + 1) * 2;
-
-		level_count = level_count
-						  ? repalloc(level_count, sizeof(int) * size)
-						  : MemoryContextAlloc(TopMemoryContext, sizeof(int) * size);
-		memset(level_count + level_size, 0, sizeof(int) * (size - level_size));
-		level_size = size;
-	}
-	level_count[level]++;
-	total_count++;
+static void
+remember(const LOCKTAG *tag, bool first)
+{
+	held[nheld].tag = *tag;
+	held[nheld].level = GetCurrentTransactionNestLevel();
+	held[nheld].first = first;
+	nheld++;
+	if (first)
+		total_count++;
 }
 
 static _Noreturn void
@@ -63,37 +77,56 @@ too_many_locks(void)
 			 errhint("Use several transactions, or raise gamestate.max_games_per_transaction and max_locks_per_transaction.")));
 }
 
+/*
+ * As a lock of the (sub)transaction, whatever resource owner is current: in a
+ * procedure that commits it is the portal's, which would keep it to itself.
+ */
+static LockAcquireResult
+take(const LOCKTAG *tag, bool nowait)
+{
+	ResourceOwner owner = CurrentResourceOwner;
+	LockAcquireResult result;
+
+	CurrentResourceOwner = CurTransactionResourceOwner;
+	result = GsLockAcquireExtended(tag, ExclusiveLock, false, nowait, false);
+	CurrentResourceOwner = owner;
+	return result;
+}
+
+static void
+give_back(const LOCKTAG *tag)
+{
+	ResourceOwner owner = CurrentResourceOwner;
+
+	CurrentResourceOwner = CurTransactionResourceOwner;
+	LockRelease(tag, ExclusiveLock, false);
+	CurrentResourceOwner = owner;
+}
+
 static bool
 acquire(LOCKTAG *tag, bool nowait)
 {
+	bool full = total_count >= gs_max_games_per_transaction;
 	LockAcquireResult result;
 
-	if (unlikely(total_count >= gs_max_games_per_transaction))
-	{
-		/* one more is only all right if we have it already */
-		result = GsLockAcquireExtended(tag, ExclusiveLock, false, true, false);
-		if (result != LOCKACQUIRE_NOT_AVAIL && result != LOCKACQUIRE_OK)
-		{
-			last_was_new = false;
-			return true;
-		}
-		if (result == LOCKACQUIRE_OK)
-			LockRelease(tag, ExclusiveLock, false);
-		if (nowait)
-			return false;
-		too_many_locks();
-	}
+	make_room();
 
-	result = GsLockAcquireExtended(tag, ExclusiveLock, false, nowait, false);
+	/* one more than allowed is only all right if we have it already */
+	result = take(tag, nowait || full);
 	if (result == LOCKACQUIRE_NOT_AVAIL)
 	{
 		if (nowait)
 			return false;
-		too_many_locks(); /* the lock table is full */
+		too_many_locks(); /* or the lock table is full */
 	}
-	last_was_new = result == LOCKACQUIRE_OK;
-	if (last_was_new)
-		count_lock();
+	if (unlikely(full && result == LOCKACQUIRE_OK))
+	{
+		give_back(tag);
+		if (nowait)
+			return false;
+		too_many_locks();
+	}
+	remember(tag, result == LOCKACQUIRE_OK);
 	return true;
 }
 
@@ -143,37 +176,47 @@ gs_unlock_load(void)
 }
 
 void
-gs_unlock_game(const pg_uuid_t *id)
+gs_unlock_last(void)
 {
-	LOCKTAG tag;
+	HeldLock *last = &held[--nheld];
 
-	make_tag(&tag, GS_LOCKCLASS_GAME, id->data, UUID_LEN);
-	LockRelease(&tag, ExclusiveLock, false);
-	if (last_was_new)
-	{
-		level_count[GetCurrentTransactionNestLevel()]--;
+	give_back(&last->tag);
+	if (last->first)
 		total_count--;
-		last_was_new = false;
-	}
+}
+
+void
+gs_unlock_all(void)
+{
+	for (int i = 0; i < nheld; i++)
+		LockRelease(&held[i].tag, ExclusiveLock, false);
+	gs_lock_reset();
 }
 
 void
 gs_lock_subxact_end(int level, bool commit)
 {
-	if (level >= level_size || level_count[level] == 0)
-		return;
-	if (commit)
-		level_count[level - 1] += level_count[level];
-	else
-		total_count -= level_count[level];
-	level_count[level] = 0;
+	for (int i = nheld - 1; i >= 0 && held[i].level >= level; i--)
+	{
+		if (commit)
+			held[i].level = level - 1;
+		else
+		{
+			nheld--;
+			if (held[i].first)
+				total_count--;
+		}
+	}
 }
 
 void
 gs_lock_reset(void)
 {
-	if (total_count == 0)
-		return;
-	memset(level_count, 0, sizeof(int) * level_size);
-	total_count = 0;
+	nheld = total_count = 0;
+	if (held_size > KEEP_HELD)
+	{
+		pfree(held);
+		held = NULL;
+		held_size = 0;
+	}
 }

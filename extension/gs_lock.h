@@ -32,8 +32,14 @@ extern void gs_lock_room(const GsText *room_code);
 extern void gs_lock_load(void);
 extern void gs_unlock_load(void);
 
-/* Give up the game lock taken last, when there was no such game. */
-extern void gs_unlock_game(const pg_uuid_t *id);
+/* Give up the lock taken last, when there was no such game. */
+extern void gs_unlock_last(void);
+
+/*
+ * Give up all of them before the transaction has ended: after a light commit,
+ * whose changes are in memory.  The resource owner of the transaction is current.
+ */
+extern void gs_unlock_all(void);
 
 /* at the end of a subtransaction, of a transaction */
 extern void gs_lock_subxact_end(int level, bool commit);

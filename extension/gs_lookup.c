@@ -11,6 +11,7 @@
  */
 #include "postgres.h"
 
+#include "gs_database.h"
 #include "gs_index.h"
 #include "gs_lookup.h"
 #include "gs_writeset.h"
@@ -73,6 +74,8 @@ gs_lookup_room(const GsText *room_code, pg_uuid_t *id)
 	}
 	if (candidates)
 		pfree(candidates);
+	if (!found)
+		gs_durable_note_gone(gs_my_database());
 	return found;
 }
 
@@ -140,6 +143,7 @@ gs_lookup_player(const GsText *player, int *n)
 			ids[(*n)++] = ids[i];
 	}
 	*n = unique_ids(ids, *n);
+	gs_durable_note_gone(gs_my_database());
 	if (GsWriteSetActive)
 		ids = add_own_games(player, ids, n);
 	return ids;

@@ -6,7 +6,8 @@
  * The model: look into this transaction's write set, then into shared memory,
  * then into the archive.  Only the last step runs SQL.  A game is copied
  * under its partition lock and turned into rows after that: nothing that
- * could wait or touch the disk happens under a lock.
+ * could wait or touch the disk happens under a lock.  Before a function
+ * answers, it waits until what it has seen is durable (gs_durable.h).
  *
  *-------------------------------------------------------------------------
  */
@@ -54,12 +55,15 @@ static void
 check_encoding(const pg_uuid_t *id, bool is_bytes, bool want_bytes)
 {
 	if (unlikely(is_bytes != want_bytes))
+	{
+		gs_durable_wait();
 		ereport(ERROR,
 				(errcode(ERRCODE_GS_WRONG_ENCODING),
 				 errmsg("wrong encoding for game %s",
 						DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(id)))),
 				 errdetail("The game's encoding is %s.", is_bytes ? "bytes" : "json"),
 				 errhint("Use %s.", is_bytes ? "get_state_bytes()" : "get_state()")));
+	}
 }
 
 /* A state as text, json or bytea: all are a varlena with the bytes. */
@@ -126,6 +130,7 @@ gs_get_state(PG_FUNCTION_ARGS)
 {
 	struct varlena *state = read_state(PG_GETARG_UUID_P(0), false);
 
+	gs_durable_wait();
 	if (state == NULL)
 		PG_RETURN_NULL();
 	PG_RETURN_POINTER(state);
@@ -136,6 +141,7 @@ gs_get_state_bytes(PG_FUNCTION_ARGS)
 {
 	struct varlena *state = read_state(PG_GETARG_UUID_P(0), true);
 
+	gs_durable_wait();
 	if (state == NULL)
 		PG_RETURN_NULL();
 	PG_RETURN_POINTER(state);
@@ -164,9 +170,11 @@ gs_get_version(PG_FUNCTION_ARGS)
 	{
 		version = game->h.version;
 		gs_table_release(game);
+		gs_durable_wait();
 		PG_RETURN_INT64(version);
 	}
 	archived = gs_archive_get(id, false, CurrentMemoryContext);
+	gs_durable_wait();
 	if (archived == NULL)
 	{
 		gs_require_games();
@@ -217,6 +225,7 @@ gs_get_game(PG_FUNCTION_ARGS)
 	else
 		game = gs_table_copy(id, GS_COPY_STATE, false, CurrentMemoryContext);
 
+	gs_durable_wait();
 	if (game)
 		gs_row_live_game(game, values, nulls);
 	else
@@ -352,6 +361,7 @@ gs_get_changes(PG_FUNCTION_ARGS)
 	else
 		game = gs_table_copy_log(sink.id, sink.after_version, sink.left, &first_version,
 								 CurrentMemoryContext);
+	gs_durable_wait();
 	if (game)
 		live_changes(&sink, game, first_version);
 	else
@@ -377,11 +387,14 @@ gs_find_room(PG_FUNCTION_ARGS)
 {
 	GsText room_code = arg_text(fcinfo, 0);
 	pg_uuid_t *id = palloc(sizeof(pg_uuid_t));
+	bool found;
 
 	gs_attach();
 	(void) gs_ready();
 	gs_require_games();
-	if (!gs_lookup_room(&room_code, id))
+	found = gs_lookup_room(&room_code, id);
+	gs_durable_wait();
+	if (!found)
 		PG_RETURN_NULL();
 	PG_RETURN_UUID_P(id);
 }
@@ -399,6 +412,7 @@ gs_player_games(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	gs_require_games();
 	ids = gs_lookup_player(&player, &n);
+	gs_durable_wait();
 	for (int i = 0; i < n; i++)
 	{
 		Datum value = UUIDPGetDatum(&ids[i]);
@@ -490,6 +504,7 @@ gs_list_live_games(PG_FUNCTION_ARGS)
 				 errmsg("max_rows must not be negative")));
 	gs_require_games();
 	list_all(&filter);
+	gs_durable_wait();
 	return (Datum) 0;
 }
 

@@ -144,6 +144,8 @@ shmem_startup(void)
 		GsShmem->games_tranche = LWLockNewTrancheId();
 		GsShmem->index_tranche = LWLockNewTrancheId();
 		GsShmem->queue_tranche = LWLockNewTrancheId();
+		GsShmem->pages_tranche = LWLockNewTrancheId();
+		gs_tick_init(&GsShmem->tick);
 		GsShmem->area_size = area_size();
 		GsShmem->reserve_target = reserve_blocks();
 		GsShmem->reserve = (GsReserved *) ((char *) GsShmem + MAXALIGN(sizeof(GsShared)));
@@ -189,6 +191,7 @@ gs_attach_slow(void)
 	LWLockRegisterTranche(GsShmem->games_tranche, "GamestateGames");
 	LWLockRegisterTranche(GsShmem->index_tranche, "GamestateIndex");
 	LWLockRegisterTranche(GsShmem->queue_tranche, "GamestateQueue");
+	LWLockRegisterTranche(GsShmem->pages_tranche, "GamestatePages");
 
 	old = MemoryContextSwitchTo(TopMemoryContext);
 	PG_TRY();

@@ -9,6 +9,7 @@
 #define GS_SHMEM_H
 
 #include "gs_compat.h"
+#include "gs_tick.h"
 
 #include "port/atomics.h"
 #include "storage/lwlock.h"
@@ -27,6 +28,10 @@
  *	5. one partition of the look-up index (gs_index.c)
  *	6. queue_lock of one database (gs_database.h)
  *	7. reserve_lock			 (gs_shmem.c), then DSA's own locks
+ *
+ *	The content locks of the pages that a light commit writes to (gs_light.c)
+ *	come before 2; pages_lock (gs_pages.c) is taken with nothing but the
+ *	relation extension lock, and nothing is taken while it is held.
  *
  * Two partitions of one hash table are never held together, and nothing is
  * allocated by gs_alloc() while any of 2 to 6 is held.  4 -> 6 happens when
@@ -48,6 +53,7 @@ typedef struct GsShared
 	int games_tranche;
 	int index_tranche;
 	int queue_tranche;
+	int pages_tranche;
 	dshash_table_handle games_handle;
 	dshash_table_handle index_handle;
 	Size area_size;
@@ -65,6 +71,8 @@ typedef struct GsShared
 	pg_atomic_uint64 used_bytes;  /* allocated by gs_alloc(), all databases */
 	pg_atomic_uint64 commit_seq;  /* last commit sequence handed out */
 	pg_atomic_uint64 incarnation; /* last incarnation handed out */
+
+	GsTick tick;
 } GsShared;
 
 /* One block of the reserve; larger than anything finish, archive or delete allocate. */

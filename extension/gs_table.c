@@ -108,16 +108,19 @@ gs_table_find(const pg_uuid_t *id, bool for_write)
 		GsGame *game = dshash_find(GsGames, &key, false);
 		TransactionId xid;
 
-		if (game == NULL)
-			return NULL;
-		if (!game->visible)
+		if (game == NULL || !game->visible)
 		{
-			dshash_release_lock(GsGames, game);
+			if (game)
+				dshash_release_lock(GsGames, game);
+			gs_durable_note_gone(gs_my_database());
 			return NULL;
 		}
 		xid = game->archive_xid;
 		if (likely(!TransactionIdIsValid(xid)) || xid == not_archived_by)
+		{
+			gs_durable_note(game->wait_lsn, game->wait_level);
 			return game;
+		}
 
 		/* clog may have to be read from disk: not under the lock */
 		dshash_release_lock(GsGames, game);
@@ -406,5 +409,6 @@ gs_table_ids(int *n)
 		ids[(*n)++] = game->key.id;
 	}
 	dshash_seq_term(&scan);
+	gs_durable_note_gone(gs_my_database());
 	return ids;
 }

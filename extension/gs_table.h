@@ -16,6 +16,7 @@
 #include "gs_shmem.h"
 
 #include "access/transam.h"
+#include "access/xlogdefs.h"
 #include "datatype/timestamp.h"
 #include "lib/ilist.h"
 #include "utils/uuid.h"
@@ -105,10 +106,12 @@ typedef struct GsHeader
  */
 typedef struct GsGame
 {
-	GsGameKey key;			   /* set once */
-	bool visible;			   /* false: reserved by a transaction, not committed */
-	uint8 link_state;		   /* GsLink; changed with queue_lock held as well */
-	uint8 image_in;			   /* which journal table has the newest image */
+	GsGameKey key;	  /* set once */
+	bool visible;	  /* false: reserved by a transaction, not committed */
+	uint8 link_state; /* GsLink; changed with queue_lock held as well */
+	uint8 image_in;	  /* which journal table has the newest image */
+	uint8 wait_level; /* see gs_durable.h */
+	XLogRecPtr wait_lsn;
 	TransactionId archive_xid; /* archived by this transaction, see gs_table.c */
 	GsHeader h;
 	dsa_pointer state;
@@ -214,6 +217,10 @@ typedef struct GsChange
 	GsInfoParts info;	 /* new info, if info_changed */
 	int nentries;		 /* new log entries ... */
 	GsNewEntry *entries; /* ... newest first */
+
+	/* set between reserve and apply by a light commit; see gs_durable.h */
+	XLogRecPtr lsn;
+	uint8 level;
 
 	bool imaged;	/* UPDATE: after an image of what was before */
 	uint8 image_in; /* CREATE, IMAGE, imaged: journal table written to */

@@ -532,6 +532,34 @@ install_log(GsChange *change, GsGame *game)
 		append_entries(change, GS_PTR(game->log_last));
 }
 
+/*
+ * What readers have to wait for now.  What was to be waited for before, in a
+ * stronger sense, still is: it comes with the new version.
+ */
+static void
+set_wait(GsGame *game, const GsChange *change)
+{
+	if (change->level == SYNCHRONOUS_COMMIT_OFF)
+		return;
+	if (game->wait_level <= change->level ||
+		gs_durable_is(game->wait_lsn, game->wait_level))
+		game->wait_level = change->level;
+	game->wait_lsn = change->lsn;
+}
+
+/* Something is no longer to be found. */
+static void
+set_gone(const GsChange *change)
+{
+	pg_atomic_uint64 *gone = &change->db->gone_lsn[change->level];
+	uint64 lsn = pg_atomic_read_u64(gone);
+
+	if (change->level == SYNCHRONOUS_COMMIT_OFF)
+		return;
+	while (lsn < change->lsn && !pg_atomic_compare_exchange_u64(gone, &lsn, change->lsn))
+		;
+}
+
 static void
 apply_create(GsChange *change)
 {
@@ -555,6 +583,7 @@ apply_create(GsChange *change)
 	game->archive_xid = InvalidTransactionId;
 	game->image_in = change->image_in;
 	game->h = change->h;
+	set_wait(game, change);
 	game->state = change->new_state;
 	game->state_len = change->state.len;
 	game->state_size = change->new_state_size;
@@ -573,6 +602,8 @@ apply_create(GsChange *change)
 	dshash_release_lock(GsGames, game);
 
 	unlink_info(change->db, change->key.dboid, garbage.info);
+	if (change->replaces)
+		set_gone(change);
 	free_garbage(change->db, &garbage);
 }
 
@@ -632,6 +663,9 @@ apply_update(GsChange *change)
 	}
 	else
 		game->h = change->h;
+	set_wait(game, change);
+	if (change->ndropped > 0 || GS_STATUS_IS_OVER(change->h.status))
+		set_gone(change);
 	dshash_release_lock(GsGames, game);
 
 	for (int i = 0; i < change->ndropped; i++)
@@ -663,6 +697,7 @@ apply_remove(GsChange *change)
 {
 	GsGame *game = find_for_apply(change, change->h.incarnation);
 
+	set_gone(change);
 	if (game)
 		delete_entry(change->db, game);
 	gs_refill_reserve();

@@ -70,6 +70,8 @@ typedef struct GsWorkerShared
 	GsWorkerSlot launcher;
 	GsLaunch launches[GS_MAX_LAUNCHES];
 
+	pg_atomic_uint32 look_wanted; /* the launcher was woken to look; no lock */
+
 	/* databases at which the launcher shall look again */
 	int nrequests;
 	bool request_all; /* too many to list */
@@ -132,6 +134,7 @@ gs_worker_shmem_init(bool found)
 
 	memset(workers, 0, gs_worker_shmem_size());
 	pg_atomic_init_u32(&workers->launcher.waker, 0);
+	pg_atomic_init_u32(&workers->look_wanted, 0);
 	for (int i = 0; i < gs_max_databases; i++)
 		pg_atomic_init_u32(&slots[i].waker, 0);
 }
@@ -192,7 +195,26 @@ gs_worker_wake_archiver(GsDatabase *db)
 void
 gs_worker_wake_launcher(void)
 {
+	pg_atomic_write_u32(&workers->look_wanted, 1);
 	wake(&workers->launcher);
+}
+
+bool
+gs_worker_look_wanted(void)
+{
+	return pg_atomic_exchange_u32(&workers->look_wanted, 0) != 0;
+}
+
+void
+gs_worker_wake_ticker(void)
+{
+	wake(&workers->launcher);
+}
+
+bool
+gs_worker_has_ticker(void)
+{
+	return pg_atomic_read_u32(&workers->launcher.waker) != 0;
 }
 
 void

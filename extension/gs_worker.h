@@ -118,7 +118,12 @@ extern void gs_worker_init(void);
 
 /* Wake the archiver of a database.  Cannot fail, takes no lock. */
 extern void gs_worker_wake_archiver(GsDatabase *db);
-extern void gs_worker_wake_launcher(void);
+extern void gs_worker_wake_launcher(void); /* to look for databases */
+extern bool gs_worker_look_wanted(void);   /* for the launcher: was that asked for? */
+
+/* The launcher also does what gs_tick.h says. */
+extern void gs_worker_wake_ticker(void);
+extern bool gs_worker_has_ticker(void);
 
 /* All of these are protected by slots_lock. */
 extern GsWorkerSlot *gs_worker_slot(const GsDatabase *db);

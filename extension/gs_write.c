@@ -10,6 +10,8 @@
  *	3. Check status, version, players: an error leaves everything as it was.
  *	4. Lock the room codes that are taken or given up.
  *	5. Open the write set's entry and record the change.
+ * An error or another answer that changes nothing waits first until what it
+ * says of the game is durable (gs_durable.h); a change waits at its commit.
  * What is recorded is copied into the write set's memory first, so that an
  * error in the middle leaves the entry as it was.
  *
@@ -214,6 +216,7 @@ id_text(const pg_uuid_t *id)
 static _Noreturn void
 no_such_game(const pg_uuid_t *id)
 {
+	gs_durable_wait();
 	ereport(ERROR,
 			(errcode(ERRCODE_GS_NO_SUCH_GAME),
 			 errmsg("game %s does not exist", id_text(id))));
@@ -222,6 +225,7 @@ no_such_game(const pg_uuid_t *id)
 static _Noreturn void
 game_over(const pg_uuid_t *id, const char *status)
 {
+	gs_durable_wait();
 	ereport(ERROR,
 			(errcode(ERRCODE_GS_GAME_OVER),
 			 errmsg("game %s is over", id_text(id)),
@@ -232,7 +236,7 @@ game_over(const pg_uuid_t *id, const char *status)
 static bool
 is_archived(const pg_uuid_t *id)
 {
-	gs_unlock_game(id);
+	gs_unlock_last();
 	return gs_archive_exists(id);
 }
 
@@ -285,12 +289,15 @@ check_version(const Target *target, FunctionCallInfo fcinfo, int n)
 		return;
 	expected = PG_GETARG_INT64(n);
 	if (unlikely(expected != target->h.version))
+	{
+		gs_durable_wait();
 		ereport(ERROR,
 				(errcode(ERRCODE_GS_STALE_VERSION),
 				 errmsg("stale version of game %s", id_text(&target->id)),
 				 errdetail("Expected version %lld, but the game is at version %lld.",
 						   (long long) expected, (long long) target->h.version),
 				 errhint("Read the game again and decide anew.")));
+	}
 }
 
 /* As find_target(), with the errors for a game that cannot be changed. */
@@ -315,21 +322,27 @@ static void
 check_log(const Target *target)
 {
 	if (unlikely(target->h.version >= gs_max_log))
+	{
+		gs_durable_wait();
 		ereport(ERROR,
 				(errcode(ERRCODE_GS_TOO_LARGE),
 				 errmsg("log of game %s is full", id_text(&target->id)),
 				 errdetail("The limit is %d changes.", gs_max_log),
 				 errhint("Finish the game, or raise gamestate.max_log.")));
+	}
 }
 
 static void
 require_status(const Target *target, GsStatus status, const char *what)
 {
 	if (unlikely(target->h.status != status))
+	{
+		gs_durable_wait();
 		ereport(ERROR,
 				(errcode(ERRCODE_GS_WRONG_STATUS),
 				 errmsg("cannot %s game %s", what, id_text(&target->id)),
 				 errdetail("It is %s.", gs_status_name(target->h.status))));
+	}
 }
 
 /* A new version of the target, not yet logged. */
@@ -384,10 +397,13 @@ take_room(const GsText *room_code, const pg_uuid_t *for_game)
 
 	gs_lock_room(room_code);
 	if (gs_lookup_room(room_code, &holder) && memcmp(&holder, for_game, UUID_LEN) != 0)
+	{
+		gs_durable_wait();
 		ereport(ERROR,
 				(errcode(ERRCODE_GS_ROOM_TAKEN),
 				 errmsg("room code \"%.*s\" is taken", (int) room_code->len, room_code->data),
 				 errdetail("Game %s has it.", id_text(&holder))));
+	}
 }
 
 /* An id of the caller's: locked, and an error if there is such a game. */
@@ -397,15 +413,21 @@ take_id(const pg_uuid_t *id)
 	Target target;
 
 	if (find_target(id, NULL, &target))
+	{
+		gs_durable_wait();
 		ereport(ERROR,
 				(errcode(ERRCODE_GS_DUPLICATE_GAME),
 				 errmsg("game %s exists already", id_text(id)),
 				 errdetail("It is %s.", gs_status_name(target.h.status))));
+	}
 	if (target.pending == NULL && gs_archive_exists(id))
+	{
+		gs_durable_wait();
 		ereport(ERROR,
 				(errcode(ERRCODE_GS_DUPLICATE_GAME),
 				 errmsg("game %s exists already", id_text(id)),
 				 errdetail("It is archived.")));
+	}
 }
 
 static GsStatus
@@ -570,6 +592,8 @@ static void
 check_encoding(const Target *target, GsEncoding encoding)
 {
 	if (unlikely(target->h.encoding != encoding))
+	{
+		gs_durable_wait();
 		ereport(ERROR,
 				(errcode(ERRCODE_GS_WRONG_ENCODING),
 				 errmsg("wrong encoding for game %s", id_text(&target->id)),
@@ -578,11 +602,13 @@ check_encoding(const Target *target, GsEncoding encoding)
 				 errhint("Use %s.",
 						 target->h.encoding == GS_ENCODING_BYTES ?
 						 "apply_move_bytes()" : "apply_move()")));
+	}
 }
 
 static _Noreturn void
 not_a_player(const Target *target, const GsText *player)
 {
+	gs_durable_wait();
 	ereport(ERROR,
 			(errcode(ERRCODE_GS_NOT_A_PLAYER),
 			 errmsg("player \"%.*s\" is not in game %s",
@@ -804,21 +830,31 @@ gs_join_game(PG_FUNCTION_ARGS)
 	check_id(&player, "player");
 	open_target(fcinfo, &player, &target);
 	if (target.has_player)
-		PG_RETURN_INT64(target.h.version); /* a repeated join changes nothing */
+	{
+		/* a repeated join changes nothing */
+		gs_durable_wait();
+		PG_RETURN_INT64(target.h.version);
+	}
 	check_version(&target, fcinfo, 2);
 	check_log(&target);
 	n = count_players(&target);
 	if (target.h.max_players > 0 && n >= target.h.max_players)
+	{
+		gs_durable_wait();
 		ereport(ERROR,
 				(errcode(ERRCODE_GS_ROOM_FULL),
 				 errmsg("game %s is full", id_text(&target.id)),
 				 errdetail("All %d seats are taken.", target.h.max_players)));
+	}
 	if (n >= gs_max_players)
+	{
+		gs_durable_wait();
 		ereport(ERROR,
 				(errcode(ERRCODE_GS_TOO_LARGE),
 				 errmsg("too many players"),
 				 errdetail("There are %d, the limit is %d.", n, gs_max_players),
 				 errhint("Raise gamestate.max_players.")));
+	}
 	gs_check_memory(gs_my_database(), player.len);
 
 	players = MemoryContextAlloc(gs_writeset_context(), sizeof(GsText) * (n + 1));
@@ -927,6 +963,7 @@ gs_delete_game(PG_FUNCTION_ARGS)
 	{
 		if (target.pending == NULL && is_archived(id))
 			game_over(id, "archived");
+		gs_durable_wait();
 		PG_RETURN_BOOL(false);
 	}
 	check_version(&target, fcinfo, 1);

@@ -12,9 +12,13 @@
  *	   strings are never changed in place and log entries are a list with the
  *	   newest first.
  *	3. XACT_EVENT_PRE_COMMIT reserves all change records and writes them to the
- *	   journal (gs_journal.c): may fail, the transaction aborts.  XACT_EVENT_COMMIT applies them: cannot fail.
- *	   XACT_EVENT_ABORT takes reservations back.  The heavyweight locks that
- *	   protect the games are released by PostgreSQL after these callbacks.
+ *	   journal (gs_journal.c): may fail, the transaction aborts.
+ *	   XACT_EVENT_COMMIT applies them: cannot fail.  XACT_EVENT_ABORT takes
+ *	   reservations back.  The heavyweight locks that protect the games are
+ *	   released by PostgreSQL after these callbacks.
+ *	   A transaction that has changed nothing but games commits the light way:
+ *	   it writes to the journal at XACT_EVENT_COMMIT (gs_light.c), applies,
+ *	   releases the locks, and only then waits until that is durable.
  *	4. A commit of several games holds commit_lock while it applies, so that a
  *	   reader of several games (who holds it shared) sees it whole or not.
  *
@@ -25,15 +29,21 @@
  */
 #include "postgres.h"
 
+#include "gs_config.h"
 #include "gs_database.h"
+#include "gs_durable.h"
 #include "gs_journal.h"
+#include "gs_light.h"
 #include "gs_lock.h"
 #include "gs_writeset.h"
 
+#include "access/transam.h"
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
+#include "utils/resowner.h"
 
 /* What an entry was before a subtransaction changed it. */
 typedef struct Saved
@@ -101,7 +111,10 @@ static int ntouched = 0;
 static int touched_size = 0;
 static Removal *removals = NULL;
 static uint32 generation = 0;
-static uint64 commit_seq = 0; /* of the transaction that is being committed */
+
+/* of the transaction that is being committed */
+static uint64 commit_seq = 0;
+static bool is_light = false; /* its rows are prepared */
 
 static void
 begin(void)
@@ -469,6 +482,8 @@ journal_all(void)
 {
 	GsWriteSetScan scan = {0};
 	GsPending *pending;
+	bool light = gs_light_commit && removals == NULL &&
+				 !TransactionIdIsValid(GetTopTransactionIdIfAny());
 	bool any = false;
 
 	commit_seq = pg_atomic_add_fetch_u64(&GsShmem->commit_seq, 1);
@@ -478,10 +493,11 @@ journal_all(void)
 		if (!gs_journal_wants(&pending->change))
 			continue;
 		gs_journal_add(&pending->change);
+		/* rotation's images: too many for a light commit to be worth it */
+		light &= pending->change.kind != GS_CHANGE_IMAGE;
 		any = true;
 	}
-	if (any)
-		gs_journal_write(commit_seq);
+	is_light = any && gs_journal_write(commit_seq, light);
 }
 
 /* May fail. */
@@ -491,18 +507,25 @@ pre_commit(void)
 	GsWriteSetScan scan = {0};
 	GsPending *pending;
 	MemoryContext old = MemoryContextSwitchTo(context);
+	ResourceOwner old_owner = CurrentResourceOwner;
 
+	/* a procedure that commits has another one */
+	CurrentResourceOwner = TopTransactionResourceOwner;
+	is_light = false;
 	if (nentries > 0 && generation != pg_atomic_read_u32(&gs_my_database()->generation))
 		base_is_gone();
 	while ((pending = gs_writeset_next(&scan)) != NULL)
 		gs_table_reserve(&pending->change);
 	journal_all();
+	if (!is_light)
+		gs_durable_before_commit();
+	CurrentResourceOwner = old_owner;
 	MemoryContextSwitchTo(old);
 }
 
 /* Cannot fail. */
 static void
-commit(void)
+apply_all(XLogRecPtr lsn, int level)
 {
 	GsWriteSetScan scan = {0};
 	GsPending *pending;
@@ -513,11 +536,55 @@ commit(void)
 	while ((pending = gs_writeset_next(&scan)) != NULL)
 	{
 		pending->change.h.commit_seq = commit_seq;
+		if (gs_journal_wants(&pending->change))
+		{
+			pending->change.lsn = lsn;
+			pending->change.level = level;
+		}
 		gs_table_apply(&pending->change);
 	}
 	if (several)
 		LWLockRelease(GsShmem->commit_lock);
-	apply_removals();
+}
+
+/*
+ * The light way.  An error before the critical section aborts the transaction;
+ * after it nothing can fail.
+ */
+static void
+commit_light(void)
+{
+	ResourceOwner old_owner = CurrentResourceOwner;
+	MemoryContext old = MemoryContextSwitchTo(context);
+	XLogRecPtr lsn;
+
+	CurrentResourceOwner = TopTransactionResourceOwner;
+	gs_light_lock();
+	START_CRIT_SECTION();
+	lsn = gs_light_write();
+	apply_all(lsn, synchronous_commit);
+	END_CRIT_SECTION();
+	gs_unlock_all();
+	gs_light_finish();
+	is_light = false;
+	gs_durable_commit(lsn);
+
+	/* what has been waited for need not be waited for by the next transaction */
+	XactLastRecEnd = 0;
+	MemoryContextSwitchTo(old);
+	CurrentResourceOwner = old_owner;
+}
+
+static void
+commit(void)
+{
+	if (is_light)
+		commit_light();
+	else
+	{
+		apply_all(InvalidXLogRecPtr, SYNCHRONOUS_COMMIT_OFF);
+		apply_removals();
+	}
 }
 
 /* Cannot fail. */
@@ -529,6 +596,11 @@ rollback(void)
 
 	while ((pending = gs_writeset_next(&scan)) != NULL)
 		gs_table_unreserve(&pending->change);
+	if (is_light)
+	{
+		gs_light_reset();
+		is_light = false;
+	}
 }
 
 static void
@@ -547,6 +619,7 @@ xact_callback(XactEvent event, void *arg)
 				reset();
 			}
 			gs_lock_reset();
+			gs_durable_forget();
 			break;
 		case XACT_EVENT_ABORT:
 			if (GsWriteSetActive)
@@ -555,6 +628,7 @@ xact_callback(XactEvent event, void *arg)
 				reset();
 			}
 			gs_lock_reset();
+			gs_durable_forget();
 			break;
 		case XACT_EVENT_PRE_PREPARE:
 			if (GsWriteSetActive)

@@ -1,0 +1,178 @@
+/*-------------------------------------------------------------------------
+ *
+ * gs_light.c
+ *	  The light way to commit: frozen rows under generic WAL.
+ *
+ * The model, for a transaction that has changed nothing but games, and so has
+ * no transaction id:
+ *	1. At pre-commit everything that may fail is done: the rows are formed, a
+ *	   page of our own with room for each is pinned (gs_pages.c).
+ *	2. At XACT_EVENT_COMMIT, when nothing else can make the transaction fail any
+ *	   more, the rows are put on the pages as frozen heap tuples: visible to
+ *	   everybody, for ever, without a commit record.  Not earlier: a frozen row
+ *	   of a transaction that fails after all (NOTIFY, another extension's
+ *	   callback) would be a lie on disk.  An error up to here aborts the
+ *	   transaction cleanly, although PostgreSQL has called it committed: it has
+ *	   no transaction id, so nobody has seen it.
+ *	3. The first record begins a critical section (gs_writeset.c), which ends
+ *	   when shared memory has been changed too: an error in between would leave
+ *	   the disk telling another story than memory, so it restarts the server.
+ *	4. Four rows go into one record (generic_xlog.h), which a crash leaves whole
+ *	   or not at all; of a group of more rows it can leave a part, which is
+ *	   ignored when it is loaded.  Nobody has been told of that group.
+ *
+ * A page that has got less room than we knew of (a superuser's INSERT) is
+ * exchanged for another one when it has been locked.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "gs_database.h"
+#include "gs_light.h"
+#include "gs_pages.h"
+
+#include "access/generic_xlog.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/transam.h"
+#include "miscadmin.h"
+#include "storage/bufmgr.h"
+#include "storage/bufpage.h"
+#include "utils/rel.h"
+
+typedef struct LightRow
+{
+	HeapTuple tuple;
+	Buffer buffer;
+} LightRow;
+
+static Relation table = NULL; /* NULL = nothing prepared */
+static GsDatabase *table_db;
+static int table_number;
+static LightRow rows[GS_LIGHT_MAX_ROWS];
+static int nrows = 0;
+static GenericXLogState *records[GS_LIGHT_MAX_ROWS / MAX_GENERIC_XLOG_PAGES];
+static int nlocked = 0;
+
+StaticAssertDecl(GS_LIGHT_MAX_ROWS % MAX_GENERIC_XLOG_PAGES == 0,
+				 "records must have place for all rows");
+
+/*
+ * As heap_prepare_insert() leaves a tuple that is inserted frozen.  All bits
+ * that heap_form_tuple() may have set about transactions are cleared: since
+ * 15.20 it marks the tuple as a datum there.
+ */
+static void
+freeze(HeapTuple tuple, Oid relid)
+{
+	HeapTupleHeader header = tuple->t_data;
+
+	header->t_infomask &= ~(HEAP_XACT_MASK);
+	header->t_infomask2 &= ~(HEAP2_XACT_MASK);
+	HeapTupleHeaderSetXmin(header, FrozenTransactionId);
+	HeapTupleHeaderSetXminFrozen(header);
+	HeapTupleHeaderSetCmin(header, FirstCommandId);
+	HeapTupleHeaderSetXmax(header, InvalidTransactionId);
+	header->t_infomask |= HEAP_XMAX_INVALID;
+	tuple->t_tableOid = relid;
+}
+
+static void
+find_page(LightRow *row)
+{
+	row->buffer = gs_pages_get(table, table_db, table_number, GS_PAGE_LIGHT,
+							   GS_PAGE_NEED(row->tuple->t_len));
+}
+
+void
+gs_light_prepare(Relation rel, GsDatabase *db, int number, HeapTuple *tuples, int n)
+{
+	Assert(n <= GS_LIGHT_MAX_ROWS);
+	table = rel;
+	table_db = db;
+	table_number = number;
+	for (nrows = 0; nrows < n; nrows++)
+	{
+		rows[nrows].tuple = tuples[nrows];
+		freeze(tuples[nrows], RelationGetRelid(rel));
+		find_page(&rows[nrows]);
+	}
+	for (int i = 0; i < n; i += MAX_GENERIC_XLOG_PAGES)
+		records[i / MAX_GENERIC_XLOG_PAGES] = GenericXLogStart(rel);
+}
+
+void
+gs_light_lock(void)
+{
+	nlocked = 0;
+	while (nlocked < nrows)
+	{
+		LightRow *row = &rows[nlocked++];
+
+		LockBuffer(row->buffer, BUFFER_LOCK_EXCLUSIVE);
+		if (likely(gs_pages_room(row->buffer) >= GS_PAGE_NEED(row->tuple->t_len)))
+			continue;
+
+		/* Another page, and from the beginning: looking for one locks pages. */
+		while (nlocked > 0)
+			LockBuffer(rows[--nlocked].buffer, BUFFER_LOCK_UNLOCK);
+		ReleaseBuffer(row->buffer);
+		find_page(row);
+	}
+}
+
+static void
+put_row(GenericXLogState *record, const LightRow *row)
+{
+	bool is_new = PageIsNew(BufferGetPage(row->buffer));
+	Page page = GenericXLogRegisterBuffer(record, row->buffer,
+										  is_new ? GENERIC_XLOG_FULL_IMAGE : 0);
+	OffsetNumber offset;
+	HeapTupleHeader header;
+
+	if (is_new)
+		PageInit(page, BLCKSZ, 0);
+	offset = PageAddItem(page, (Item) row->tuple->t_data, row->tuple->t_len,
+						 InvalidOffsetNumber, false, true);
+	if (offset == InvalidOffsetNumber)
+		elog(PANIC, "could not add a row to a page of the journal");
+	header = (HeapTupleHeader) PageGetItem(page, PageGetItemId(page, offset));
+	ItemPointerSet(&header->t_ctid, BufferGetBlockNumber(row->buffer), offset);
+}
+
+XLogRecPtr
+gs_light_write(void)
+{
+	XLogRecPtr lsn = InvalidXLogRecPtr;
+
+	Assert(CritSectionCount > 0 && nlocked == nrows && nrows > 0);
+	for (int first = 0; first < nrows; first += MAX_GENERIC_XLOG_PAGES)
+	{
+		GenericXLogState *record = records[first / MAX_GENERIC_XLOG_PAGES];
+		int end = Min(nrows, first + MAX_GENERIC_XLOG_PAGES);
+
+		for (int i = first; i < end; i++)
+			put_row(record, &rows[i]);
+		lsn = GenericXLogFinish(record);
+	}
+	for (int i = 0; i < nrows; i++)
+		UnlockReleaseBuffer(rows[i].buffer);
+	return lsn;
+}
+
+void
+gs_light_finish(void)
+{
+	/* the lock stays until the transaction has ended: rotation waits for it */
+	table_close(table, NoLock);
+	gs_light_reset();
+}
+
+void
+gs_light_reset(void)
+{
+	/* after an error PostgreSQL has released locks and pins */
+	table = NULL;
+	nrows = nlocked = 0;
+}
