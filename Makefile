@@ -12,6 +12,7 @@ OBJS = \
 	extension/gs_batch.o \
 	extension/gs_config.o \
 	extension/gs_database.o \
+	extension/gs_delta.o \
 	extension/gs_durable.o \
 	extension/gs_entry.o \
 	extension/gs_index.o \
@@ -43,6 +44,7 @@ OBJS = \
 
 # What does not need the server: linked into tests/unit and tests/fuzz.
 PURE_SRCS = \
+	extension/gs_delta.c \
 	extension/gs_entry.c \
 	extension/gs_payload.c \
 	extension/gs_record.c \

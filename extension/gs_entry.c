@@ -1,15 +1,15 @@
 /*-------------------------------------------------------------------------
  *
  * gs_entry.c
- *	  Codec of one log entry, and the varints that all formats share.
+ *	  Codec of one log entry: bytes in, bytes out.
  *
  * The format is drawn in gs_entry.h.  How the code is built:
  *
  *	1. Encoding is two passes over one entry, size and bytes, so that the
  *	   caller allocates once and this file never does.
- *	2. Decoding reads every length through consume_varint() and
- *	   consume_bytes(), which compare with what is left before they touch
- *	   anything.  Nothing else moves the read position.
+ *	2. Decoding reads everything through gs_bytes.h, which compares with what
+ *	   is left before it touches anything.  Nothing else moves the read
+ *	   position.
  *	3. Encodings are canonical: a varint with needless bytes is an error, so
  *	   an entry that decodes encodes to the same bytes again.
  *	4. Times are subtracted and added modulo 2^64, so every pair of time and
@@ -22,156 +22,19 @@
  */
 #include "gs_entry.h"
 
-#include <string.h>
-
-#define VARINT_MAX_BYTES 10
-
-/* ----------
- * varints
- * ----------
- */
-
-static inline size_t
-varint_size(uint64_t value)
-{
-	/* number of significant bits, at least 1, in groups of 7 */
-	return (size_t) (70 - __builtin_clzll(value | 1)) / 7;
-}
-
-static inline char *
-varint_put(char *dst, uint64_t value)
-{
-	while (value >= 0x80)
-	{
-		*dst++ = (char) (unsigned char) (value | 0x80);
-		value >>= 7;
-	}
-	*dst++ = (char) (unsigned char) value;
-	return dst;
-}
-
-static inline bool
-consume_varint(const char **p, const char *end, uint64_t *value)
-{
-	const unsigned char *s = (const unsigned char *) *p;
-	const unsigned char *stop = (const unsigned char *) end;
-	uint64_t result;
-	int shift;
-
-	/* one byte is by far the most frequent case */
-	if (s < stop && *s < 0x80)
-	{
-		*value = *s;
-		*p = (const char *) (s + 1);
-		return true;
-	}
-
-	result = 0;
-	for (shift = 0; shift < 7 * VARINT_MAX_BYTES; shift += 7)
-	{
-		unsigned char c;
-
-		if (s >= stop)
-			return false;
-		c = *s++;
-		/* the tenth byte holds the 64th bit only */
-		if (shift == 63 && c > 1)
-			return false;
-		result |= (uint64_t) (c & 0x7F) << shift;
-		if (c < 0x80)
-		{
-			/* a last byte of 0 adds nothing: not canonical */
-			if (c == 0)
-				return false;
-			*value = result;
-			*p = (const char *) s;
-			return true;
-		}
-	}
-	return false;
-}
-
-/* a length, then that many bytes */
-static inline bool
-consume_bytes(const char **p, const char *end, const char **data, uint32_t *len)
-{
-	uint64_t n;
-
-	if (!consume_varint(p, end, &n))
-		return false;
-	if (n > UINT32_MAX || n > (uint64_t) (end - *p))
-		return false;
-	*data = *p;
-	*len = (uint32_t) n;
-	*p += n;
-	return true;
-}
-
-static inline uint64_t
-zigzag(int64_t value)
-{
-	uint64_t u = (uint64_t) value;
-
-	return (u << 1) ^ (value < 0 ? UINT64_MAX : 0);
-}
-
-static inline int64_t
-unzigzag(uint64_t value)
-{
-	return (int64_t) ((value >> 1) ^ (UINT64_C(0) - (value & 1)));
-}
-
-size_t
-gs_varint_size(uint64_t value)
-{
-	return varint_size(value);
-}
-
-char *
-gs_varint_put(char *dst, uint64_t value)
-{
-	return varint_put(dst, value);
-}
-
-/* Reads a varint at *p, not beyond end; false, *p unchanged, if there is none. */
-bool
-gs_varint_get(const char **p, const char *end, uint64_t *value)
-{
-	return consume_varint(p, end, value);
-}
-
-/* ----------
- * entries
- * ----------
- */
-
-static inline uint64_t
-time_offset(int64_t at, int64_t base)
-{
-	return zigzag((int64_t) ((uint64_t) at - (uint64_t) base));
-}
-
-static inline char *
-put_bytes(char *dst, const char *data, uint32_t len)
-{
-	dst = varint_put(dst, len);
-	memcpy(dst, data, len);
-	return dst + len;
-}
-
 size_t
 gs_entry_size(const GsEntry *e, int64_t base)
 {
-	size_t size = 2 + varint_size(time_offset(e->at, base));
+	size_t size = 2 + gs_varint_size(gs_time_distance(e->at, base));
 
 	if (e->player)
-		size += varint_size(e->player_len) + e->player_len;
+		size += gs_varint_size(e->player_len) + e->player_len;
 	if (e->request_id)
 		size += GS_REQUEST_ID_LEN;
 	if (e->event)
-		size += varint_size(e->event_len) + e->event_len;
+		size += gs_varint_size(e->event_len) + e->event_len;
 	if (e->delta)
-		size += varint_size(e->delta_len) + e->delta_len;
+		size += gs_varint_size(e->delta_len) + e->delta_len;
 	return size;
 }
 
@@ -191,18 +54,15 @@ gs_entry_encode(const GsEntry *e, int64_t base, char *dst)
 
 	*dst++ = (char) e->kind;
 	*dst++ = (char) flags;
-	dst = varint_put(dst, time_offset(e->at, base));
+	dst = gs_varint_put(dst, gs_time_distance(e->at, base));
 	if (e->player)
-		dst = put_bytes(dst, e->player, e->player_len);
+		dst = gs_put_bytes(dst, e->player, e->player_len);
 	if (e->request_id)
-	{
-		memcpy(dst, e->request_id, GS_REQUEST_ID_LEN);
-		dst += GS_REQUEST_ID_LEN;
-	}
+		dst = gs_put_raw(dst, e->request_id, GS_REQUEST_ID_LEN);
 	if (e->event)
-		dst = put_bytes(dst, e->event, e->event_len);
+		dst = gs_put_bytes(dst, e->event, e->event_len);
 	if (e->delta)
-		dst = put_bytes(dst, e->delta, e->delta_len);
+		dst = gs_put_bytes(dst, e->delta, e->delta_len);
 	return dst;
 }
 
@@ -212,7 +72,7 @@ gs_entry_decode(const char **p, const char *end, int64_t base, GsEntry *e)
 	const char *s = *p;
 	unsigned char kind;
 	unsigned char flags;
-	uint64_t offset;
+	uint64_t distance;
 
 	if (end - s < 2)
 		return "entry is cut off";
@@ -227,12 +87,12 @@ gs_entry_decode(const char **p, const char *end, int64_t base, GsEntry *e)
 	memset(e, 0, sizeof(*e));
 	e->kind = (GsKind) kind;
 
-	if (!consume_varint(&s, end, &offset))
+	if (!gs_varint_get(&s, end, &distance))
 		return "entry has a broken time";
-	e->at = (int64_t) ((uint64_t) base + (uint64_t) unzigzag(offset));
+	e->at = gs_time_at(distance, base);
 
 	if ((flags & GS_ENTRY_HAS_PLAYER) &&
-		!consume_bytes(&s, end, &e->player, &e->player_len))
+		!gs_consume_bytes(&s, end, &e->player, &e->player_len))
 		return "entry has a broken player";
 	if (flags & GS_ENTRY_HAS_REQUEST)
 	{
@@ -241,9 +101,11 @@ gs_entry_decode(const char **p, const char *end, int64_t base, GsEntry *e)
 		e->request_id = (const unsigned char *) s;
 		s += GS_REQUEST_ID_LEN;
 	}
-	if ((flags & GS_ENTRY_HAS_EVENT) && !consume_bytes(&s, end, &e->event, &e->event_len))
+	if ((flags & GS_ENTRY_HAS_EVENT) &&
+		!gs_consume_bytes(&s, end, &e->event, &e->event_len))
 		return "entry has a broken event";
-	if ((flags & GS_ENTRY_HAS_DELTA) && !consume_bytes(&s, end, &e->delta, &e->delta_len))
+	if ((flags & GS_ENTRY_HAS_DELTA) &&
+		!gs_consume_bytes(&s, end, &e->delta, &e->delta_len))
 		return "entry has a broken delta";
 
 	*p = s;

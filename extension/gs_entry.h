@@ -21,17 +21,14 @@
  * The version is not stored: entries of a game are consecutive, so whoever
  * holds a run of entries stores the first version.  "base" is stored once a
  * run as well, which leaves 3 to 5 bytes for a time.
- * varint is LEB128 (little endian, 7 bits a byte), at most 10 bytes; zigzag
- * maps signed to unsigned as in Protocol Buffers' encoding documentation.
+ * varint and zigzag: gs_bytes.h.
  *
  *-------------------------------------------------------------------------
  */
 #ifndef GS_ENTRY_H
 #define GS_ENTRY_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "gs_bytes.h"
 
 /* Kinds of change.  Stored: values never change their meaning. */
 typedef enum GsKind
@@ -76,11 +73,6 @@ typedef struct GsEntry
 } GsEntry;
 
 extern const char *gs_kind_name(GsKind kind); /* static text, never NULL */
-
-/* varints, used by the other formats too */
-extern size_t gs_varint_size(uint64_t value);
-extern char *gs_varint_put(char *dst, uint64_t value);
-extern bool gs_varint_get(const char **p, const char *end, uint64_t *value);
 
 /* bytes that gs_entry_encode() will write */
 extern size_t gs_entry_size(const GsEntry *e, int64_t base);

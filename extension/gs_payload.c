@@ -21,8 +21,6 @@
  */
 #include "gs_payload.h"
 
-#include <string.h>
-
 #include <zstd.h>
 
 static ZSTD_CCtx *compress_context = NULL;
@@ -33,34 +31,12 @@ static ZSTD_DCtx *decompress_context = NULL;
  * ----------
  */
 
-static inline uint64_t
-zigzag(int64_t value)
-{
-	uint64_t u = (uint64_t) value;
-
-	return (u << 1) ^ (value < 0 ? UINT64_MAX : 0);
-}
-
-static inline int64_t
-unzigzag(uint64_t value)
-{
-	return (int64_t) ((value >> 1) ^ (UINT64_C(0) - (value & 1)));
-}
-
 static inline bool
 final_is_initial(const GsPayload *payload)
 {
 	return payload->final_len == payload->initial_len &&
 		   (payload->final_len == 0 || payload->final == payload->initial ||
 			memcmp(payload->final, payload->initial, payload->final_len) == 0);
-}
-
-static inline char *
-put_bytes(char *dst, const char *data, size_t len)
-{
-	if (len > 0)
-		memcpy(dst, data, len);
-	return dst + len;
 }
 
 size_t
@@ -74,7 +50,7 @@ gs_payload_size(const GsPayload *payload)
 		size += gs_varint_size(payload->final_len) + payload->final_len;
 	size += gs_varint_size((uint64_t) payload->first_version);
 	size += gs_varint_size(payload->nentries);
-	size += gs_varint_size(zigzag(payload->base));
+	size += gs_varint_size(gs_zigzag(payload->base));
 	size += payload->entries_len;
 	return size;
 }
@@ -85,34 +61,14 @@ gs_payload_encode(const GsPayload *payload, char *dst)
 	bool same = final_is_initial(payload);
 
 	*dst++ = GS_PAYLOAD_FORMAT_1;
-	dst = gs_varint_put(dst, payload->initial_len);
-	dst = put_bytes(dst, payload->initial, payload->initial_len);
+	dst = gs_put_bytes(dst, payload->initial, payload->initial_len);
 	*dst++ = same ? 1 : 0;
 	if (!same)
-	{
-		dst = gs_varint_put(dst, payload->final_len);
-		dst = put_bytes(dst, payload->final, payload->final_len);
-	}
+		dst = gs_put_bytes(dst, payload->final, payload->final_len);
 	dst = gs_varint_put(dst, (uint64_t) payload->first_version);
 	dst = gs_varint_put(dst, payload->nentries);
-	dst = gs_varint_put(dst, zigzag(payload->base));
-	put_bytes(dst, payload->entries, payload->entries_len);
-}
-
-/* a length, then that many bytes */
-static bool
-consume_bytes(const char **p, const char *end, const char **data, uint32_t *len)
-{
-	uint64_t n;
-
-	if (!gs_varint_get(p, end, &n))
-		return false;
-	if (n > UINT32_MAX || n > (uint64_t) (end - *p))
-		return false;
-	*data = *p;
-	*len = (uint32_t) n;
-	*p += n;
-	return true;
+	dst = gs_varint_put(dst, gs_zigzag(payload->base));
+	gs_put_raw(dst, payload->entries, payload->entries_len);
 }
 
 const char *
@@ -129,7 +85,7 @@ gs_payload_decode(const char *raw, size_t raw_len, GsPayload *payload)
 	if (*p++ != GS_PAYLOAD_FORMAT_1)
 		return "payload has an unknown format";
 
-	if (!consume_bytes(&p, end, &payload->initial, &payload->initial_len))
+	if (!gs_consume_bytes(&p, end, &payload->initial, &payload->initial_len))
 		return "payload has a broken initial state";
 
 	if (p >= end)
@@ -137,7 +93,7 @@ gs_payload_decode(const char *raw, size_t raw_len, GsPayload *payload)
 	switch (*p++)
 	{
 		case 0:
-			if (!consume_bytes(&p, end, &payload->final, &payload->final_len))
+			if (!gs_consume_bytes(&p, end, &payload->final, &payload->final_len))
 				return "payload has a broken final state";
 			break;
 		case 1:
@@ -148,15 +104,14 @@ gs_payload_decode(const char *raw, size_t raw_len, GsPayload *payload)
 			return "payload has a broken final state";
 	}
 
-	if (!gs_varint_get(&p, end, &n) || n > INT64_MAX)
+	if (!gs_consume_int64(&p, end, &payload->first_version))
 		return "payload has a broken first version";
-	payload->first_version = (int64_t) n;
 	if (!gs_varint_get(&p, end, &payload->nentries) ||
 		payload->nentries > (uint64_t) (INT64_MAX - payload->first_version))
 		return "payload has a broken number of entries";
 	if (!gs_varint_get(&p, end, &n))
 		return "payload has a broken base time";
-	payload->base = unzigzag(n);
+	payload->base = gs_unzigzag(n);
 
 	payload->entries = p;
 	payload->entries_len = (size_t) (end - p);

@@ -7,20 +7,18 @@
  *
  *	1. Encoding is two passes over one record, size and bytes, so that the
  *	   caller allocates once and this file never does.  What the format leaves
- *	   no choice about (the parts of a REMOVE, the base version of an image,
- *	   a log without runs) is written as the format says, whatever the caller
+ *	   no choice about (the parts of a REMOVE, the fields of an image, a log
+ *	   without runs) is written as the format says, whatever the caller
  *	   has set: what was encoded must decode.
- *	2. Decoding moves its read position in two ways only: gs_varint_get() for
- *	   numbers, consume() for bytes.  Both compare with what is left before
- *	   they touch anything.  Lengths are compared as 64-bit numbers, so no sum
- *	   of them wraps.
+ *	2. Decoding moves its read position through gs_bytes.h only, which compares
+ *	   with what is left before it touches anything.
  *	3. Decoding visits players, runs and entries, so that whoever walks them
  *	   later cannot meet an error, and reads them without an end.
  *	4. Encodings are canonical: a record that decodes encodes to the same
  *	   bytes again.
  *
  * Whether a record fits the game it is applied to (versions that follow each
- * other, a delta as long as the state before) is for the caller to check.
+ * other, a delta that its state goes with) is for the caller to check.
  *
  * What may not be done here: include a PostgreSQL header, allocate, keep
  * state.  The file is compiled into unit tests and fuzzers as it is.
@@ -29,24 +27,8 @@
  */
 #include "gs_record.h"
 
-#include <string.h>
-
 /* format, kind, parts */
 #define HEAD_LEN 3
-
-static inline uint64_t
-zigzag(int64_t value)
-{
-	uint64_t u = (uint64_t) value;
-
-	return (u << 1) ^ (value < 0 ? UINT64_MAX : 0);
-}
-
-static inline int64_t
-unzigzag(uint64_t value)
-{
-	return (int64_t) ((value >> 1) ^ (UINT64_C(0) - (value & 1)));
-}
 
 /* ----------
  * encoding
@@ -63,10 +45,33 @@ stored_parts(const GsRecord *record)
 	return record->parts;
 }
 
-static uint64_t
-stored_base_version(const GsRecord *record)
+static unsigned char
+stored_fields(const GsRecord *record)
 {
-	return record->kind == GS_RECORD_IMAGE ? 0 : (uint64_t) record->base_version;
+	unsigned char fields = record->fields;
+
+	if (record->kind == GS_RECORD_UPDATE)
+		return fields;
+	fields &= GS_RECORD_SET_REQUEST;
+	fields |= GS_RECORD_SET_STATUS | GS_RECORD_SET_ENCODING;
+	if (record->created_at != 0)
+		fields |= GS_RECORD_SET_CREATED_AT;
+	if (record->started_at != 0)
+		fields |= GS_RECORD_SET_STARTED_AT;
+	if (record->ended_at != 0)
+		fields |= GS_RECORD_SET_ENDED_AT;
+	if (record->deadline != 0)
+		fields |= GS_RECORD_SET_DEADLINE;
+	if (record->max_players != 0)
+		fields |= GS_RECORD_SET_MAX_PLAYERS;
+	return fields;
+}
+
+/* Times of a game are near each other: all but one are stored as distances. */
+static inline uint64_t
+distance(const GsRecord *record, int64_t time)
+{
+	return gs_time_distance(time, record->updated_at);
 }
 
 static inline size_t
@@ -85,18 +90,9 @@ optional_size(const GsBytes *bytes)
 }
 
 static inline char *
-put_raw(char *dst, const void *data, size_t len)
-{
-	if (len > 0)
-		memcpy(dst, data, len);
-	return dst + len;
-}
-
-static inline char *
 put_bytes(char *dst, const GsBytes *bytes)
 {
-	dst = gs_varint_put(dst, bytes->len);
-	return put_raw(dst, bytes->data, bytes->len);
+	return gs_put_bytes(dst, bytes->data, bytes->len);
 }
 
 static inline char *
@@ -105,7 +101,57 @@ put_optional(char *dst, const GsBytes *bytes)
 	if (bytes->data == NULL)
 		return gs_varint_put(dst, 0);
 	dst = gs_varint_put(dst, (uint64_t) bytes->len + 1);
-	return put_raw(dst, bytes->data, bytes->len);
+	return gs_put_raw(dst, bytes->data, bytes->len);
+}
+
+static size_t
+fields_size(const GsRecord *record)
+{
+	unsigned char fields = stored_fields(record);
+	size_t size = 1;
+
+	if (fields & GS_RECORD_SET_STATUS)
+		size++;
+	if (fields & GS_RECORD_SET_ENCODING)
+		size++;
+	if (fields & GS_RECORD_SET_CREATED_AT)
+		size += gs_varint_size(distance(record, record->created_at));
+	if (fields & GS_RECORD_SET_STARTED_AT)
+		size += gs_varint_size(distance(record, record->started_at));
+	if (fields & GS_RECORD_SET_ENDED_AT)
+		size += gs_varint_size(distance(record, record->ended_at));
+	if (fields & GS_RECORD_SET_DEADLINE)
+		size += gs_varint_size(distance(record, record->deadline));
+	if (fields & GS_RECORD_SET_MAX_PLAYERS)
+		size += gs_varint_size((uint32_t) record->max_players);
+	if (fields & GS_RECORD_SET_REQUEST)
+		size += GS_REQUEST_ID_LEN;
+	return size;
+}
+
+static char *
+put_fields(char *dst, const GsRecord *record)
+{
+	unsigned char fields = stored_fields(record);
+
+	*dst++ = (char) fields;
+	if (fields & GS_RECORD_SET_STATUS)
+		*dst++ = (char) record->status;
+	if (fields & GS_RECORD_SET_ENCODING)
+		*dst++ = (char) record->encoding;
+	if (fields & GS_RECORD_SET_CREATED_AT)
+		dst = gs_varint_put(dst, distance(record, record->created_at));
+	if (fields & GS_RECORD_SET_STARTED_AT)
+		dst = gs_varint_put(dst, distance(record, record->started_at));
+	if (fields & GS_RECORD_SET_ENDED_AT)
+		dst = gs_varint_put(dst, distance(record, record->ended_at));
+	if (fields & GS_RECORD_SET_DEADLINE)
+		dst = gs_varint_put(dst, distance(record, record->deadline));
+	if (fields & GS_RECORD_SET_MAX_PLAYERS)
+		dst = gs_varint_put(dst, (uint32_t) record->max_players);
+	if (fields & GS_RECORD_SET_REQUEST)
+		dst = gs_put_raw(dst, record->create_request, GS_REQUEST_ID_LEN);
+	return dst;
 }
 
 static size_t
@@ -144,9 +190,9 @@ log_size(const GsRecord *record)
 	{
 		const GsRecordRun *run = &record->runs[i];
 
-		size += gs_varint_size((uint64_t) run->first_version);
+		size += gs_varint_size((uint64_t) (record->version - run->first_version));
 		size += gs_varint_size(run->nentries);
-		size += gs_varint_size(zigzag(run->base));
+		size += gs_varint_size(distance(record, run->base));
 		size += bytes_size(&run->entries);
 	}
 	return size;
@@ -160,9 +206,9 @@ put_log(char *dst, const GsRecord *record)
 	{
 		const GsRecordRun *run = &record->runs[i];
 
-		dst = gs_varint_put(dst, (uint64_t) run->first_version);
+		dst = gs_varint_put(dst, (uint64_t) (record->version - run->first_version));
 		dst = gs_varint_put(dst, run->nentries);
-		dst = gs_varint_put(dst, zigzag(run->base));
+		dst = gs_varint_put(dst, distance(record, run->base));
 		dst = put_bytes(dst, &run->entries);
 	}
 	return dst;
@@ -179,25 +225,18 @@ gs_record_size(const GsRecord *record)
 	if (record->kind == GS_RECORD_REMOVE)
 		return size;
 
-	size += gs_varint_size(stored_base_version(record));
-	size += 2; /* status, encoding */
-	size += gs_varint_size((uint64_t) record->moves);
-	size += gs_varint_size(zigzag(record->created_at));
-	size += gs_varint_size(zigzag(record->started_at));
-	size += gs_varint_size(zigzag(record->updated_at));
-	size += gs_varint_size(zigzag(record->ended_at));
-	size += gs_varint_size(zigzag(record->deadline));
-	size += gs_varint_size((uint32_t) record->max_players);
+	if (record->kind == GS_RECORD_UPDATE)
+		size += gs_varint_size((uint64_t) (record->version - record->base_version));
+	size += gs_varint_size((uint64_t) (record->version - record->moves));
+	size += gs_varint_size(gs_zigzag(record->updated_at));
+	size += fields_size(record);
 
-	if (parts & GS_RECORD_HAS_REQUEST)
-		size += GS_REQUEST_ID_LEN;
 	if (parts & GS_RECORD_HAS_INFO)
 		size += info_size(record);
 	if (parts & GS_RECORD_HAS_STATE)
 		size += bytes_size(&record->state);
 	if (parts & GS_RECORD_HAS_DELTA)
-		size += gs_varint_size(record->prefix) + bytes_size(&record->state) +
-				gs_varint_size(record->suffix);
+		size += bytes_size(&record->delta);
 	if (parts & GS_RECORD_HAS_INITIAL)
 		size += bytes_size(&record->initial);
 	if (parts & GS_RECORD_HAS_LOG)
@@ -213,35 +252,24 @@ gs_record_encode(const GsRecord *record, char *dst)
 	*dst++ = GS_RECORD_FORMAT;
 	*dst++ = (char) record->kind;
 	*dst++ = (char) parts;
-	dst = put_raw(dst, record->id, GS_RECORD_ID_LEN);
+	dst = gs_put_raw(dst, record->id, GS_RECORD_ID_LEN);
 	dst = gs_varint_put(dst, (uint64_t) record->incarnation);
 	dst = gs_varint_put(dst, (uint64_t) record->version);
 	if (record->kind == GS_RECORD_REMOVE)
 		return dst;
 
-	dst = gs_varint_put(dst, stored_base_version(record));
-	*dst++ = (char) record->status;
-	*dst++ = (char) record->encoding;
-	dst = gs_varint_put(dst, (uint64_t) record->moves);
-	dst = gs_varint_put(dst, zigzag(record->created_at));
-	dst = gs_varint_put(dst, zigzag(record->started_at));
-	dst = gs_varint_put(dst, zigzag(record->updated_at));
-	dst = gs_varint_put(dst, zigzag(record->ended_at));
-	dst = gs_varint_put(dst, zigzag(record->deadline));
-	dst = gs_varint_put(dst, (uint32_t) record->max_players);
+	if (record->kind == GS_RECORD_UPDATE)
+		dst = gs_varint_put(dst, (uint64_t) (record->version - record->base_version));
+	dst = gs_varint_put(dst, (uint64_t) (record->version - record->moves));
+	dst = gs_varint_put(dst, gs_zigzag(record->updated_at));
+	dst = put_fields(dst, record);
 
-	if (parts & GS_RECORD_HAS_REQUEST)
-		dst = put_raw(dst, record->create_request, GS_REQUEST_ID_LEN);
 	if (parts & GS_RECORD_HAS_INFO)
 		dst = put_info(dst, record);
 	if (parts & GS_RECORD_HAS_STATE)
 		dst = put_bytes(dst, &record->state);
 	if (parts & GS_RECORD_HAS_DELTA)
-	{
-		dst = gs_varint_put(dst, record->prefix);
-		dst = put_bytes(dst, &record->state);
-		dst = gs_varint_put(dst, record->suffix);
-	}
+		dst = put_bytes(dst, &record->delta);
 	if (parts & GS_RECORD_HAS_INITIAL)
 		dst = put_bytes(dst, &record->initial);
 	if (parts & GS_RECORD_HAS_LOG)
@@ -254,86 +282,42 @@ gs_record_encode(const GsRecord *record, char *dst)
  * ----------
  */
 
-/* the next n bytes, if there are that many */
-static inline bool
-consume(const char **p, const char *end, uint64_t n, const char **data)
-{
-	if (n > (uint64_t) (end - *p))
-		return false;
-	*data = *p;
-	*p += n;
-	return true;
-}
-
-static bool
-consume_raw(const char **p, const char *end, void *dst, size_t n)
-{
-	const char *data;
-
-	if (!consume(p, end, n, &data))
-		return false;
-	memcpy(dst, data, n);
-	return true;
-}
-
-/* a number, a length, a time: what is not negative, and not more than max */
-static bool
-consume_number(const char **p, const char *end, uint64_t max, uint64_t *value)
-{
-	return gs_varint_get(p, end, value) && *value <= max;
-}
-
-static bool
-consume_int64(const char **p, const char *end, int64_t *value)
-{
-	uint64_t n;
-
-	if (!consume_number(p, end, INT64_MAX, &n))
-		return false;
-	*value = (int64_t) n;
-	return true;
-}
-
-static bool
-consume_uint32(const char **p, const char *end, uint32_t *value)
-{
-	uint64_t n;
-
-	if (!consume_number(p, end, UINT32_MAX, &n))
-		return false;
-	*value = (uint32_t) n;
-	return true;
-}
-
 /* A count of things that have one byte each at least. */
 static bool
 consume_count(const char **p, const char *end, uint32_t *value)
 {
-	return consume_uint32(p, end, value) && *value <= (uint64_t) (end - *p);
+	return gs_consume_uint32(p, end, value) && *value <= (uint64_t) (end - *p);
 }
 
+/* what distance() gave */
 static bool
-consume_time(const char **p, const char *end, int64_t *value)
+consume_time(const char **p, const char *end, const GsRecord *record, int64_t *value)
 {
 	uint64_t n;
 
 	if (!gs_varint_get(p, end, &n))
 		return false;
-	*value = unzigzag(n);
+	*value = gs_time_at(n, record->updated_at);
 	return true;
+}
+
+/* A field that is set, if it is; an image has none that are set to 0. */
+static bool
+consume_time_field(const char **p, const char *end, const GsRecord *record,
+				   unsigned char field, int64_t *value)
+{
+	if (!(record->fields & field))
+		return true;
+	return consume_time(p, end, record, value) &&
+		   (record->kind == GS_RECORD_UPDATE || *value != 0);
 }
 
 /* a length, then that many bytes */
 static bool
 consume_bytes(const char **p, const char *end, GsBytes *bytes)
 {
-	uint64_t n;
-
-	if (!consume_number(p, end, GS_RECORD_MAX_BYTES, &n) ||
-		!consume(p, end, n, &bytes->data))
-		return false;
-	bytes->len = (uint32_t) n;
-	return true;
+	return gs_consume_bytes(p, end, &bytes->data, &bytes->len) &&
+		   bytes->len <= GS_RECORD_MAX_BYTES;
 }
 
 /* 0, or a length + 1 and that many bytes */
@@ -342,7 +326,7 @@ consume_optional(const char **p, const char *end, GsBytes *bytes)
 {
 	uint64_t n;
 
-	if (!consume_number(p, end, UINT64_C(1) + GS_RECORD_MAX_BYTES, &n))
+	if (!gs_consume_number(p, end, UINT64_C(1) + GS_RECORD_MAX_BYTES, &n))
 		return false;
 	if (n == 0)
 	{
@@ -350,7 +334,7 @@ consume_optional(const char **p, const char *end, GsBytes *bytes)
 		bytes->len = 0;
 		return true;
 	}
-	if (!consume(p, end, n - 1, &bytes->data))
+	if (!gs_consume(p, end, n - 1, &bytes->data))
 		return false;
 	bytes->len = (uint32_t) (n - 1);
 	return true;
@@ -362,7 +346,7 @@ decode_head(const char **p, const char *end, GsRecord *record)
 {
 	unsigned char head[HEAD_LEN];
 
-	if (!consume_raw(p, end, head, HEAD_LEN))
+	if (!gs_consume_raw(p, end, head, HEAD_LEN))
 		return "record is cut off";
 	if (head[0] != GS_RECORD_FORMAT)
 		return "record has an unknown format";
@@ -381,42 +365,74 @@ decode_head(const char **p, const char *end, GsRecord *record)
 		(!(record->parts & GS_RECORD_HAS_INFO) || !(record->parts & GS_RECORD_HAS_STATE)))
 		return "record of an image is not whole";
 
-	if (!consume_raw(p, end, record->id, GS_RECORD_ID_LEN))
+	if (!gs_consume_raw(p, end, record->id, GS_RECORD_ID_LEN))
 		return "record has a broken game id";
-	if (!consume_int64(p, end, &record->incarnation))
+	if (!gs_consume_int64(p, end, &record->incarnation))
 		return "record has a broken incarnation";
-	if (!consume_int64(p, end, &record->version))
+	if (!gs_consume_int64(p, end, &record->version))
 		return "record has a broken version";
 	return NULL;
 }
 
-/* base version to max_players */
+static const char *
+decode_fields(const char **p, const char *end, GsRecord *record)
+{
+	const unsigned char needed = GS_RECORD_SET_STATUS | GS_RECORD_SET_ENCODING;
+	unsigned char fields;
+	uint64_t n;
+
+	if (!gs_consume_raw(p, end, &fields, 1))
+		return "record has broken fields";
+	if (record->kind == GS_RECORD_IMAGE && (fields & needed) != needed)
+		return "record of an image is not whole";
+	record->fields = fields;
+
+	if ((fields & GS_RECORD_SET_STATUS) &&
+		(!gs_consume_raw(p, end, &record->status, 1) || record->status == 0))
+		return "record has a broken status";
+	if ((fields & GS_RECORD_SET_ENCODING) &&
+		(!gs_consume_raw(p, end, &record->encoding, 1) || record->encoding == 0))
+		return "record has a broken encoding";
+	if (!consume_time_field(p, end, record, GS_RECORD_SET_CREATED_AT,
+							&record->created_at) ||
+		!consume_time_field(p, end, record, GS_RECORD_SET_STARTED_AT,
+							&record->started_at) ||
+		!consume_time_field(p, end, record, GS_RECORD_SET_ENDED_AT, &record->ended_at) ||
+		!consume_time_field(p, end, record, GS_RECORD_SET_DEADLINE, &record->deadline))
+		return "record has a broken time";
+	if (fields & GS_RECORD_SET_MAX_PLAYERS)
+	{
+		if (!gs_consume_number(p, end, INT32_MAX, &n) ||
+			(n == 0 && record->kind == GS_RECORD_IMAGE))
+			return "record has a broken max_players";
+		record->max_players = (int32_t) n;
+	}
+	if ((fields & GS_RECORD_SET_REQUEST) &&
+		!gs_consume_raw(p, end, record->create_request, GS_REQUEST_ID_LEN))
+		return "record has a broken request id";
+	return NULL;
+}
+
+/* base version to fields */
 static const char *
 decode_header(const char **p, const char *end, GsRecord *record)
 {
 	uint64_t n;
 
-	/* only an image comes from nothing */
-	if (!consume_int64(p, end, &record->base_version) ||
-		(record->kind == GS_RECORD_IMAGE) != (record->base_version == 0) ||
-		record->base_version > record->version)
-		return "record has a broken base version";
-	if (!consume_raw(p, end, &record->status, 1) || record->status == 0)
-		return "record has a broken status";
-	if (!consume_raw(p, end, &record->encoding, 1) || record->encoding == 0)
-		return "record has a broken encoding";
-	if (!consume_int64(p, end, &record->moves))
+	if (record->kind == GS_RECORD_UPDATE)
+	{
+		/* only an image comes from nothing */
+		if (!gs_varint_get(p, end, &n) || n >= (uint64_t) record->version)
+			return "record has a broken base version";
+		record->base_version = record->version - (int64_t) n;
+	}
+	if (!gs_consume_number(p, end, (uint64_t) record->version, &n))
 		return "record has a broken number of moves";
-	if (!consume_time(p, end, &record->created_at) ||
-		!consume_time(p, end, &record->started_at) ||
-		!consume_time(p, end, &record->updated_at) ||
-		!consume_time(p, end, &record->ended_at) ||
-		!consume_time(p, end, &record->deadline))
+	record->moves = record->version - (int64_t) n;
+	if (!gs_varint_get(p, end, &n))
 		return "record has a broken time";
-	if (!consume_number(p, end, INT32_MAX, &n))
-		return "record has a broken max_players";
-	record->max_players = (int32_t) n;
-	return NULL;
+	record->updated_at = gs_unzigzag(n);
+	return decode_fields(p, end, record);
 }
 
 static const char *
@@ -454,28 +470,28 @@ decode_info(const char **p, const char *end, GsRecord *record)
 static const char *
 decode_delta(const char **p, const char *end, GsRecord *record)
 {
-	if (!consume_uint32(p, end, &record->prefix) ||
-		!consume_bytes(p, end, &record->state) ||
-		!consume_uint32(p, end, &record->suffix) ||
-		(uint64_t) record->prefix + record->state.len + record->suffix >
-			GS_RECORD_MAX_BYTES)
+	uint32_t state_len;
+
+	if (!consume_bytes(p, end, &record->delta))
 		return "record has a broken delta";
-	return NULL;
+	return gs_delta_length(record->delta.data, record->delta.len, &state_len);
 }
 
 /* one run, every entry of it */
 static const char *
-decode_run(const char **p, const char *end, GsRecordRun *run)
+decode_run(const char **p, const char *end, const GsRecord *record, GsRecordRun *run)
 {
+	uint64_t n;
 	const char *entry;
 	const char *entries_end;
 
-	if (!consume_int64(p, end, &run->first_version))
+	if (!gs_consume_number(p, end, (uint64_t) record->version, &n))
 		return "record has a broken first version of a run";
+	run->first_version = record->version - (int64_t) n;
 	if (!consume_count(p, end, &run->nentries) || run->nentries == 0 ||
-		run->nentries > (uint64_t) (INT64_MAX - run->first_version))
+		run->nentries > n + 1)
 		return "record has a broken number of entries";
-	if (!consume_time(p, end, &run->base))
+	if (!consume_time(p, end, record, &run->base))
 		return "record has a broken base time";
 	if (!consume_bytes(p, end, &run->entries))
 		return "record has a broken run";
@@ -506,7 +522,7 @@ decode_log(const char **p, const char *end, GsRecord *record)
 	for (uint32_t i = 0; i < record->nruns; i++)
 	{
 		GsRecordRun run;
-		const char *error = decode_run(p, end, &run);
+		const char *error = decode_run(p, end, record, &run);
 
 		if (error)
 			return error;
@@ -532,9 +548,6 @@ gs_record_decode(const char **p, const char *end, GsRecord *record)
 	if (error)
 		return error;
 
-	if ((record->parts & GS_RECORD_HAS_REQUEST) &&
-		!consume_raw(p, end, record->create_request, GS_REQUEST_ID_LEN))
-		return "record has a broken request id";
 	if (record->parts & GS_RECORD_HAS_INFO)
 	{
 		error = decode_info(p, end, record);
@@ -594,112 +607,10 @@ gs_record_next_player(const char **p, GsBytes *player)
 }
 
 void
-gs_record_next_run(const char **p, GsRecordRun *run)
+gs_record_next_run(const GsRecord *record, const char **p, GsRecordRun *run)
 {
-	run->first_version = (int64_t) checked_varint(p);
+	run->first_version = record->version - (int64_t) checked_varint(p);
 	run->nentries = (uint32_t) checked_varint(p);
-	run->base = unzigzag(checked_varint(p));
+	run->base = gs_time_at(checked_varint(p), record->updated_at);
 	checked_bytes(p, &run->entries);
-}
-
-/* ----------
- * the difference of two states
- * ----------
- */
-
-static inline uint64_t
-load64(const char *p)
-{
-	uint64_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return v;
-}
-
-/* do 32 bytes differ? */
-static inline bool
-differ32(const char *a, const char *b)
-{
-	return ((load64(a) ^ load64(b)) | (load64(a + 8) ^ load64(b + 8)) |
-			(load64(a + 16) ^ load64(b + 16)) | (load64(a + 24) ^ load64(b + 24))) != 0;
-}
-
-/* How many bytes of a difference, not 0, are equal before the first other one. */
-static inline uint32_t
-equal_first(uint64_t difference)
-{
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-	return (uint32_t) __builtin_clzll(difference) / 8;
-#else
-	return (uint32_t) __builtin_ctzll(difference) / 8;
-#endif
-}
-
-/* ... and behind the last one */
-static inline uint32_t
-equal_last(uint64_t difference)
-{
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-	return (uint32_t) __builtin_ctzll(difference) / 8;
-#else
-	return (uint32_t) __builtin_clzll(difference) / 8;
-#endif
-}
-
-/* equal bytes at the start of a and b, at most max */
-static uint32_t
-common_prefix(const char *a, const char *b, uint32_t max)
-{
-	uint32_t n = 0;
-
-	while (max - n >= 32 && !differ32(a + n, b + n))
-		n += 32;
-	while (max - n >= 8)
-	{
-		uint64_t difference = load64(a + n) ^ load64(b + n);
-
-		if (difference != 0)
-			return n + equal_first(difference);
-		n += 8;
-	}
-	while (n < max && a[n] == b[n])
-		n++;
-	return n;
-}
-
-/* equal bytes before the ends a and b, at most max */
-static uint32_t
-common_suffix(const char *a, const char *b, uint32_t max)
-{
-	uint32_t n = 0;
-
-	while (max - n >= 32 && !differ32(a - n - 32, b - n - 32))
-		n += 32;
-	while (max - n >= 8)
-	{
-		uint64_t difference = load64(a - n - 8) ^ load64(b - n - 8);
-
-		if (difference != 0)
-			return n + equal_last(difference);
-		n += 8;
-	}
-	while (n < max && *(a - n - 1) == *(b - n - 1))
-		n++;
-	return n;
-}
-
-/* The prefix is as long as it can be; the suffix has what is left then. */
-void
-gs_record_diff(const char *old_data, uint32_t old_len, const char *new_data,
-			   uint32_t new_len, uint32_t *prefix, uint32_t *suffix)
-{
-	uint32_t max = old_len < new_len ? old_len : new_len;
-
-	*prefix = 0;
-	*suffix = 0;
-	/* without bytes there need not be a pointer */
-	if (max == 0)
-		return;
-	*prefix = common_prefix(old_data, new_data, max);
-	*suffix = common_suffix(old_data + old_len, new_data + new_len, max - *prefix);
 }

@@ -15,41 +15,46 @@
  *
  *	REMOVE has nothing more.  IMAGE and UPDATE go on with
  *
- *	base_version varint	version before, not above version; 0 for an image only
- *	status, encoding	1 byte each, not zero
- *	moves	varint
- *	created_at, started_at, updated_at, ended_at, deadline	varint, zigzag, microseconds
- *	max_players varint
- *	create_request 16 bytes				if GS_RECORD_HAS_REQUEST
+ *	base	varint		UPDATE only: version - version before, which is not 0
+ *	others	varint		version - moves: the changes that were no moves
+ *	updated_at	varint	zigzag, microseconds; the other times are zigzag(time - it)
+ *	fields	1 byte		GS_RECORD_SET_*: which of these follow, in this order
+ *		status, encoding	1 byte each, not zero
+ *		created_at, started_at, ended_at, deadline	varint
+ *		max_players varint
+ *		create_request 16 bytes
  *	info							if GS_RECORD_HAS_INFO:
  *		type	varint + bytes
  *		room	varint: 0 = none, else length + 1; bytes
  *		players varint number, then varint + bytes each
  *		metadata, result	varint: 0 = none, else length + 1; bytes
  *	state	varint + bytes			if GS_RECORD_HAS_STATE
- *	delta							if GS_RECORD_HAS_DELTA: the state is
- *		prefix	varint	that many first bytes of the state before,
- *		middle	varint + bytes
- *		suffix	varint	and that many last bytes of it
+ *	delta	varint + bytes			if GS_RECORD_HAS_DELTA: gs_delta.h, against the
+ *									state before
  *	initial varint + bytes			if GS_RECORD_HAS_INITIAL (differs from the state)
  *	log								if GS_RECORD_HAS_LOG:
  *		varint	number of runs, not 0; each run:
- *		varint	version of the first entry
- *		varint	number of entries, not 0
- *		varint	zigzag(base time)
+ *		varint	version - version of the first entry
+ *		varint	number of entries, not 0; the last is not beyond version
+ *		varint	zigzag(base time - updated_at)
  *		varint + bytes	the entries, gs_entry.h
  *
- * An image has info, state and, if the game has any, the whole log.  An update
- * has what changed.  STATE and DELTA exclude each other.
+ * An image has info, state, status, encoding and, if the game has any, the
+ * whole log; a field that is not set is 0 and none is set to 0, the request id
+ * apart.  An update has what changed: a field that is not set is what it was
+ * before.  STATE and DELTA exclude each other.
+ *
+ * So a move has about 35 bytes besides its entry and what is new in the state.
  *
  *-------------------------------------------------------------------------
  */
 #ifndef GS_RECORD_H
 #define GS_RECORD_H
 
+#include "gs_delta.h"
 #include "gs_entry.h"
 
-#define GS_RECORD_FORMAT 1
+#define GS_RECORD_FORMAT 2
 
 typedef enum GsRecordKind
 {
@@ -58,17 +63,25 @@ typedef enum GsRecordKind
 	GS_RECORD_REMOVE = 3  /* deleted or archived */
 } GsRecordKind;
 
-#define GS_RECORD_HAS_REQUEST 0x01
-#define GS_RECORD_HAS_INFO	  0x02
-#define GS_RECORD_HAS_STATE	  0x04
-#define GS_RECORD_HAS_DELTA	  0x08
-#define GS_RECORD_HAS_INITIAL 0x10
-#define GS_RECORD_HAS_LOG	  0x20
-#define GS_RECORD_PARTS		  0x3F
+#define GS_RECORD_HAS_INFO	  0x01
+#define GS_RECORD_HAS_STATE	  0x02
+#define GS_RECORD_HAS_DELTA	  0x04
+#define GS_RECORD_HAS_INITIAL 0x08
+#define GS_RECORD_HAS_LOG	  0x10
+#define GS_RECORD_PARTS		  0x1F
+
+#define GS_RECORD_SET_STATUS	  0x01
+#define GS_RECORD_SET_ENCODING	  0x02
+#define GS_RECORD_SET_CREATED_AT  0x04
+#define GS_RECORD_SET_STARTED_AT  0x08
+#define GS_RECORD_SET_ENDED_AT	  0x10
+#define GS_RECORD_SET_DEADLINE	  0x20
+#define GS_RECORD_SET_MAX_PLAYERS 0x40
+#define GS_RECORD_SET_REQUEST	  0x80
 
 #define GS_RECORD_ID_LEN 16
 #define GS_RECORD_MAX_BYTES \
-	0x3FFFFFFF /* of anything with a length: PostgreSQL's MaxAllocSize */
+	GS_DELTA_MAX_BYTES /* of anything with a length: PostgreSQL's MaxAllocSize */
 
 /* data NULL = absent; the same layout as GsText of gs_table.h */
 typedef struct GsBytes
@@ -99,12 +112,19 @@ typedef struct GsRecord
 	int64_t incarnation;
 	int64_t version;
 	int64_t base_version; /* IMAGE: ignored by encode */
+	int64_t moves;		  /* not above version */
+	int64_t updated_at;
+
+	/*
+	 * GS_RECORD_SET_*: which of the next are set.  Encode takes the caller's
+	 * for an update; for an image only GS_RECORD_SET_REQUEST, the others are
+	 * set if they are not 0.  After decode, what is not set is 0.
+	 */
+	unsigned char fields;
 	unsigned char status;
 	unsigned char encoding;
-	int64_t moves;
 	int64_t created_at;
 	int64_t started_at;
-	int64_t updated_at;
 	int64_t ended_at;
 	int64_t deadline;
 	int32_t max_players;
@@ -118,9 +138,8 @@ typedef struct GsRecord
 	GsBytes metadata;
 	GsBytes result;
 
-	GsBytes state;	 /* the state, or the middle of a delta */
-	uint32_t prefix; /* of a delta */
-	uint32_t suffix;
+	GsBytes state;
+	GsBytes delta; /* gs_delta.h; only its length is checked by decode */
 	GsBytes initial;
 
 	uint32_t nruns;
@@ -142,13 +161,6 @@ extern const char *gs_record_decode(const char **p, const char *end, GsRecord *r
 
 /* Walk players and runs of a decoded record; *p starts as ..._raw.data. */
 extern void gs_record_next_player(const char **p, GsBytes *player);
-extern void gs_record_next_run(const char **p, GsRecordRun *run);
-
-/*
- * Common prefix and suffix of two states, which do not overlap: what an
- * update leaves out.  Fast: on the path of every journaled move.
- */
-extern void gs_record_diff(const char *old_data, uint32_t old_len, const char *new_data,
-						   uint32_t new_len, uint32_t *prefix, uint32_t *suffix);
+extern void gs_record_next_run(const GsRecord *record, const char **p, GsRecordRun *run);
 
 #endif /* GS_RECORD_H */

@@ -118,23 +118,35 @@ text_of(const GsBytes *bytes)
 	return (GsText){bytes->data, bytes->len};
 }
 
+/* An image sets all of a header, an update what has changed. */
 static void
 take_header(GsHeader *h, const GsRecord *record)
 {
+	uint8 set = record->kind == GS_RECORD_IMAGE ? 0xFF : record->fields;
+
 	h->incarnation = record->incarnation;
 	h->version = record->version;
-	h->status = record->status;
-	h->encoding = record->encoding;
 	h->moves = record->moves;
-	h->created_at = record->created_at;
-	h->started_at = record->started_at;
 	h->updated_at = record->updated_at;
-	h->ended_at = record->ended_at;
-	h->deadline = record->deadline;
-	h->max_players = record->max_players;
-	h->has_create_request = (record->parts & GS_RECORD_HAS_REQUEST) != 0;
-	if (h->has_create_request)
+	if (set & GS_RECORD_SET_STATUS)
+		h->status = record->status;
+	if (set & GS_RECORD_SET_ENCODING)
+		h->encoding = record->encoding;
+	if (set & GS_RECORD_SET_CREATED_AT)
+		h->created_at = record->created_at;
+	if (set & GS_RECORD_SET_STARTED_AT)
+		h->started_at = record->started_at;
+	if (set & GS_RECORD_SET_ENDED_AT)
+		h->ended_at = record->ended_at;
+	if (set & GS_RECORD_SET_DEADLINE)
+		h->deadline = record->deadline;
+	if (set & GS_RECORD_SET_MAX_PLAYERS)
+		h->max_players = record->max_players;
+	if (set & GS_RECORD_SET_REQUEST)
+	{
+		h->has_create_request = (record->fields & GS_RECORD_SET_REQUEST) != 0;
 		memcpy(h->create_request.data, record->create_request, UUID_LEN);
+	}
 }
 
 static void
@@ -167,7 +179,7 @@ take_log(GsChange *change, const GsRecord *record)
 		GsRecordRun run;
 		const char *q;
 
-		gs_record_next_run(&p, &run);
+		gs_record_next_run(record, &p, &run);
 		q = run.entries.data;
 		for (uint32 j = 0; j < run.nentries; j++)
 		{
@@ -188,31 +200,32 @@ take_log(GsChange *change, const GsRecord *record)
 static const char *
 take_state(GsChange *change, const GsRecord *record)
 {
-	const GsText *old = &change->state;
+	const GsText old = change->state;
+	const char *wrong;
 	char *data;
-	Size len;
+	uint32 len;
 
 	if (record->parts & GS_RECORD_HAS_STATE)
-	{
-		if (change->initial.data == NULL && record->kind == GS_RECORD_UPDATE)
-			change->initial = *old;
 		change->state = text_of(&record->state);
-		return NULL;
+	else if (record->parts & GS_RECORD_HAS_DELTA)
+	{
+		wrong = gs_delta_length(record->delta.data, record->delta.len, &len);
+		if (wrong)
+			return wrong;
+		data = MemoryContextAllocHuge(CurrentMemoryContext, (Size) len + 1);
+		wrong = gs_delta_apply(old.data, old.len, record->delta.data, record->delta.len,
+							   data, len);
+		if (wrong)
+		{
+			pfree(data);
+			return wrong;
+		}
+		change->state = (GsText){data, len};
 	}
-	if (!(record->parts & GS_RECORD_HAS_DELTA))
+	else
 		return NULL;
-	if ((uint64) record->prefix + record->suffix > old->len)
-		return "a delta does not fit its state";
-	len = (Size) record->prefix + record->state.len + record->suffix;
-	data = MemoryContextAllocHuge(CurrentMemoryContext, len + 1);
-	memcpy(data, old->data, record->prefix);
-	memcpy(data + record->prefix, record->state.data, record->state.len);
-	memcpy(data + record->prefix + record->state.len,
-		   old->data + old->len - record->suffix, record->suffix);
 	if (change->initial.data == NULL)
-		change->initial = *old;
-	change->state.data = data;
-	change->state.len = len;
+		change->initial = old;
 	return NULL;
 }
 

@@ -38,8 +38,8 @@ extern const char *gs_replay_record(const char **p, const char *end, GsRecord *r
 
 /*
  * Put a record that has been checked into a change: an image makes the change
- * the whole game, an update goes on from what the change says so far.  What is
- * allocated is in CurrentMemoryContext; the rest points to the record's bytes.
+ * the whole game, an update goes on from what the change says so far, header
+ * and state included: it says only what is new.  What is allocated is in CurrentMemoryContext; the rest points to the record's bytes.
  */
 extern void gs_replay_image(GsChange *change, const GsRecord *record);
 extern const char *gs_replay_update(GsChange *change, const GsRecord *record);

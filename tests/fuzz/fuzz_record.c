@@ -4,14 +4,12 @@
  *	  libFuzzer target: the codec of journal records.
  *
  * Build: clang -std=gnu11 -g -O1 -fsanitize=fuzzer,address,undefined
- *		  -Iextension tests/fuzz/fuzz_record.c extension/gs_entry.c
- *		  extension/gs_record.c
+ *		  -Iextension tests/fuzz/fuzz_record.c extension/gs_delta.c
+ *		  extension/gs_entry.c extension/gs_record.c
  *
- * The first byte says what the rest is:
- *	0: records, one after another: they give an error, or what was read can be
- *	   walked and encodes to the very same bytes (encodings are canonical)
- *	1: two states, the first as long as the next two bytes say: prefix and
- *	   suffix are those that a comparison byte by byte finds
+ * The input is records, one after another: they give an error, or what was
+ * read can be walked and encodes to the very same bytes (encodings are
+ * canonical).
  *
  *-------------------------------------------------------------------------
  */
@@ -54,7 +52,8 @@ walk_runs(const GsRecord *record)
 		GsRecordRun *run = &runs[i];
 		const char *entry;
 
-		gs_record_next_run(&p, run);
+		gs_record_next_run(record, &p, run);
+		check(run->first_version + run->nentries - 1 <= record->version);
 		check(run->nentries > 0);
 		entry = run->entries.data;
 		for (uint32_t k = 0; k < run->nentries; k++)
@@ -90,8 +89,7 @@ try_records(const char *p, const char *end)
 			return;
 		}
 		check(p > start && p <= end);
-		check((uint64_t) record.prefix + record.state.len + record.suffix <=
-			  GS_RECORD_MAX_BYTES);
+		check(record.moves <= record.version && record.base_version <= record.version);
 
 		record.players = players = walk_players(&record);
 		record.runs = runs = walk_runs(&record);
@@ -106,44 +104,9 @@ try_records(const char *p, const char *end)
 	}
 }
 
-static void
-try_diff(const char *states, size_t len, size_t old_len)
-{
-	const char *old_data = states;
-	const char *new_data;
-	size_t new_len;
-	size_t max;
-	uint32_t prefix;
-	uint32_t suffix;
-	size_t n;
-
-	if (old_len > len)
-		old_len = len;
-	new_data = states + old_len;
-	new_len = len - old_len;
-	max = old_len < new_len ? old_len : new_len;
-	gs_record_diff(old_data, (uint32_t) old_len, new_data, (uint32_t) new_len, &prefix,
-				   &suffix);
-
-	for (n = 0; n < max && old_data[n] == new_data[n];)
-		n++;
-	check(prefix == n);
-	max -= n;
-	for (n = 0; n < max && old_data[old_len - 1 - n] == new_data[new_len - 1 - n];)
-		n++;
-	check(suffix == n);
-}
-
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	const char *rest = (const char *) data + 1;
-
-	if (size < 1)
-		return 0;
-	if (data[0] % 2 == 0)
-		try_records(rest, rest + size - 1);
-	else if (size >= 3)
-		try_diff(rest + 2, size - 3, (size_t) data[1] + 256 * (size_t) data[2]);
+	try_records((const char *) data, (const char *) data + size);
 	return 0;
 }
