@@ -14,6 +14,8 @@
  *	   the same: what counts is what its writer asked for, not what the reader
  *	   asks for.  Each game has the position and the level (GsGame.wait_lsn).
  *	   Once that much is known to be durable, looking costs a comparison.
+ *	   What a commit has waited for counts from then on, so that a standby that
+ *	   is asked for later makes nobody wait for old versions.
  *	4. Who finds nothing may owe that to a change which took something away and
  *	   is not durable yet; the database has the last position of these.
  *
@@ -71,8 +73,26 @@ durable_up_to(int level)
 		LWLockAcquire(SyncRepLock, LW_SHARED);
 		lsn = Min(lsn, WalSndCtl->lsn[wait_mode(level)]);
 		LWLockRelease(SyncRepLock);
+		for (int i = level; i < GS_DURABLE_LEVELS; i++)
+			lsn = Max(lsn, pg_atomic_read_u64(&GsShmem->waited_lsn[i]));
 	}
 	return lsn;
+}
+
+/*
+ * A commit has waited for standbys.  If it was not cancelled, that much is
+ * durable in this sense for ever, even if more standbys are asked for later.
+ */
+static void
+note_waited(XLogRecPtr lsn, int level)
+{
+	pg_atomic_uint64 *waited = &GsShmem->waited_lsn[level];
+	uint64 known = pg_atomic_read_u64(waited);
+
+	if (level <= SYNCHRONOUS_COMMIT_LOCAL_FLUSH || !gs_durable_is(lsn, level))
+		return;
+	while (known < lsn && !pg_atomic_compare_exchange_u64(waited, &known, lsn))
+		;
 }
 
 bool
@@ -146,18 +166,17 @@ gs_durable_before_commit(void)
 		wait_for(GsSeenLsn[level], level);
 }
 
-/* As core waits for standbys: cancelling it is a warning. */
+/* As core waits for standbys, in another sense than our own: cancelling it is a warning. */
 static void
 commit_wait_for_standbys(XLogRecPtr lsn, int level)
 {
-	if (level == synchronous_commit)
-	{
-		SyncRepWaitForLSN(lsn, true);
-		return;
-	}
+	int own_level = synchronous_commit;
+
+	synchronous_commit = level;
 	assign_synchronous_commit(level, NULL);
 	SyncRepWaitForLSN(lsn, true);
-	assign_synchronous_commit(synchronous_commit, NULL);
+	synchronous_commit = own_level;
+	assign_synchronous_commit(own_level, NULL);
 }
 
 void
@@ -167,6 +186,7 @@ gs_durable_commit(XLogRecPtr lsn)
 	{
 		XLogFlush(lsn);
 		SyncRepWaitForLSN(lsn, true);
+		note_waited(lsn, synchronous_commit);
 	}
 	else
 		gs_tick_announce(lsn);

@@ -146,6 +146,8 @@ shmem_startup(void)
 		GsShmem->queue_tranche = LWLockNewTrancheId();
 		GsShmem->pages_tranche = LWLockNewTrancheId();
 		gs_tick_init(&GsShmem->tick);
+		for (int level = 0; level < GS_DURABLE_LEVELS; level++)
+			pg_atomic_init_u64(&GsShmem->waited_lsn[level], 0);
 		GsShmem->area_size = area_size();
 		GsShmem->reserve_target = reserve_blocks();
 		GsShmem->reserve = (GsReserved *) ((char *) GsShmem + MAXALIGN(sizeof(GsShared)));

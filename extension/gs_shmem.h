@@ -9,6 +9,7 @@
 #define GS_SHMEM_H
 
 #include "gs_compat.h"
+#include "gs_durable.h"
 #include "gs_tick.h"
 
 #include "port/atomics.h"
@@ -71,6 +72,9 @@ typedef struct GsShared
 	pg_atomic_uint64 used_bytes;  /* allocated by gs_alloc(), all databases */
 	pg_atomic_uint64 commit_seq;  /* last commit sequence handed out */
 	pg_atomic_uint64 incarnation; /* last incarnation handed out */
+
+	/* up to where commits have waited for standbys, by level; see gs_durable.c */
+	pg_atomic_uint64 waited_lsn[GS_DURABLE_LEVELS];
 
 	GsTick tick;
 } GsShared;
