@@ -66,11 +66,9 @@ SHLIB_LINK = -lzstd
 REGRESS ?= $(patsubst sql/%.sql,%,$(sort $(wildcard sql/*.sql)))
 REGRESS_OPTS = --load-extension=gamestate --outputdir=build/installcheck
 
-BENCH_SECONDS ?= 5
-BENCH_ROUNDS ?= 5
 FUZZ_SECONDS ?= 20
 VALGRIND_SECONDS ?= 600
-export BENCH_SECONDS BENCH_ROUNDS FUZZ_SECONDS VALGRIND_SECONDS
+export FUZZ_SECONDS VALGRIND_SECONDS
 torture: export TORTURE_CRASHES ?= 200
 
 # No bitcode: nothing of ours is worth inlining into a JIT-compiled expression,
@@ -162,8 +160,10 @@ torture:
 ## make sanitize        tests/unit and tests/fuzz/*.c (a libFuzzer run of FUZZ_SECONDS each)
 ##                      under ASan and UBSan; then the SQL tests on a server under valgrind,
 ##                      as many as VALGRIND_SECONDS allow (REGRESS="a b" to choose)
-## make bench           speed: shared memory against tables and no-ops, in one run
-##                      (BENCH_SECONDS=5 a measurement, BENCH_ROUNDS=5 of them)
+## make bench           speed, size and load time next to what was aimed at, beside ordinary
+##                      tables and a private Redis, in one run (BENCH_ONLY="moves wal":
+##                      some parts, BENCH_SECONDS=1 a measurement, BENCH_ROUNDS=3 of
+##                      them, BENCH_BIG=1 a million games; see tests/bench/bench.sh)
 lint:
 	@$(TOOLS)/deps.sh build lint
 	@+$(SUBMAKE) -k lint-format lint-scripts lint-cppcheck lint-tidy
@@ -266,7 +266,7 @@ build/fuzz/%: tests/fuzz/%.c $(PURE_SRCS) $(OUR_HEADERS) build/flags
 
 build/bench/gs_bench: $(filter-out tests/bench/gs_noop.c,$(sort $(wildcard tests/bench/*.c))) $(OUR_HEADERS) $(wildcard tests/bench/*.h) build/flags
 	@mkdir -p $(@D)
-	$(CC) $(PROGRAM_CFLAGS) $(filter %.c,$^) $(LDFLAGS) $(libpq) -lm -lpthread -o $@
+	$(CC) $(PROGRAM_CFLAGS) $(filter %.c,$^) $(LDFLAGS) $(libpq) -lhiredis -lm -lpthread -o $@
 
 build/bench/gs_noop.so: tests/bench/gs_noop.c build/flags
 	@mkdir -p $(@D)

@@ -13,7 +13,7 @@
 
 #include "gs_bench.h"
 
-#define PATIENCE_NS 60000000000LL
+#define QUIET_NS 3000000000LL
 
 void
 die(const char *format, ...)
@@ -58,70 +58,21 @@ next_random(uint64_t *seed)
 	return z ^ (z >> 31);
 }
 
-/* query: run it, and die if it fails */
-PGresult *
-query(PGconn *conn, const char *sql, int nparams, const char *const *params)
-{
-	PGresult *res = PQexecParams(conn, sql, nparams, NULL, params, NULL, NULL, 0);
-
-	if (PQresultStatus(res) != PGRES_TUPLES_OK && PQresultStatus(res) != PGRES_COMMAND_OK)
-		die("%s\n%s", sql, PQresultErrorMessage(res));
-	return res;
-}
-
-/* connect_server: by libpq's environment variables */
-PGconn *
-connect_server(const Options *options)
-{
-	PGconn *conn = PQconnectdb("application_name=gs_bench");
-
-	if (PQstatus(conn) != CONNECTION_OK)
-		die("%s", PQerrorMessage(conn));
-	PQclear(query(conn,
-				  options->sync ? "SET synchronous_commit = on"
-								: "SET synchronous_commit = off",
-				  0, NULL));
-	if (options->workload->setting != NULL)
-		PQclear(query(conn, options->workload->setting, 0, NULL));
-	return conn;
-}
-
-/* wait_archived: until nothing waits for the archiver any more */
-static void
-wait_archived(PGconn *control)
-{
-	int64_t left = backlog_left(control);
-	int64_t deadline = now_ns() + PATIENCE_NS;
-
-	while (left > 0)
-	{
-		int64_t before = left;
-
-		nanosleep(&(struct timespec){0, 10000000}, NULL);
-		left = backlog_left(control);
-		if (left < before)
-			deadline = now_ns() + PATIENCE_NS;
-		if (now_ns() > deadline)
-			die("%lld finished games are not being archived", (long long) left);
-	}
-}
-
 /*
- * close_gate: keep the archiver from inserting while its backlog is made, with a
- * lock that lets readers pass
+ * wait_quiet: until our workers and autovacuum have done what the measurement
+ * before has left them to do, or have shown that they will not be done soon
  */
-static PGconn *
-close_gate(PGconn *control, const Options *options)
+static void
+wait_quiet(PGconn *control)
 {
-	PGconn *gate = connect_server(options);
+	int64_t deadline = now_ns() + QUIET_NS;
 
-	/* The partitions should be there already. */
-	backlog_create(control, 1);
-	wait_archived(control);
-	PQclear(query(gate, "BEGIN", 0, NULL));
-	PQclear(query(gate, "LOCK TABLE gamestate.archive IN SHARE MODE", 0, NULL));
-	backlog_create(control, options->backlog);
-	return gate;
+	while (now_ns() < deadline &&
+		   query_int(control,
+					 "SELECT count(*) FROM pg_stat_activity WHERE state = 'active'"
+					 " AND (backend_type LIKE 'gamestate%'"
+					 " OR backend_type = 'autovacuum worker')") > 0)
+		nanosleep(&(struct timespec){0, 10000000}, NULL);
 }
 
 static void
@@ -129,15 +80,40 @@ usage(void)
 {
 	printf(
 		"usage: gs_bench WORKLOAD [OPTION ...]\n"
+		"       gs_bench --first DIRECTORY GAME_ID   until a server that starts answers\n"
 		"\n"
 		"  -c N   connections (8)              -j N   threads (2)\n"
 		"  -t S   seconds measured (5)         -w S   seconds of warm-up before (0.5)\n"
-		"  -g N   games (2000)                 -s N   seed (1)\n"
+		"  -n N   N calls, no matter how long  -P N   pipelined, N calls in flight\n"
+		"  -g N   games (2000)                 -G N   N calls in one transaction, with -P\n"
 		"  -r N   open loop: N calls a second  -b N   N finished games for the archiver\n"
-		"  -S     synchronous_commit = on\n"
+		"  -R     rotate the journal meanwhile,\n"
+		"         with -n afterwards           -S     synchronous_commit = on\n"
+		"  -e SQL settings of each connection  -p X   what moves change: typical, all,\n"
+		"  -s N   seed (1)                            one, four\n"
+		"  -u F   Redis's socket\n"
 		"\n"
 		"workloads:");
 	workload_list();
+}
+
+static void
+check_options(const Options *options)
+{
+	if (options->threads < 1 || options->clients < options->threads ||
+		options->seconds <= 0)
+		die("at least 1 thread, and a connection for each thread");
+	if (options->games < 1 || (options->workload->arguments != ARGS_MOVE_ANY &&
+							   options->games < options->clients))
+		die("at least a game for each connection");
+	if (options->depth < 1 || options->group < 1 || options->group > options->depth)
+		die("at least one call in flight, and not more of them in a transaction");
+	if (options->workload->store == STORE_REDIS && options->redis == NULL)
+		die("where is Redis? (-u)");
+	if (options->calls > 0 && options->rate > 0)
+		die("either -n or -r");
+	if (options->pipelined && options->rate > 0)
+		die("either -P or -r");
 }
 
 static void
@@ -148,10 +124,12 @@ parse_options(int argc, char **argv, Options *options)
 	*options = (Options){.clients = 8,
 						 .threads = 2,
 						 .games = 2000,
+						 .depth = 1,
+						 .group = 1,
 						 .seconds = 5,
 						 .warmup = 0.5,
 						 .seed = 1};
-	while ((option = getopt(argc, argv, "c:j:t:w:g:s:r:b:Sh")) != -1)
+	while ((option = getopt(argc, argv, "c:j:t:w:n:P:g:G:r:b:RSe:p:s:u:h")) != -1)
 	{
 		switch (option)
 		{
@@ -167,11 +145,18 @@ parse_options(int argc, char **argv, Options *options)
 			case 'w':
 				options->warmup = atof(optarg);
 				break;
+			case 'n':
+				options->calls = atoll(optarg);
+				break;
+			case 'P':
+				options->depth = atoi(optarg);
+				options->pipelined = true;
+				break;
 			case 'g':
 				options->games = atoi(optarg);
 				break;
-			case 's':
-				options->seed = (unsigned) atoi(optarg);
+			case 'G':
+				options->group = atoi(optarg);
 				break;
 			case 'r':
 				options->rate = atof(optarg);
@@ -179,8 +164,24 @@ parse_options(int argc, char **argv, Options *options)
 			case 'b':
 				options->backlog = atoi(optarg);
 				break;
+			case 'R':
+				options->rotation = true;
+				break;
 			case 'S':
 				options->sync = true;
+				break;
+			case 'e':
+				options->settings = optarg[0] ? optarg : NULL;
+				break;
+			case 'p':
+				if (!pattern_find(optarg, &options->pattern))
+					die("no such pattern: %s", optarg);
+				break;
+			case 's':
+				options->seed = (unsigned) atoi(optarg);
+				break;
+			case 'u':
+				options->redis = optarg;
 				break;
 			case 'h':
 				usage();
@@ -198,9 +199,27 @@ parse_options(int argc, char **argv, Options *options)
 	options->workload = workload_find(argv[optind]);
 	if (!options->workload)
 		die("no such workload: %s", argv[optind]);
-	if (options->threads < 1 || options->clients < options->threads ||
-		options->games < options->clients || options->seconds <= 0)
-		die("at least 1 thread, a connection for each thread, a game for each connection");
+	if (options->calls > 0)
+		options->warmup = 0;
+	check_options(options);
+}
+
+static void
+print_result(const Options *options, const Result *result)
+{
+	printf("{\"workload\":\"%s\",\"sync\":%s,\"clients\":%d,\"games\":%d,"
+		   "\"offered\":%.0f,\"backlog\":%d,",
+		   options->workload->name, options->sync ? "true" : "false", options->clients,
+		   options->games, options->rate, options->backlog);
+	printf("\"calls\":%lld,\"all_calls\":%lld,\"seconds\":%.3f,\"rate\":%.1f,"
+		   "\"cpu_us\":%.2f,\"wal_bytes\":%.1f,\"xids\":%lld,",
+		   (long long) result->calls, (long long) result->all, result->seconds,
+		   (double) result->calls / result->seconds, result->cpu_us, result->wal_bytes,
+		   (long long) result->xids);
+	printf("\"p50_us\":%.1f,\"p99_us\":%.1f,\"max_us\":%.1f,\"watched_s\":%.3f,"
+		   "\"archived_rate\":%.1f,\"rotation_wal\":%lld}\n",
+		   result->p50_us, result->p99_us, result->max_us, result->watched_s,
+		   (double) result->archived / result->seconds, (long long) result->rotated);
 }
 
 int
@@ -211,31 +230,41 @@ main(int argc, char **argv)
 	PGconn *control;
 	PGconn *gate = NULL;
 	Game *games;
+	bool rotate_after;
 
+	if (argc == 4 && strcmp(argv[1], "--first") == 0)
+	{
+		first_answer(argv[2], argv[3]);
+		return 0;
+	}
 	parse_options(argc, argv, &options);
 	control = connect_server(&options);
 	games = games_create(control, &options);
 	if (options.backlog > 0)
-		gate = close_gate(control, &options);
-	/* No measurement pays for the pages that the one before it has changed. */
+		gate = backlog_create(control, &options);
+	/* with -n it comes after the calls */
+	rotate_after = options.rotation && options.calls > 0;
+	if (rotate_after)
+		options.rotation = false;
+	if (options.rotation)
+		rotation_prepare(control);
+	/* No measurement pays for what the one before it has left to do. */
+	wait_quiet(control);
 	PQclear(query(control, "CHECKPOINT", 0, NULL));
 
 	load_run(&options, games, control, gate, &result);
+	if (rotate_after)
+		rotation_run(control, &result);
 
 	games_check(control, &options, games);
 	games_remove(control, &options, games);
-	printf(
-		"{\"workload\":\"%s\",\"sync\":%s,\"clients\":%d,\"games\":%d,\"offered\":%.0f,"
-		"\"backlog\":%d,\"calls\":%lld,\"seconds\":%.3f,\"rate\":%.1f,\"p50_us\":%.1f,"
-		"\"p99_us\":%.1f,\"max_us\":%.1f,\"archived_rate\":%.1f}\n",
-		options.workload->name, options.sync ? "true" : "false", options.clients,
-		options.games, options.rate, options.backlog, (long long) result.calls,
-		result.seconds, (double) result.calls / result.seconds, result.p50_us,
-		result.p99_us, result.max_us, (double) result.archived / result.seconds);
+	print_result(&options, &result);
+	if (options.rotation || rotate_after)
+		rotation_end(control);
 	if (gate)
 	{
 		/* The next measurement must not meet this one's backlog. */
-		wait_archived(control);
+		backlog_wait(control);
 		PQfinish(gate);
 	}
 	PQfinish(control);

@@ -1,8 +1,8 @@
 #!/usr/bin/perl
-# Make a table and results.json of the measurements of bench.sh.
+# Make tables and results.json of the measurements of bench.sh.
 #
 # usage: report.pl RAW.jsonl RESULTS.json DESCRIPTION
-#        report.pl --median PART WORKLOAD RAW.jsonl     only that median rate
+#        report.pl --half PART NAME RAW.jsonl     half of that median rate, no more
 #
 # Ratios are taken within a round and then their median, so that a slow moment of
 # the machine meets both sides.  Aims that are missed are said, and no error; wrong
@@ -10,152 +10,223 @@
 
 use strict;
 use warnings;
+use FindBin;
+use lib $FindBin::Bin;
 use JSON::PP;
-use List::Util qw(min max);
+use Report;
 
-sub median
+if (@ARGV && $ARGV[0] eq '--half')
 {
-	my @v = sort { $a <=> $b } @_;
-	return @v % 2 ? $v[ $#v / 2 ] : ($v[ @v / 2 - 1 ] + $v[ @v / 2 ]) / 2;
-}
-
-sub stat_of
-{
-	my @v = @_;
-	return { median => median(@v), min => min(@v), max => max(@v) };
-}
-
-sub read_rows
-{
-	my ($file) = @_;
-	open my $fh, '<', $file or die "$file: $!\n";
-	my @rows = map { decode_json($_) } <$fh>;
-	return @rows;
-}
-
-if (@ARGV && $ARGV[0] eq '--median')
-{
-	my (undef, $part, $workload, $file) = @ARGV;
-	my @rates = map { $_->{rate} }
-	  grep { $_->{part} eq $part && $_->{workload} eq $workload } read_rows($file);
-	printf "%d\n", median(@rates);
+	my (undef, $part, $name, $file) = @ARGV;
+	my $report = Report->new($file);
+	printf "%d\n", $report->stat($name, 'rate')->{median} / 2;
 	exit 0;
 }
 
 my ($raw, $json_file, $description) = @ARGV;
-my @rows = read_rows($raw);
-my %results = (description => $description);
+my $r = Report->new($raw);
 
-# One series for each thing measured: its values by round.
-my %series;
-foreach my $row (grep { $_->{part} ne 'memory' } @rows)
-{
-	my $name =
-	    $row->{part} eq 'moves' ? $row->{workload}
-	  : $row->{part} eq 'lookup' ? "$row->{workload}, $row->{games} games"
-	  :                            ($row->{backlog} ? 'move at half rate, archiver busy'
-									: 'move at half rate');
-	$series{$name}{ $row->{round} } = $row;
-}
+print "$description\n";
 
-my %label = (
+# ---------------------------------------------------------------------
+# Calls a second
+# ---------------------------------------------------------------------
+
+my $clients = "\n8 connections, prepared statements, each answer awaited";
+my $all = 'calls/s: 2 KB of state and 120 B of event a move; unix sockets';
+
+$r->rates(
+	"$clients, synchronous_commit = off\n($all)",
 	select1 => 'SELECT 1',
-	noop_move => 'no-op C function, arguments of apply_move',
 	noop_state => 'no-op C function, returns 2 KB',
 	get_state => 'get_state, 2 KB',
-	move => 'apply_move, 2 KB + 120 B',
+	noop_move => 'no-op C function, arguments of apply_move',
+	move => 'apply_move',
+	move_xid => 'apply_move, light_commit off',
+	move_all => 'apply_move, every byte of the state new',
 	move_memory => 'apply_move, durability memory',
-	plpgsql => 'the same on tables, PL/pgSQL function',
-	cte => 'the same on tables, one statement',
-	cte_tuned => 'one statement, fillfactor 50');
+	plpgsql => 'tables, PL/pgSQL function',
+	cte => 'tables, one statement',
+	cte_tuned => 'tables, one statement, fillfactor 50',
+	redis_noop => 'Redis, Lua script that does nothing',
+	redis => 'Redis, Lua script, appendfsync everysec');
+$r->rates(
+	"$clients, synchronous_commit = on",
+	move_on => 'apply_move',
+	move_xid_on => 'apply_move, light_commit off',
+	plpgsql_on => 'tables, PL/pgSQL function',
+	cte_on => 'tables, one statement',
+	redis_on => 'Redis, Lua script, appendfsync always',
+	spread_on => 'apply_move, no version expected, 2000 games',
+	one_game_on => 'apply_move, no version expected, one game');
+$r->rates(
+	"\n1 connection, 32 calls in flight",
+	pipe_select1 => 'SELECT 1',
+	pipe_move => 'apply_move, off',
+	pipe_group => 'apply_move, off, all 32 one transaction',
+	pipe_redis => 'Redis, everysec',
+	pipe_move_on => 'apply_move, on',
+	pipe_group_on => 'apply_move, on, all 32 one transaction',
+	pipe_redis_on => 'Redis, always');
+$r->rates(
+	"\n8 connections, open loop at half the rate of apply_move, off",
+	half => 'apply_move',
+	half_archiver => 'apply_move, archiver busy',
+	map {
+		my $n = $_;
+		("half_$n" => "apply_move, beside $n games",
+		 "half_rotating_$n" => 'apply_move, the same during a rotation');
+	} 100000, 1000000);
+$r->rates("\nlook-ups, 8 connections",
+	map { ("${_}_1000" => "$_, 1,000 games", "${_}_50000" => "$_, 50,000 games") }
+	  qw(by_id by_room by_player));
 
-my @order = (
-	qw(select1 noop_state get_state noop_move move move_memory plpgsql cte cte_tuned),
-	'move at half rate', 'move at half rate, archiver busy',
-	map { ("$_, 1000 games", "$_, 100000 games") } qw(by_id by_room by_player));
-
-print "$description\n8 connections, prepared statements, synchronous_commit = off\n\n";
-printf "%-44s %10s %21s %9s %9s\n", '', 'calls/s', 'min - max', 'p50 us', 'p99 us' if %series;
-foreach my $name (grep { $series{$_} } @order)
+if ($r->has('select1', 'move'))
 {
-	my @of = values %{ $series{$name} };
-	my %s = map { my $key = $_; ($key => stat_of(map { $_->{$key} } @of)) }
-	  qw(rate p50_us p99_us max_us);
-	printf "%-44s %10.0f %10.0f - %8.0f %9.0f %9.0f\n", $label{$name} // $name,
-	  @{ $s{rate} }{qw(median min max)}, $s{p50_us}{median}, $s{p99_us}{median};
-	$results{measurements}{$name} = \%s;
+	my $cpu = $r->stat('move', 'cpu_us')->{median};
+	my $machine = $r->stat('select1', 'rate')->{median} / $r->stat('move', 'rate')->{median};
+	printf "\nthe load generator: SELECT 1 goes %.1f times as often as apply_move; "
+	  . "it needs %.1f us of processor time a move\n", $machine, $cpu;
+	$r->note('load_generator_us', $cpu);
+	printf "pipelined, SELECT 1 goes %.1f times as often\n",
+	  $r->stat('pipe_select1', 'rate')->{median} / $r->stat('pipe_move', 'rate')->{median}
+	  if $r->has('pipe_select1', 'pipe_move');
 }
 
-my @aims;
-
-# aim TEXT, STAT, SIGN, LIMIT: is the median on the right side of the limit?
-sub aim
-{
-	my ($text, $stat, $sign, $limit) = @_;
-	my $met = $sign eq '>=' ? $stat->{median} >= $limit : $stat->{median} <= $limit;
-	push @aims,
-	  { what => $text, %$stat, aim => "$sign $limit", met => $met ? JSON::PP::true : JSON::PP::false };
-	return;
-}
-
-sub ratio
-{
-	my ($text, $key, $x, $y, $sign, $limit) = @_;
-	return unless $series{$x} && $series{$y};
-	my @both = grep { $series{$y}{$_} } keys %{ $series{$x} };
-	return unless @both;
-	aim($text, stat_of(map { $series{$x}{$_}{$key} / $series{$y}{$_}{$key} } @both), $sign, $limit);
-	return;
-}
-
-ratio('get_state / no-op returning 2 KB', 'rate', 'get_state', 'noop_state', '>=', 0.9);
-ratio('apply_move / no-op', 'rate', 'move', 'noop_move', '>=', 0.8);
-ratio('the same, durability memory', 'rate', 'move_memory', 'noop_move', '>=', 0.8);
-ratio('apply_move / tables, PL/pgSQL', 'rate', 'move', 'plpgsql', '>=', 2.8);
-ratio('the same, durability memory', 'rate', 'move_memory', 'plpgsql', '>=', 2.8);
-ratio('apply_move / tables, one statement', 'rate', 'move', 'cte', '>=', 2.1);
-ratio('the same, durability memory', 'rate', 'move_memory', 'cte', '>=', 2.1);
-ratio('apply_move / one statement, fillfactor 50', 'rate', 'move', 'cte_tuned', '>=', 1);
-ratio('p99 of moves, archiver busy / without', 'p99_us', 'move at half rate, archiver busy',
-	'move at half rate', '<=', 1.2);
-ratio('p50 of moves, archiver busy / without', 'p50_us', 'move at half rate, archiver busy',
-	'move at half rate', '<=', 1.2);
-if (my $busy = $series{'move at half rate, archiver busy'})
-{
-	aim('archived games/s, meanwhile', stat_of(map { $_->{archived_rate} } values %$busy), '>=', 10000);
-}
-ratio("look-up $_, 100,000 games / 1,000", 'rate', "$_, 100000 games", "$_, 1000 games", '>=', 0.8)
+my $aims = Report::Aims->new($r);
+$aims->ratio('get_state / no-op returning 2 KB', 'rate', 'get_state', 'noop_state', '>=', 0.9);
+$aims->ratio('apply_move / no-op', 'rate', 'move', 'noop_move', '>=', 0.8);
+$aims->ratio('  durability memory', 'rate', 'move_memory', 'noop_move', '>=', 0.8);
+$aims->ratio('apply_move / tables, PL/pgSQL', 'rate', 'move', 'plpgsql', '>=', 2.8);
+$aims->ratio('apply_move / tables, one statement', 'rate', 'move', 'cte', '>=', 2.1);
+$aims->ratio('  with fillfactor 50', 'rate', 'move', 'cte_tuned', '>=', 2.1);
+$aims->ratio('apply_move / Redis everysec', 'rate', 'move', 'redis', '>=', 1.7);
+$aims->ratio('on: apply_move / tables, PL/pgSQL', 'rate', 'move_on', 'plpgsql_on', '>=', 2);
+$aims->ratio('on: apply_move / tables, one statement', 'rate', 'move_on', 'cte_on', undef);
+$aims->ratio('on: apply_move / Redis always', 'rate', 'move_on', 'redis_on', '>=', 1.6);
+$aims->ratio('light_commit on / off', 'rate', 'move', 'move_xid', undef);
+$aims->ratio('on: light_commit on / off', 'rate', 'move_on', 'move_xid_on', undef);
+$aims->ratio('pipelined: apply_move / Redis everysec', 'rate', 'pipe_move', 'pipe_redis', '>=', 3);
+$aims->ratio('  32 a transaction', 'rate', 'pipe_group', 'pipe_redis', undef);
+$aims->ratio('pipelined, on: apply_move / Redis always', 'rate', 'pipe_move_on', 'pipe_redis_on',
+	'>=', 3);
+$aims->ratio('  32 a transaction', 'rate', 'pipe_group_on', 'pipe_redis_on', undef);
+$aims->ratio('on: spread over all games / all on one', 'rate', 'spread_on', 'one_game_on', '<=', 1.3);
+$aims->ratio('p99 of moves, archiver busy / without', 'p99_us', 'half_archiver', 'half', '<=', 1.2);
+$aims->ratio('p50 of moves, archiver busy / without', 'p50_us', 'half_archiver', 'half', undef);
+$aims->value('archived games/s, meanwhile', $r->stat('half_archiver', 'archived_rate'), '>=', 10000);
+$aims->ratio("look-up $_, 50,000 games / 1,000", 'rate', "${_}_50000", "${_}_1000", '>=', 0.8)
   foreach qw(by_id by_room by_player);
 
-# Memory: the same sizes, cycle after cycle, must need the same.
-my @memory = grep { $_->{part} eq 'memory' } @rows;
-if (@memory)
+# ---------------------------------------------------------------------
+# WAL, transaction ids, dead rows
+# ---------------------------------------------------------------------
+
+if (my $journal = $r->first('journal_size'))
 {
-	print "\nmemory, games created and deleted at 64 MB:\n";
-	printf "%12s %10s %8s %14s\n", 'created', 'state B', 'live', 'used bytes';
-	my %used;
-	foreach my $m (@memory)
+	my %text = (one => '100 B in one place', four => '100 B in four places',
+		typical => 'turn, clocks, two cells', all => 'every byte of 2 KB');
+	my %aim = (one => 400, four => 700);
+
+	print "\nWAL bytes a move, from one checkpoint on, full-page images included\n";
+	foreach my $pattern (qw(one four typical all))
 	{
-		printf "%12d %10s %8d %14d\n", $m->{created}, $m->{size} || 'all gone', $m->{live},
-		  $m->{used_bytes};
-		push @{ $used{ $m->{size} } }, $m->{used_bytes};
+		my $row = $r->first($pattern) or next;
+		my $rotation = $row->{rotation_wal} / ($journal->{bytes} / $row->{wal_bytes});
+		my $sum = $row->{wal_bytes} + $rotation;
+		printf "%-44s %8.0f + %.0f rotating = %.0f\n", $text{$pattern}, $row->{wal_bytes},
+		  $rotation, $sum;
+		$r->note("wal_$pattern", $sum);
+		$aims->value("WAL bytes a move, $text{$pattern}", Report::stat_of($sum),
+			$aim{$pattern} ? ('<=', $aim{$pattern}) : ());
 	}
-	$results{memory} = \@memory;
-	foreach my $size (sort { $a <=> $b } grep { $_ } keys %used)
+	printf "%-44s %8.0f\n", 'tables, one statement, 100 B in one place', $_->{wal_bytes}
+	  foreach grep { $_ } $r->first('cte_one');
+	if (my $row = $r->first('battlesnake'))
 	{
-		my @u = @{ $used{$size} };
-		aim("memory used at $size B, last cycle / first",
-			stat_of($u[-1] / $u[0]), '<=', 1.1);
+		printf "%-44s %8.0f   (%d moves, states of %d B)\n", 'battlesnake, recorded states',
+		  @{$row}{qw(wal_bytes all_calls state_bytes)};
+		$r->note('wal_battlesnake', $row);
 	}
 }
 
-print "\n";
-printf "%-44s %8.2f %9.2f - %-8.2f aim %-9s %s\n", $_->{what}, $_->{median}, $_->{min}, $_->{max},
-  $_->{aim}, $_->{met} ? 'met' : 'MISSED'
-  foreach @aims;
-$results{aims} = \@aims;
+foreach (
+	[ moves => 'XIDs consumed by 100,000 moves' ],
+	[ tick_off => 'XIDs of 100,000 moves, pitr_tick off' ],
+	[ tick_on => 'XIDs of 100,000 moves, pitr_tick on' ],
+	[ moves_xid => 'XIDs of 100,000 moves, light_commit off' ])
+{
+	my $row = $r->first($_->[0]) or next;
+	# a tick takes one a second
+	my $limit = $_->[0] eq 'tick_on' ? int($row->{seconds}) + 2 : 0;
+	$aims->value($_->[1], Report::stat_of($row->{xids}),
+		$_->[0] eq 'moves_xid' ? () : ('<=', $limit));
+}
+if (my $row = $r->first('dead'))
+{
+	$aims->value('dead rows in the journal then', Report::stat_of($row->{dead}), '<=', 0);
+}
 
-open my $fh, '>', $json_file or die "$json_file: $!\n";
-print $fh JSON::PP->new->canonical->pretty->encode(\%results);
-close $fh or die "$json_file: $!\n";
+# ---------------------------------------------------------------------
+# Memory
+# ---------------------------------------------------------------------
+
+if (my @rows = grep { $_ } map { $r->first("game_$_") } 200, 1024, 2048, 20480)
+{
+	print "\nmemory a game, after ten moves with events of 120 B that change 16 B\n";
+	foreach my $row (@rows)
+	{
+		my $limit = 1.3 * $row->{content} + 300;
+		printf "%-44s %8d   (state, events and changes: %d)\n", "state of $row->{size} B",
+		  @{$row}{qw(bytes content)};
+		$aims->value("memory a game of $row->{size} B", Report::stat_of($row->{bytes}), '<=', $limit);
+	}
+}
+
+if (my @rows = $r->part('memory'))
+{
+	my %used;
+	print "\nmemory, games created and deleted at 64 MB\n";
+	printf "%12s %10s %8s %14s\n", 'created', 'state B', 'live', 'used bytes';
+	foreach my $row (@rows)
+	{
+		printf "%12d %10s %8d %14d\n", $row->{created}, $row->{size} || 'all gone', $row->{live},
+		  $row->{used_bytes};
+		push @{ $used{ $row->{size} } }, $row->{used_bytes};
+	}
+	$aims->value("memory used at $_ B, last cycle / first",
+		Report::stat_of($used{$_}[-1] / $used{$_}[0]), '<=', 1.1)
+	  foreach sort { $a <=> $b } grep { $_ } keys %used;
+}
+
+# ---------------------------------------------------------------------
+# Load and rotation
+# ---------------------------------------------------------------------
+
+foreach my $n (100000, 1000000)
+{
+	if ($r->has("load_$n"))
+	{
+		my $load = $r->stat("load_$n", 'load_s');
+		my $row = $r->first("load_$n");
+		printf "\nafter a crash with %d games of 2 KB and a journal of %d MB: recovery %.1f s, "
+		  . "loading %.2f s\n", $n, $row->{journal} / 1048576,
+		  $r->stat("load_$n", 'recovery_s')->{median}, $load->{median};
+		$aims->value("load of $n games, games/s",
+			Report::stat_of(map { $n / $_->{load_s} } $r->rows("load_$n")), '>=', 300000);
+	}
+	if (my $row = $r->first("idle_$n"))
+	{
+		printf "\nrotation of the journal, %d games of 2 KB: %.2f s, %d MB of WAL\n", $n,
+		  $row->{watched_s}, $row->{rotation_wal} / 1048576;
+		printf "the same under half load: %.2f s\n",
+		  $r->stat("half_rotating_$n", 'watched_s')->{median};
+		$r->note("rotation_${n}_s", $row->{watched_s});
+		$aims->ratio("p99 of moves, rotating $n games / without", 'p99_us', "half_rotating_$n",
+			"half_$n", '<=', 2);
+	}
+}
+
+$aims->print;
+$r->write($json_file, { description => $description, aims => $aims->rows });
 print "\nwritten: $json_file\n";

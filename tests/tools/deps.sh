@@ -132,6 +132,7 @@ for group in "$@"; do
         have clang-format || want clang-format
         have cppcheck || want cppcheck
         have shellcheck || want shellcheck
+        can_compile hiredis/hiredis.h || want libhiredis-dev
         ;;
     sanitize)
         have clang || want clang
@@ -143,6 +144,10 @@ for group in "$@"; do
         ;;
     bench)
         has_perl_module JSON::PP || want perl
+        can_compile hiredis/hiredis.h || want libhiredis-dev
+        # not redis-server, which would start a service; see tests/bench/redis.sh
+        have redis-server || have redis-check-rdb || want redis-tools
+        have redis-cli || want redis-tools
         ;;
     *) die "deps.sh: no such group: $group" ;;
     esac

@@ -36,7 +36,7 @@ is_ours() {
     "$(run_path)"/pg/*) return 0 ;;
     esac
     # under a wrapper the executable is the wrapper's
-    tr '\0' ' ' <"/proc/$1/cmdline" 2>/dev/null | grep -qF -- "-D $dir/data"
+    { tr '\0' ' ' <"/proc/$1/cmdline"; } 2>/dev/null | grep -qF -- "-D $dir/data"
 }
 
 pid_of() { sed -n 's/^# pid //p' "$env" 2>/dev/null; }
