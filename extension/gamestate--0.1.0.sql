@@ -84,6 +84,39 @@ COMMENT ON COLUMN gamestate.journal_1.seq IS 'commit sequence: the rows of one t
 REVOKE ALL ON gamestate.journal_0, gamestate.journal_1 FROM PUBLIC;
 
 -- ---------------------------------------------------------------------------
+-- Policies of game types
+-- ---------------------------------------------------------------------------
+
+-- Ordinary rows, changed by ordinary SQL.  Sessions remember them, see
+-- extension/gs_policy.c: the trigger tells them that there is something new.
+CREATE TABLE gamestate.policy (
+	game_type text COLLATE pg_catalog."C" PRIMARY KEY,
+	durability text NOT NULL DEFAULT 'journal',
+	CONSTRAINT policy_game_type_check
+		CHECK (pg_catalog.octet_length(game_type) OPERATOR(pg_catalog.>=) 1
+		   AND pg_catalog.octet_length(game_type) OPERATOR(pg_catalog.<=) 63),
+	CONSTRAINT policy_durability_check
+		CHECK (durability OPERATOR(pg_catalog.=) 'journal' OR durability OPERATOR(pg_catalog.=) 'memory')
+);
+COMMENT ON TABLE gamestate.policy IS 'what holds for the games of a type; for a type without a row the settings hold';
+COMMENT ON COLUMN gamestate.policy.game_type IS 'game type, 1 to 63 bytes';
+COMMENT ON COLUMN gamestate.policy.durability IS 'of games created from now on: journal, or memory (faster, lost when the server stops or crashes)';
+
+CREATE FUNCTION gamestate.policy_changed()
+RETURNS trigger
+AS 'MODULE_PATHNAME', 'gs_policy_changed' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION gamestate.policy_changed() IS 'internal: lets all sessions read gamestate.policy again';
+
+CREATE TRIGGER policy_changed
+	AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON gamestate.policy
+	FOR EACH STATEMENT EXECUTE FUNCTION gamestate.policy_changed();
+-- on a logical subscriber too
+ALTER TABLE gamestate.policy ENABLE ALWAYS TRIGGER policy_changed;
+
+ALTER TABLE gamestate.policy OWNER TO gamestate_owner;
+SELECT pg_catalog.pg_extension_config_dump('gamestate.policy', '');
+
+-- ---------------------------------------------------------------------------
 -- Types
 -- ---------------------------------------------------------------------------
 
@@ -665,7 +698,7 @@ GRANT EXECUTE ON FUNCTION gamestate.archiver_rows(), gamestate.archiver_payloads
 --	archive		the archive as tables
 --	memory		statistics that a game server needs
 --	statistics	other statistics
---	operate		what operators call
+--	operate		what operators call, and the tables that belong to it
 --	worker		what the workers call: gamestate_owner alone
 --	internal	nobody but the extension's owner
 CREATE FUNCTION gamestate.privilege_class(object_name name)
@@ -696,6 +729,8 @@ SELECT CASE
 		THEN 'memory'
 	WHEN object_name LIKE 'stat\_%'
 		THEN 'statistics'
+	WHEN object_name = 'policy'
+		THEN 'operate'
 	WHEN object_name LIKE 'archiver\_%'
 		THEN 'worker'
 	ELSE 'internal'
@@ -791,7 +826,7 @@ BEGIN
 	EXECUTE format('GRANT gamestate_owner TO %s', role);
 END
 $$;
-COMMENT ON FUNCTION gamestate.grant_admin(regrole) IS 'what an operator needs: all of server and reader, statistics, and membership in gamestate_owner, so that GRANT on the archive, and DETACH, DROP and CREATE INDEX on its partitions and on a game type''s branch, are plain SQL; that role belongs to the whole cluster, so its members own the archives of all databases';
+COMMENT ON FUNCTION gamestate.grant_admin(regrole) IS 'what an operator needs: all of server and reader, statistics, and membership in gamestate_owner, so that GRANT on the archive, DETACH, DROP and CREATE INDEX on its partitions and on a game type''s branch, and changes of gamestate.policy are plain SQL; that role belongs to the whole cluster, so its members own the archives of all databases';
 
 CREATE FUNCTION gamestate.revoke_all(role regrole)
 RETURNS void

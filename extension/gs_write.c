@@ -25,6 +25,7 @@
 #include "gs_errors.h"
 #include "gs_lock.h"
 #include "gs_lookup.h"
+#include "gs_policy.h"
 #include "gs_uuid.h"
 #include "gs_writeset.h"
 
@@ -541,7 +542,7 @@ create_game(FunctionCallInfo fcinfo, GsEncoding encoding)
 			   "gamestate.max_metadata_size");
 
 	h.encoding = encoding;
-	h.durability = gs_durability;
+	h.durability = gs_policy_durability(&parts.game_type);
 	h.status = arg_first_status(fcinfo, 6);
 	h.max_players = arg_max_players(fcinfo, 7, parts.nplayers);
 	h.version = 1;
