@@ -31,8 +31,10 @@ OBJS = \
 	extension/gs_read.o \
 	extension/gs_record.o \
 	extension/gs_replay.o \
+	extension/gs_restore.o \
 	extension/gs_rotate.o \
 	extension/gs_row.o \
+	extension/gs_save.o \
 	extension/gs_shmem.o \
 	extension/gs_table.o \
 	extension/gs_table_change.o \

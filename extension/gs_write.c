@@ -396,6 +396,7 @@ take_room(const GsText *room_code, const pg_uuid_t *for_game)
 {
 	pg_uuid_t holder;
 
+	gs_lock_names(false);
 	gs_lock_room(room_code);
 	if (gs_lookup_room(room_code, &holder) && memcmp(&holder, for_game, UUID_LEN) != 0)
 	{
@@ -413,6 +414,7 @@ take_id(const pg_uuid_t *id)
 {
 	Target target;
 
+	gs_lock_names(false);
 	if (find_target(id, NULL, &target))
 	{
 		gs_durable_wait();

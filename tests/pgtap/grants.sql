@@ -140,6 +140,8 @@ INSERT INTO statements VALUES
 	('a', $$UPDATE gamestate.policy SET durability = 'journal'$$),
 	('a', 'DELETE FROM gamestate.policy'),
 	('a', 'TRUNCATE gamestate.policy'),
+	('a', 'SELECT * FROM gamestate.saved_games'),
+	('a', 'TRUNCATE gamestate.saved_games'),
 	('a', 'CREATE TABLE gamestate_partitions.gr (x int)'),
 	('a', 'ALTER TABLE gamestate.archive DETACH PARTITION gamestate_partitions.archive_gr_archived'),
 	-- nobody but the extension's owner
