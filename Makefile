@@ -27,11 +27,14 @@ OBJS = \
 	extension/gs_pages.o \
 	extension/gs_partition.o \
 	extension/gs_payload.o \
+	extension/gs_policy.o \
 	extension/gs_read.o \
 	extension/gs_record.o \
 	extension/gs_replay.o \
+	extension/gs_restore.o \
 	extension/gs_rotate.o \
 	extension/gs_row.o \
+	extension/gs_save.o \
 	extension/gs_shmem.o \
 	extension/gs_table.o \
 	extension/gs_table_change.o \

@@ -84,6 +84,88 @@ COMMENT ON COLUMN gamestate.journal_1.seq IS 'commit sequence: the rows of one t
 REVOKE ALL ON gamestate.journal_0, gamestate.journal_1 FROM PUBLIC;
 
 -- ---------------------------------------------------------------------------
+-- Policies of game types
+-- ---------------------------------------------------------------------------
+
+-- Ordinary rows, changed by ordinary SQL.  Sessions remember them, see
+-- extension/gs_policy.c: the trigger tells them that there is something new.
+CREATE TABLE gamestate.policy (
+	game_type text COLLATE pg_catalog."C" PRIMARY KEY,
+	durability text NOT NULL DEFAULT 'journal',
+	CONSTRAINT policy_game_type_check
+		CHECK (pg_catalog.octet_length(game_type) OPERATOR(pg_catalog.>=) 1
+		   AND pg_catalog.octet_length(game_type) OPERATOR(pg_catalog.<=) 63),
+	CONSTRAINT policy_durability_check
+		CHECK (durability OPERATOR(pg_catalog.=) 'journal' OR durability OPERATOR(pg_catalog.=) 'memory')
+);
+COMMENT ON TABLE gamestate.policy IS 'what holds for the games of a type; for a type without a row the settings hold';
+COMMENT ON COLUMN gamestate.policy.game_type IS 'game type, 1 to 63 bytes';
+COMMENT ON COLUMN gamestate.policy.durability IS 'of games created from now on: journal, or memory (faster, lost when the server stops or crashes)';
+
+CREATE FUNCTION gamestate.policy_changed()
+RETURNS trigger
+AS 'MODULE_PATHNAME', 'gs_policy_changed' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION gamestate.policy_changed() IS 'internal: lets all sessions read gamestate.policy again';
+
+CREATE TRIGGER policy_changed
+	AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON gamestate.policy
+	FOR EACH STATEMENT EXECUTE FUNCTION gamestate.policy_changed();
+-- on a logical subscriber too
+ALTER TABLE gamestate.policy ENABLE ALWAYS TRIGGER policy_changed;
+
+ALTER TABLE gamestate.policy OWNER TO gamestate_owner;
+SELECT pg_catalog.pg_extension_config_dump('gamestate.policy', '');
+
+-- ---------------------------------------------------------------------------
+-- Live games for pg_dump
+-- ---------------------------------------------------------------------------
+
+-- Written and read by C code, see extension/gs_save.h.  Rows are at most a page
+-- long where that is possible: most images then need no TOAST table.
+CREATE TABLE gamestate.saved_games (
+	game_id uuid PRIMARY KEY,
+	game_type text NOT NULL,
+	status text NOT NULL,
+	version bigint NOT NULL,
+	durability text NOT NULL,
+	saved_at timestamptz NOT NULL,
+	saved_by xid NOT NULL,
+	database_encoding text NOT NULL,
+	format smallint NOT NULL,
+	checksum bigint NOT NULL,
+	image bytea NOT NULL,
+	CONSTRAINT saved_games_durability_check
+		CHECK (durability OPERATOR(pg_catalog.=) 'journal' OR durability OPERATOR(pg_catalog.=) 'memory')
+) WITH (toast_tuple_target = 8160);
+-- A dump is compressed as a whole: pglz would only cost time.
+ALTER TABLE gamestate.saved_games ALTER COLUMN image SET STORAGE EXTERNAL;
+COMMENT ON TABLE gamestate.saved_games IS 'live games as gamestate.save_live_games() left them, for pg_dump; gamestate.load_saved_games() brings them back';
+COMMENT ON COLUMN gamestate.saved_games.game_type IS 'for people: what is loaded is the image';
+COMMENT ON COLUMN gamestate.saved_games.status IS 'for people: what is loaded is the image';
+COMMENT ON COLUMN gamestate.saved_games.version IS 'for people: what is loaded is the image';
+COMMENT ON COLUMN gamestate.saved_games.durability IS 'journal or memory: the game will have it again';
+COMMENT ON COLUMN gamestate.saved_games.saved_by IS 'transaction that saved the game; in a restored row not the one that inserted it';
+COMMENT ON COLUMN gamestate.saved_games.database_encoding IS 'encoding of the texts in the image';
+COMMENT ON COLUMN gamestate.saved_games.format IS 'format of the row, see extension/gs_save.h; formats stay readable for ever';
+COMMENT ON COLUMN gamestate.saved_games.checksum IS 'CRC-32C of game_id and image';
+COMMENT ON COLUMN gamestate.saved_games.image IS 'the whole game: state, initial state, log and the rest';
+
+ALTER TABLE gamestate.saved_games OWNER TO gamestate_owner;
+SELECT pg_catalog.pg_extension_config_dump('gamestate.saved_games', '');
+
+CREATE FUNCTION gamestate.save_live_games()
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'gs_save_live_games' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION gamestate.save_live_games()
+IS 'write all live games, as of one moment, to gamestate.saved_games, in place of those of an earlier call; returns their number';
+
+CREATE FUNCTION gamestate.load_saved_games(skip_existing boolean DEFAULT false)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'gs_load_saved_games' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION gamestate.load_saved_games(boolean)
+IS 'after a restore: create the games of gamestate.saved_games as they were, and empty it; returns their number. A game that exists already is an error, or with skip_existing left out';
+
+-- ---------------------------------------------------------------------------
 -- Types
 -- ---------------------------------------------------------------------------
 
@@ -665,7 +747,7 @@ GRANT EXECUTE ON FUNCTION gamestate.archiver_rows(), gamestate.archiver_payloads
 --	archive		the archive as tables
 --	memory		statistics that a game server needs
 --	statistics	other statistics
---	operate		what operators call
+--	operate		what operators call, and the tables that belong to it
 --	worker		what the workers call: gamestate_owner alone
 --	internal	nobody but the extension's owner
 CREATE FUNCTION gamestate.privilege_class(object_name name)
@@ -696,6 +778,8 @@ SELECT CASE
 		THEN 'memory'
 	WHEN object_name LIKE 'stat\_%'
 		THEN 'statistics'
+	WHEN object_name IN ('policy', 'saved_games', 'save_live_games', 'load_saved_games')
+		THEN 'operate'
 	WHEN object_name LIKE 'archiver\_%'
 		THEN 'worker'
 	ELSE 'internal'
@@ -791,7 +875,7 @@ BEGIN
 	EXECUTE format('GRANT gamestate_owner TO %s', role);
 END
 $$;
-COMMENT ON FUNCTION gamestate.grant_admin(regrole) IS 'what an operator needs: all of server and reader, statistics, and membership in gamestate_owner, so that GRANT on the archive, and DETACH, DROP and CREATE INDEX on its partitions and on a game type''s branch, are plain SQL; that role belongs to the whole cluster, so its members own the archives of all databases';
+COMMENT ON FUNCTION gamestate.grant_admin(regrole) IS 'what an operator needs: all of server and reader, statistics, saving and loading live games for a dump, and membership in gamestate_owner, so that GRANT on the archive, DETACH, DROP and CREATE INDEX on its partitions and on a game type''s branch, and changes of gamestate.policy are plain SQL; that role belongs to the whole cluster, so its members own the archives of all databases';
 
 CREATE FUNCTION gamestate.revoke_all(role regrole)
 RETURNS void

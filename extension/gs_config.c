@@ -110,7 +110,7 @@ define_journal_settings(void)
 		NULL, NULL, NULL);
 	DefineCustomEnumVariable(
 		"gamestate.durability", "Sets whether games created from now on survive a crash.",
-		"A game of durability memory is faster and lost with the server's memory; the choice is made when a game is created and holds for its life.",
+		"A game of durability memory is faster and lost with the server's memory; the choice is made when a game is created and holds for its life. For game types that have a row in gamestate.policy that row counts.",
 		&gs_durability, GS_DURABILITY_JOURNAL, durability_options, PGC_USERSET, 0, NULL,
 		NULL, NULL);
 }

@@ -306,44 +306,54 @@ add_removal(GsChange *change)
 	put_record(&record);
 }
 
+void
+gs_journal_image(const GsGameCopy *copy, GsRecord *record, GsRecordRun *run,
+				 MemoryContext mcxt)
+{
+	Size size = 0;
+	char *p;
+
+	memset(record, 0, sizeof(*record));
+	record->kind = GS_RECORD_IMAGE;
+	memcpy(record->id, copy->game_id.data, UUID_LEN);
+	set_header(record, &copy->h);
+	set_info(record, &copy->info);
+	record->parts |= GS_RECORD_HAS_STATE;
+	record->state = bytes(&copy->state);
+	if (copy->initial.len != copy->state.len ||
+		memcmp(copy->initial.data, copy->state.data, copy->state.len) != 0)
+	{
+		record->parts |= GS_RECORD_HAS_INITIAL;
+		record->initial = bytes(&copy->initial);
+	}
+	if (copy->nentries > 0)
+	{
+		run->first_version = copy->h.version - copy->nentries + 1;
+		run->base = copy->entries[0].at;
+		run->nentries = copy->nentries;
+		for (uint64 i = 0; i < copy->nentries; i++)
+			size += gs_entry_size(&copy->entries[i], run->base);
+		p = MemoryContextAllocHuge(mcxt, size);
+		run->entries = (GsBytes){p, size};
+		for (uint64 i = 0; i < copy->nentries; i++)
+			p = gs_entry_encode(&copy->entries[i], run->base, p);
+		record->parts |= GS_RECORD_HAS_LOG;
+		record->nruns = 1;
+		record->runs = run;
+	}
+}
+
 /* The game as it is, for rotation. */
 static void
 add_image(GsChange *change)
 {
 	GsGameCopy *copy = gs_table_copy(&change->key.id, GS_COPY_ALL, true, group_context);
-	GsRecord record = {.kind = GS_RECORD_IMAGE};
+	GsRecord record;
 	GsRecordRun run;
-	Size size = 0;
-	char *p;
 
 	if (copy == NULL)
 		return;
-	memcpy(record.id, change->key.id.data, UUID_LEN);
-	set_header(&record, &copy->h);
-	set_info(&record, &copy->info);
-	record.parts |= GS_RECORD_HAS_STATE;
-	record.state = bytes(&copy->state);
-	if (copy->initial.len != copy->state.len ||
-		memcmp(copy->initial.data, copy->state.data, copy->state.len) != 0)
-	{
-		record.parts |= GS_RECORD_HAS_INITIAL;
-		record.initial = bytes(&copy->initial);
-	}
-	if (copy->nentries > 0)
-	{
-		run.first_version = copy->h.version - copy->nentries + 1;
-		run.base = copy->entries[0].at;
-		run.nentries = copy->nentries;
-		for (uint64 i = 0; i < copy->nentries; i++)
-			size += gs_entry_size(&copy->entries[i], run.base);
-		p = MemoryContextAllocHuge(group_context, size);
-		run.entries = (GsBytes){p, size};
-		for (uint64 i = 0; i < copy->nentries; i++)
-			p = gs_entry_encode(&copy->entries[i], run.base, p);
-		record.parts |= GS_RECORD_HAS_LOG;
-		record.nruns = 1;
-		record.runs = &run;
-	}
+	gs_journal_image(copy, &record, &run, group_context);
 	put_record(&record);
 }
 

@@ -20,6 +20,7 @@
 #ifndef GS_JOURNAL_H
 #define GS_JOURNAL_H
 
+#include "gs_record.h"
 #include "gs_table.h"
 
 #include "utils/relcache.h"
@@ -36,6 +37,10 @@ extern bool gs_journal_write(uint64 seq, bool light);
 
 /* Is this change to be journaled at all? */
 extern bool gs_journal_wants(const GsChange *change);
+
+/* A whole game as a record of kind image; the bytes of its run are allocated in mcxt. */
+extern void gs_journal_image(const GsGameCopy *copy, GsRecord *record, GsRecordRun *run,
+							 MemoryContext mcxt);
 
 /* The journal tables of this database, from the catalogs; ERROR if they are not there. */
 extern void gs_journal_oids(Oid *oids);

@@ -148,6 +148,18 @@ gs_lock_game(const pg_uuid_t *id, bool nowait)
 	return acquire(&tag, nowait);
 }
 
+/* Does not count: it is one place in the lock table for all of them. */
+void
+gs_lock_names(bool exclusive)
+{
+	LOCKTAG tag;
+
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, 0, 0, GS_LOCKCLASS_NAMES);
+	if (GsLockAcquireExtended(&tag, exclusive ? ExclusiveLock : ShareLock, false, false,
+							  false) == LOCKACQUIRE_NOT_AVAIL)
+		too_many_locks(); /* the lock table is full */
+}
+
 void
 gs_lock_room(const GsText *room_code)
 {

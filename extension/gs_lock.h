@@ -14,9 +14,10 @@
  * Advisory lock tags of our own: field 4 (objsubid in pg_locks) is neither 1
  * nor 2, which pg_advisory_lock() uses.  Fields 2 and 3 are a 64-bit hash.
  */
-#define GS_LOCKCLASS_GAME 0x4701 /* 18177 */
-#define GS_LOCKCLASS_ROOM 0x4702 /* 18178 */
-#define GS_LOCKCLASS_LOAD 0x4703 /* 18179: whoever loads the games of a database */
+#define GS_LOCKCLASS_GAME  0x4701 /* 18177 */
+#define GS_LOCKCLASS_ROOM  0x4702 /* 18178 */
+#define GS_LOCKCLASS_LOAD  0x4703 /* 18179: whoever loads the games of a database */
+#define GS_LOCKCLASS_NAMES 0x4704 /* 18180: ids and room codes that callers choose */
 
 /*
  * Take the lock until the transaction ends.  Waits like every heavyweight
@@ -27,6 +28,13 @@
  */
 extern bool gs_lock_game(const pg_uuid_t *id, bool nowait);
 extern void gs_lock_room(const GsText *room_code);
+
+/*
+ * Held shared, to the end of the transaction, by whoever takes a room code
+ * or an id of the caller's choice.  With it held exclusively nobody else can,
+ * so that any number of them can be taken without a lock on each.
+ */
+extern void gs_lock_names(bool exclusive);
 
 /* Only one process loads a database's games at a time. */
 extern void gs_lock_load(void);

@@ -14,6 +14,7 @@
 #include "postgres.h"
 
 #include "gs_config.h"
+#include "gs_policy.h"
 #include "gs_shmem.h"
 #include "gs_worker.h"
 #include "gs_writeset.h"
@@ -41,6 +42,7 @@ _PG_init(void)
 	gs_config_init();
 	gs_shmem_install_hooks();
 	gs_writeset_init();
+	gs_policy_init();
 	gs_worker_init();
 }
 

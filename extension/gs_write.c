@@ -25,6 +25,7 @@
 #include "gs_errors.h"
 #include "gs_lock.h"
 #include "gs_lookup.h"
+#include "gs_policy.h"
 #include "gs_uuid.h"
 #include "gs_writeset.h"
 
@@ -395,6 +396,7 @@ take_room(const GsText *room_code, const pg_uuid_t *for_game)
 {
 	pg_uuid_t holder;
 
+	gs_lock_names(false);
 	gs_lock_room(room_code);
 	if (gs_lookup_room(room_code, &holder) && memcmp(&holder, for_game, UUID_LEN) != 0)
 	{
@@ -412,6 +414,7 @@ take_id(const pg_uuid_t *id)
 {
 	Target target;
 
+	gs_lock_names(false);
 	if (find_target(id, NULL, &target))
 	{
 		gs_durable_wait();
@@ -541,7 +544,7 @@ create_game(FunctionCallInfo fcinfo, GsEncoding encoding)
 			   "gamestate.max_metadata_size");
 
 	h.encoding = encoding;
-	h.durability = gs_durability;
+	h.durability = gs_policy_durability(&parts.game_type);
 	h.status = arg_first_status(fcinfo, 6);
 	h.max_players = arg_max_players(fcinfo, 7, parts.nplayers);
 	h.version = 1;

@@ -6,7 +6,7 @@
 \set a 90000000-0000-4000-8000-00000000000a
 \set b 90000000-0000-4000-8000-00000000000b
 CREATE TEMP VIEW held AS
-SELECT CASE objsubid WHEN 18177 THEN 'game' WHEN 18178 THEN 'room code' ELSE 'other' END AS class,
+SELECT CASE objsubid WHEN 18177 THEN 'game' WHEN 18178 THEN 'room code' WHEN 18180 THEN 'names' ELSE 'other' END AS class,
        mode, granted, count(*)
   FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'advisory'
    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())

@@ -135,6 +135,13 @@ INSERT INTO statements VALUES
 	('a', $$CREATE INDEX ON gamestate_partitions.archive_gr_archived ((metadata ->> 'x'))$$),
 	('a', $$CREATE INDEX ON gamestate_partitions.archive_gr_archived ((gamestate.to_jsonb(metadata) ->> 'x'))$$),
 	('a', 'SELECT pg_temp.grant_archive()'),
+	('a', 'SELECT * FROM gamestate.policy'),
+	('a', $$INSERT INTO gamestate.policy VALUES ('gr', 'memory')$$),
+	('a', $$UPDATE gamestate.policy SET durability = 'journal'$$),
+	('a', 'DELETE FROM gamestate.policy'),
+	('a', 'TRUNCATE gamestate.policy'),
+	('a', 'SELECT * FROM gamestate.saved_games'),
+	('a', 'TRUNCATE gamestate.saved_games'),
 	('a', 'CREATE TABLE gamestate_partitions.gr (x int)'),
 	('a', 'ALTER TABLE gamestate.archive DETACH PARTITION gamestate_partitions.archive_gr_archived'),
 	-- nobody but the extension's owner
@@ -191,7 +198,7 @@ SELECT set_eq($$
 	SELECT c.relname::text FROM pg_class c
 	 WHERE c.relnamespace = 'gamestate'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm', 'S')
 	   AND gamestate.privilege_class(c.relname) = 'internal'$$,
-	'{allow_drop_extension,grant_admin,grant_privileges,journal_0,journal_1,grant_reader,grant_server,privilege_class,privileges,revoke_all}'::text[],
+	'{allow_drop_extension,grant_admin,grant_privileges,journal_0,journal_1,grant_reader,grant_server,policy_changed,privilege_class,privileges,revoke_all}'::text[],
 	'what nobody is granted');
 
 SELECT is_empty($$
