@@ -229,7 +229,7 @@ set_state(GsRecord *record, const GsChange *change)
 	GsGame *game = dshash_find(GsGames, &change->key, false);
 
 	if (game == NULL)
-		elog(ERROR, "game to be updated is not in the table");
+		gs_table_removed();
 	record->fields = changed_fields(&game->h, &change->h);
 	if (room > 0)
 		delta_len = gs_delta_encode(GS_PTR(game->state), game->state_len, state->data,
@@ -498,10 +498,7 @@ open_active(GsDatabase *db, uint32 *which)
 		*which = pg_atomic_read_u32(&db->journal_active);
 		rel = try_table_open(db->journal[*which], RowExclusiveLock);
 		if (rel == NULL)
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("the games of this database have been removed"),
-					 errdetail("The extension gamestate was dropped while this transaction was running.")));
+			gs_table_removed();
 		pg_read_barrier();
 		if (pg_atomic_read_u32(&db->journal_active) == *which)
 		{

@@ -15,7 +15,8 @@
  * A crash between any two steps leaves two tables with rows.  Loading reads
  * both, so nothing is lost; then the rotation is finished from step 2.
  *
- * Play goes on all the time: a game is locked while its image is written.
+ * Play goes on all the time: a game is locked while its image is written, and
+ * between two transactions of images is a pause as long as they took.
  *
  *-------------------------------------------------------------------------
  */
@@ -39,11 +40,15 @@
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
 /* One transaction of images: few, so that no game is locked for long. */
-#define IMAGES_MAX	 64
-#define IMAGES_BYTES ((Size) 1024 * 1024)
+#define IMAGES_MAX	 16
+#define IMAGES_BYTES ((Size) 256 * 1024)
+
+/* What is left to the players: as long as a transaction took, up to this. */
+#define PAUSE_MAX_MS 100
 
 /*
  * How long to wait for somebody who has locked the old table, since archiving
@@ -139,9 +144,26 @@ write_some(const pg_uuid_t *ids, int n, int *next, uint32 active)
 	return busy;
 }
 
+/*
+ * Let others work for as long as we have worked, unless the new table, too, is
+ * about to be full.
+ */
+static void
+give_way(GsDatabase *db, TimestampTz since)
+{
+	uint64 limit = (uint64) gs_journal_size * 1024 * 1024;
+	long ms = TimestampDifferenceMilliseconds(since, GetCurrentTimestamp());
+
+	if (pg_atomic_read_u64(&db->journal_bytes) > limit)
+		return;
+	(void) WaitLatch(NULL, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+					 Min(Max(ms, 1), PAUSE_MAX_MS), PG_WAIT_EXTENSION);
+	CHECK_FOR_INTERRUPTS();
+}
+
 /* Images of all games; false if some were busy all the time. */
 static bool
-write_images(uint32 active)
+write_images(GsDatabase *db, uint32 active)
 {
 	for (int try = 0; try < 100; try++)
 	{
@@ -151,7 +173,12 @@ write_images(uint32 active)
 		int busy = 0;
 
 		while (next < n)
+		{
+			TimestampTz start = GetCurrentTimestamp();
+
 			busy += write_some(ids, n, &next, active);
+			give_way(db, start);
+		}
 		pfree(ids);
 		if (busy == 0)
 			return true;
@@ -187,7 +214,7 @@ gs_rotate_if_due(GsDatabase *db)
 		change_active(db);
 	active = pg_atomic_read_u32(&db->journal_active);
 	drain(db->journal[1 - active]);
-	if (!write_images(active))
+	if (!write_images(db, active))
 		return true; /* the next turn goes on */
 	empty(db->journal[1 - active]);
 	db->journal_two = false;

@@ -78,6 +78,15 @@ gs_status_name(GsStatus status)
 	return "unknown";
 }
 
+void
+gs_table_removed(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("the games of this database have been removed"),
+			 errdetail("The extension gamestate was dropped while this transaction was running.")));
+}
+
 /*
  * Does the archive, as this transaction sees it, have the game already?  The
  * xid is one that a game is marked with.  A transaction that is no longer

@@ -319,6 +319,9 @@ extern int gs_table_free_archived(struct GsDatabase *db, bool even_if_needed, in
 /* Remove all games of a database: DROP EXTENSION, DROP DATABASE.  Cannot fail. */
 extern void gs_table_remove_database(struct GsDatabase *db);
 
+/* ERROR: the games that this transaction has seen are gone, all at once */
+extern _Noreturn void gs_table_removed(void);
+
 extern const char *gs_status_name(GsStatus status);
 
 #endif /* GS_TABLE_H */

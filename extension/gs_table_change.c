@@ -295,10 +295,7 @@ find_committed(const GsChange *change)
 	GsGame *game = dshash_find(GsGames, &change->key, false);
 
 	if (game == NULL || !game->visible)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("the games of this database have been removed"),
-				 errdetail("The extension gamestate was dropped while this transaction was running.")));
+		gs_table_removed();
 	return game;
 }
 

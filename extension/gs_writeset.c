@@ -332,15 +332,6 @@ gs_writeset_log(GsPending *pending, const GsEntry *e)
  * ----------------------------------------------------------------
  */
 
-static _Noreturn void
-base_is_gone(void)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("the games of this database have been removed"),
-			 errdetail("The extension gamestate was dropped while this transaction was running.")));
-}
-
 void
 gs_writeset_load_info(GsPending *pending)
 {
@@ -351,7 +342,7 @@ gs_writeset_load_info(GsPending *pending)
 		return;
 	base = gs_table_copy(&change->key.id, 0, true, context);
 	if (base == NULL)
-		base_is_gone();
+		gs_table_removed();
 	change->info = base->info;
 	change->info_changed = true;
 }
@@ -392,7 +383,7 @@ gs_writeset_copy(const GsPending *pending, int what, MemoryContext mcxt)
 	{
 		copy = gs_table_copy(&change->key.id, what, true, mcxt);
 		if (copy == NULL)
-			base_is_gone();
+			gs_table_removed();
 	}
 	copy->h = change->h;
 	if (change->state_changed)
@@ -419,7 +410,7 @@ open_whole(const pg_uuid_t *id, GsChangeKind kind)
 	GsPending *pending;
 
 	if (game == NULL)
-		base_is_gone();
+		gs_table_removed();
 	h = game->h;
 	gs_table_release(game);
 
@@ -513,7 +504,7 @@ pre_commit(void)
 	CurrentResourceOwner = TopTransactionResourceOwner;
 	is_light = false;
 	if (nentries > 0 && generation != pg_atomic_read_u32(&gs_my_database()->generation))
-		base_is_gone();
+		gs_table_removed();
 	while ((pending = gs_writeset_next(&scan)) != NULL)
 		gs_table_reserve(&pending->change);
 	journal_all();
