@@ -11,12 +11,14 @@ OBJS = \
 	extension/gs_archiver.o \
 	extension/gs_batch.o \
 	extension/gs_config.o \
+	extension/gs_damage.o \
 	extension/gs_database.o \
 	extension/gs_delta.o \
 	extension/gs_durable.o \
 	extension/gs_entry.o \
 	extension/gs_index.o \
 	extension/gs_journal.o \
+	extension/gs_journal_stat.o \
 	extension/gs_json.o \
 	extension/gs_launcher.o \
 	extension/gs_light.o \
@@ -35,6 +37,7 @@ OBJS = \
 	extension/gs_rotate.o \
 	extension/gs_row.o \
 	extension/gs_save.o \
+	extension/gs_scan.o \
 	extension/gs_shmem.o \
 	extension/gs_table.o \
 	extension/gs_table_change.o \

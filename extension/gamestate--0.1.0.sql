@@ -83,6 +83,25 @@ COMMENT ON COLUMN gamestate.journal_0.seq IS 'commit sequence: the rows of one t
 COMMENT ON COLUMN gamestate.journal_1.seq IS 'commit sequence: the rows of one transaction';
 REVOKE ALL ON gamestate.journal_0, gamestate.journal_1 FROM PUBLIC;
 
+-- What loading has found damaged in them.  Its owner is the workers' role, which
+-- inserts; no index, since there is next to nothing in it.
+CREATE TABLE gamestate.journal_damage (
+	found_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+	journal name NOT NULL,
+	file oid NOT NULL,
+	block bigint NOT NULL,
+	item integer,
+	what text NOT NULL,
+	bytes bytea NOT NULL
+);
+COMMENT ON TABLE gamestate.journal_damage IS 'rows and pages of the journal that were damaged when games were loaded, as they were found; may be deleted from';
+COMMENT ON COLUMN gamestate.journal_damage.journal IS 'table of the journal';
+COMMENT ON COLUMN gamestate.journal_damage.file IS 'its file (relfilenode) then: rotation gives it a new one';
+COMMENT ON COLUMN gamestate.journal_damage.item IS 'number of the row on the page; NULL = the whole page';
+COMMENT ON COLUMN gamestate.journal_damage.bytes IS 'the row with its header, or the page';
+ALTER TABLE gamestate.journal_damage OWNER TO gamestate_owner;
+REVOKE ALL ON gamestate.journal_damage FROM PUBLIC;
+
 -- ---------------------------------------------------------------------------
 -- Policies of game types
 -- ---------------------------------------------------------------------------
@@ -689,6 +708,43 @@ COMMENT ON COLUMN gamestate.stat_workers.failures IS 'transactions that failed';
 COMMENT ON COLUMN gamestate.stat_workers.games_set_aside IS 'games that failed alone while others did not; they wait in memory and are tried again';
 COMMENT ON COLUMN gamestate.stat_workers.last_error IS 'message of the last failure';
 
+CREATE FUNCTION gamestate.stat_journal(
+	OUT state text,
+	OUT pid integer,
+	OUT blocks_done bigint,
+	OUT blocks_total bigint,
+	OUT games_loaded bigint,
+	OUT load_started_at timestamptz,
+	OUT load_ms bigint,
+	OUT problems bigint,
+	OUT last_error text,
+	OUT active_table text,
+	OUT journal_bytes bigint,
+	OUT journal_limit bigint,
+	OUT rotating boolean,
+	OUT rotations bigint,
+	OUT last_rotation_ms bigint)
+AS 'MODULE_PATHNAME', 'gs_stat_journal' LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+COMMENT ON FUNCTION gamestate.stat_journal()
+IS 'the journal of this database: how far its games are loaded, how large it is; never waits';
+
+CREATE VIEW gamestate.stat_journal AS SELECT * FROM gamestate.stat_journal();
+COMMENT ON VIEW gamestate.stat_journal IS 'the journal of this database: how far its games are loaded, how large it is; never waits';
+COMMENT ON COLUMN gamestate.stat_journal.state IS 'not loaded, loading or loaded';
+COMMENT ON COLUMN gamestate.stat_journal.pid IS 'process that loads';
+COMMENT ON COLUMN gamestate.stat_journal.blocks_done IS 'blocks of the journal''s tables read by the last load so far';
+COMMENT ON COLUMN gamestate.stat_journal.blocks_total IS 'blocks it has to read';
+COMMENT ON COLUMN gamestate.stat_journal.games_loaded IS 'games it has put into memory so far';
+COMMENT ON COLUMN gamestate.stat_journal.load_ms IS 'how long it took, or has taken so far';
+COMMENT ON COLUMN gamestate.stat_journal.problems IS 'damaged rows and pages it has found, and games and transactions that are not whole for it; see gamestate.journal_damage and the server''s log';
+COMMENT ON COLUMN gamestate.stat_journal.last_error IS 'why it failed last; NULL after it has succeeded';
+COMMENT ON COLUMN gamestate.stat_journal.active_table IS 'table that is written to; NULL until the games are loaded';
+COMMENT ON COLUMN gamestate.stat_journal.journal_bytes IS 'written to that table, about';
+COMMENT ON COLUMN gamestate.stat_journal.journal_limit IS 'it is rotated beyond this: gamestate.journal_size, or twice what running games take';
+COMMENT ON COLUMN gamestate.stat_journal.rotating IS 'the other table has not been emptied yet';
+COMMENT ON COLUMN gamestate.stat_journal.rotations IS 'rotations since the server started';
+COMMENT ON COLUMN gamestate.stat_journal.last_rotation_ms IS 'how long the last one took; NULL = there was none';
+
 -- Internal: the rows of the batch that the archiver inserts just now.  They
 -- raise an error anywhere else.
 CREATE FUNCTION gamestate.archiver_rows()
@@ -729,7 +785,7 @@ AS 'MODULE_PATHNAME', 'gs_allow_drop_extension' LANGUAGE C VOLATILE PARALLEL UNS
 COMMENT ON FUNCTION gamestate.allow_drop_extension()
 IS 'permit this session''s next DROP EXTENSION gamestate to delete all games, live and archived; superusers only';
 
-REVOKE ALL ON FUNCTION gamestate.stat_workers(), gamestate.archiver_rows(),
+REVOKE ALL ON FUNCTION gamestate.stat_workers(), gamestate.stat_journal(), gamestate.archiver_rows(),
 	gamestate.archiver_payloads(), gamestate.allow_drop_extension() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION gamestate.archiver_rows(), gamestate.archiver_payloads()
 	TO gamestate_owner;

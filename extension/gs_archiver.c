@@ -37,6 +37,7 @@
 #include "gs_batch.h"
 #include "gs_config.h"
 #include "gs_journal.h"
+#include "gs_load.h"
 #include "gs_partition.h"
 #include "gs_worker.h"
 
@@ -87,6 +88,10 @@
 
 /* So many single games in a row, none in between archived: the type pauses. */
 #define PAUSE_AFTER 3
+
+/* How often keeping what is damaged in the journal is tried, and how long it waits for a lock. */
+#define DAMAGE_TRIES	5
+#define LOCK_TIMEOUT_MS 1000
 
 /* The same complaint is logged so often at most. */
 #define WARNING_MS (10 * 60 * 1000)
@@ -144,6 +149,7 @@ static TimestampTz ahead_retry_at = 0;
 static int ahead_failures = 0;
 static TimestampTz journal_retry_at = 0;
 static int journal_failures = 0;
+static int damage_tries = 0;
 
 /* something failed: perhaps the extension was dropped behind our back */
 static bool look_for_extension = false;
@@ -1013,13 +1019,42 @@ make_ahead(void)
 	PG_END_TRY();
 }
 
+static bool
+is_loaded(void)
+{
+	return pg_atomic_read_u32(&db->load_state) == GS_LOAD_DONE;
+}
+
 /* So that the games are there before anybody asks for them. */
 static void
 load_games(void)
 {
+	if (is_loaded())
+		return;
+	pgstat_report_activity(STATE_RUNNING, "loading games");
 	gs_worker_begin(0);
-	(void) gs_ready();
+	gs_load(db, 0);
 	gs_worker_commit();
+}
+
+/*
+ * Before a rotation empties the table where it stands.  When it cannot be kept
+ * it has still been reported, and the journal must not grow for ever.
+ */
+static void
+keep_damage(void)
+{
+	if (pg_atomic_read_u32(&db->load.has_unkept) == 0)
+		return;
+	pgstat_report_activity(STATE_RUNNING, "keeping what is damaged in the journal");
+	if (++damage_tries <= DAMAGE_TRIES)
+	{
+		gs_worker_begin(LOCK_TIMEOUT_MS);
+		gs_load_keep_damage(db);
+		gs_worker_commit();
+	}
+	pg_atomic_write_u32(&db->load.has_unkept, 0);
+	damage_tries = 0;
 }
 
 /* The journal is no reason for this process to end. */
@@ -1031,6 +1066,7 @@ keep_journal(void)
 	PG_TRY();
 	{
 		load_games();
+		keep_damage();
 		(void) gs_rotate_if_due(db);
 		journal_failures = 0;
 		journal_retry_at = 0;
@@ -1041,7 +1077,9 @@ keep_journal(void)
 		int pause_ms = gs_worker_backoff(++journal_failures);
 
 		journal_retry_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), pause_ms);
-		complain(error, "rotate the journal", pause_ms);
+		complain(error,
+				 is_loaded() ? "rotate the journal" : "load games from the journal",
+				 pause_ms);
 	}
 	PG_END_TRY();
 }
@@ -1082,6 +1120,7 @@ sleep_until_due(bool free_again)
 		earlier(&due, paused_until);
 	else
 		earlier(&due, pass_retry_at);
+	earlier(&due, journal_retry_at);
 	if (free_again)
 	{
 		earlier(&due, TimestampTzPlusMilliseconds(now, free_delay));

@@ -88,6 +88,16 @@ typedef PGAlignedBlock GsZeroBlock;
 	}
 #endif
 
+/* 18: the path of a relation's file is a struct */
+#include "common/relpath.h"
+#if PG_VERSION_NUM >= 180000
+#define GsRelationPath(rel) pstrdup(relpathperm((rel)->rd_locator, MAIN_FORKNUM).str)
+#elif PG_VERSION_NUM >= 160000
+#define GsRelationPath(rel) relpathperm((rel)->rd_locator, MAIN_FORKNUM)
+#else
+#define GsRelationPath(rel) relpathperm((rel)->rd_node, MAIN_FORKNUM)
+#endif
+
 /* 15.4, 16: datconnlimit of a database whose DROP was interrupted */
 #define GS_DATCONNLIMIT_INVALID (-2)
 

@@ -51,6 +51,7 @@
 #define GS_JOURNAL_MIN			  16
 #define GS_PITR_TICK_DEFAULT	  1000
 #define GS_PITR_TICK_MAX		  3600000
+#define GS_LOAD_TIMEOUT_DEFAULT	  60000
 #define GS_BATCH_DEFAULT		  500
 #define GS_BATCH_MAX			  2000
 #define GS_LEVEL_DEFAULT		  3
@@ -76,6 +77,7 @@ bool gs_enabled = true;
 int gs_journal_size = GS_JOURNAL_DEFAULT;
 bool gs_light_commit = true;
 int gs_pitr_tick = GS_PITR_TICK_DEFAULT;
+int gs_load_timeout = GS_LOAD_TIMEOUT_DEFAULT;
 int gs_durability = GS_DURABILITY_JOURNAL;
 bool gs_archiver = true;
 int gs_archive_batch = GS_BATCH_DEFAULT;
@@ -108,6 +110,12 @@ define_journal_settings(void)
 		"Point-in-time recovery to a time stops only at the commit of a transaction with an id, so this bounds its error. 0 turns it off; then no transaction ids are used at all.",
 		&gs_pitr_tick, GS_PITR_TICK_DEFAULT, 0, GS_PITR_TICK_MAX, PGC_SIGHUP, GUC_UNIT_MS,
 		NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"gamestate.load_timeout",
+		"Sets how long a call waits for the games to be loaded after a start.",
+		"Then it fails with GS013, and the next one waits again. A short time lets a game server answer its players; 0 waits for ever.",
+		&gs_load_timeout, GS_LOAD_TIMEOUT_DEFAULT, 0, INT_MAX, PGC_USERSET, GUC_UNIT_MS,
+		NULL, NULL, NULL);
 	DefineCustomEnumVariable(
 		"gamestate.durability", "Sets whether games created from now on survive a crash.",
 		"A game of durability memory is faster and lost with the server's memory; the choice is made when a game is created and holds for its life. For game types that have a row in gamestate.policy that row counts.",
@@ -131,7 +139,7 @@ define_memory_settings(void)
 		PGC_POSTMASTER, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("gamestate.max_databases",
 							"Sets how many databases of this server can have games.",
-							"Each costs less than 1 kB of shared memory.",
+							"Each costs less than 2 kB of shared memory.",
 							&gs_max_databases, GS_DATABASES_DEFAULT, GS_DATABASES_MIN,
 							GS_DATABASES_MAX, PGC_POSTMASTER, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable(

@@ -27,6 +27,25 @@ gs_database_shmem_size(void)
 	return mul_size(sizeof(GsDatabase), gs_max_databases);
 }
 
+static void
+init_statistics(GsDatabase *db)
+{
+	memset(&db->load, 0, sizeof(db->load));
+	pg_atomic_init_u32(&db->load.pid, 0);
+	pg_atomic_init_u64(&db->load.started_at, 0);
+	pg_atomic_init_u64(&db->load.ended_at, 0);
+	pg_atomic_init_u64(&db->load.blocks_done, 0);
+	pg_atomic_init_u64(&db->load.blocks_total, 0);
+	pg_atomic_init_u64(&db->load.games, 0);
+	pg_atomic_init_u64(&db->load.problems, 0);
+	pg_atomic_init_u64(&db->load.last_seq, 0);
+	pg_atomic_init_u32(&db->load.has_unkept, 0);
+	memset(&db->load_failure, 0, sizeof(db->load_failure));
+	pg_atomic_init_u64(&db->rotation.count, 0);
+	pg_atomic_init_u64(&db->rotation.started_at, 0);
+	pg_atomic_init_u64(&db->rotation.last_ms, 0);
+}
+
 void
 gs_database_shmem_init(bool found)
 {
@@ -51,6 +70,7 @@ gs_database_shmem_init(bool found)
 		LWLockInitialize(&db->pages_lock, GsShmem->pages_tranche);
 		for (int level = 0; level < GS_DURABLE_LEVELS; level++)
 			pg_atomic_init_u64(&db->gone_lsn[level], 0);
+		init_statistics(db);
 		LWLockInitialize(&db->queue_lock, GsShmem->queue_tranche);
 		dlist_init(&db->queue);
 		dlist_init(&db->archived);
@@ -86,7 +106,10 @@ gs_database_find(Oid dboid, bool claim)
 	{
 		db = find_slot(InvalidOid);
 		if (db != NULL)
+		{
 			db->dboid = dboid;
+			init_statistics(db);
+		}
 	}
 	LWLockRelease(GsShmem->slots_lock);
 	if (db == NULL)

@@ -17,11 +17,53 @@
 
 #include "lib/ilist.h"
 
+/*
+ *	none -> running
+ *	running -> done | none (it failed) | running (its process has gone)
+ *	done -> none (all games were removed)
+ */
 typedef enum GsLoadState
 {
 	GS_LOAD_NONE = 0, /* not since the server started */
+	GS_LOAD_RUNNING,  /* somebody has begun */
 	GS_LOAD_DONE
 } GsLoadState;
+
+/*
+ * Loading: how far it is, what it has found.  Written by whoever loads, read
+ * by anybody at any time (gamestate.stat_journal).
+ */
+typedef struct GsLoadProgress
+{
+	pg_atomic_uint32 pid;
+	pg_atomic_uint64 started_at; /* TimestampTz; 0 = never */
+	pg_atomic_uint64 ended_at;	 /* when it was done */
+	pg_atomic_uint64 blocks_done;
+	pg_atomic_uint64 blocks_total;
+	pg_atomic_uint64 games;
+	pg_atomic_uint64 problems;
+	pg_atomic_uint64 last_seq;	 /* highest commit sequence it has seen */
+	pg_atomic_uint32 has_unkept; /* damage that the archiver shall keep */
+} GsLoadProgress;
+
+/* Why loading failed last; protected by slots_lock. */
+typedef struct GsLoadFailure
+{
+	int failures;		  /* in a row */
+	TimestampTz retry_at; /* 0 = it did not fail */
+	int sqlerrcode;
+	char message[192];
+	char detail[256];
+	char hint[192];
+} GsLoadFailure;
+
+/* Rotation: written by the archiver, read by anybody. */
+typedef struct GsRotationStat
+{
+	pg_atomic_uint64 count;		 /* since the server started */
+	pg_atomic_uint64 started_at; /* of the one that runs */
+	pg_atomic_uint64 last_ms;
+} GsRotationStat;
 
 typedef struct GsDatabase
 {
@@ -50,6 +92,10 @@ typedef struct GsDatabase
 	 * See gs_durable.c.
 	 */
 	pg_atomic_uint64 gone_lsn[GS_DURABLE_LEVELS];
+
+	GsLoadProgress load;
+	GsLoadFailure load_failure;
+	GsRotationStat rotation;
 
 	LWLock queue_lock;	 /* protects the rest, and GsGame.link */
 	dlist_head queue;	 /* games that are over, oldest finish first */

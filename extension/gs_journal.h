@@ -70,6 +70,9 @@ enum
 
 /* ---- gs_rotate.c ---- */
 
+/* Bytes in the active table beyond which the journal is rotated. */
+extern uint64 gs_rotate_limit(struct GsDatabase *db);
+
 /* From the archiver: rotate the journal if it is time to; true if it did something. */
 extern bool gs_rotate_if_due(struct GsDatabase *db);
 

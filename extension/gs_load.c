@@ -4,49 +4,85 @@
  *	  Rebuilding running games from the journal.
  *
  * The model:
- *	1. After a start, a crash or a promotion shared memory is empty.  Whoever
- *	   needs a database's games first loads them; others wait for a
- *	   heavyweight lock, so that they can be cancelled.
- *	2. Both journal tables are scanned with one snapshot.  Rows are put together
- *	   to groups, groups are taken apart into records, and records are sorted
- *	   by game: only the highest incarnation counts, and of it the newest image
- *	   and what comes after that.
+ *	1. After a start, a crash or a promotion shared memory is empty.  The
+ *	   archiver, or whoever needs a database's games before it, loads them;
+ *	   others wait for a heavyweight lock, so that they can be cancelled, and
+ *	   not longer than gamestate.load_timeout.
+ *	2. Both journal tables are read (gs_scan.c).  Rows are put together to
+ *	   groups, groups are taken apart into records, and records are sorted by
+ *	   game: only the highest incarnation counts, and of it the newest image and
+ *	   what comes after that.
  *	3. For each game that has not been removed, the image and the updates give
  *	   one change record of kind create, which goes the way of all change
  *	   records into the table.
  *	4. Of two tables with rows the younger one goes on to be written to: the
  *	   other one will be emptied, so that whatever is needed of a game must then
  *	   be in the younger one.  It tells itself by its oldest row.
- *	5. Rows that do not decode are reported and skipped.  A game whose updates
- *	   have a hole ends before the hole, with a warning.  It gets a new
+ *	5. What is damaged is reported and skipped (gs_damage.c).  A game whose
+ *	   updates have a hole ends before the hole, with a warning.  It gets a new
  *	   incarnation, and an image before the next update, so that what comes
  *	   after the hole cannot get between later updates at the next load.
+ *	6. A group that is not whole was never acknowledged if it was written without
+ *	   a transaction id: the crash came in between.  It is left out without a
+ *	   word, unless something was damaged.
+ *	7. Afterwards the archiver does 2 and 3 once more if there was damage, to keep
+ *	   its bytes: nothing is put into memory then, and what has been written
+ *	   since the load is not looked at.
  *
  * Until it is done nobody else can see a game: every function waits for it
- * (gs_ready()).  A load that fails takes back what it has put into memory.
+ * (gs_ready()).  A load that fails takes back what it has put into memory, and
+ * its error is raised again for some seconds instead of trying each time.  Of
+ * one whose process was ended the next one takes it back.
+ *
+ * Rows are copied to one arena, since everything in it ends together: a record
+ * costs its bytes and a few more.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "gs_config.h"
+#include "gs_damage.h"
 #include "gs_database.h"
+#include "gs_errors.h"
 #include "gs_journal.h"
+#include "gs_load.h"
 #include "gs_lock.h"
 #include "gs_replay.h"
+#include "gs_scan.h"
 
-#include "access/heapam.h"
 #include "access/table.h"
-#include "access/tableam.h"
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "common/hashfn.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
-#include "storage/bufmgr.h"
+#include "storage/lmgr.h"
+#include "storage/proc.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
-#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+/* The arena's blocks, growing between these; what is larger than a quarter of one gets its own. */
+#define ARENA_FIRST ((Size) 64 * 1024)
+#define ARENA_LAST	((Size) 8 * 1024 * 1024)
+
+/* One game while its updates are applied: enough for most, so that resetting is cheap. */
+#define GAME_CONTEXT_SIZE ((Size) 256 * 1024)
+
+/* First and longest time for which the error of a load is raised again. */
+#define RETRY_FIRST_MS 1000
+#define RETRY_LAST_MS  30000
+
+/* Where a row stands. */
+typedef struct RowPlace
+{
+	BlockNumber block;
+	OffsetNumber item;
+	uint8 table;
+} RowPlace;
 
 /* A record of a game that may still be needed. */
 typedef struct LoadRecord
@@ -55,60 +91,143 @@ typedef struct LoadRecord
 	int64 version;
 	const char *data; /* encoded */
 	uint32 len;
-	uint8 table;
+	RowPlace place; /* of the row; of a group of several, of the last one found */
 } LoadRecord;
 
 typedef struct LoadGame
 {
 	pg_uuid_t id; /* hash key */
-	int64 incarnation;
+	uint32 hash;
+	char status; /* of the place in the hash table */
 	bool removed;
+	int nupdates;
+	int64 incarnation;
 	LoadRecord *image;	 /* newest of the incarnation */
 	LoadRecord *updates; /* later than the image, in no order */
-	int nupdates;
 } LoadGame;
 
-/* A group of several rows that is not whole yet. */
+#define SH_PREFIX			 load_games
+#define SH_ELEMENT_TYPE		 LoadGame
+#define SH_KEY_TYPE			 pg_uuid_t
+#define SH_KEY				 id
+#define SH_HASH_KEY(tb, key) hash_bytes(key.data, UUID_LEN)
+#define SH_EQUAL(tb, a, b)	 (memcmp(a.data, b.data, UUID_LEN) == 0)
+#define SH_STORE_HASH
+#define SH_GET_HASH(tb, a) a->hash
+#define SH_SCOPE		   static inline
+#define SH_DECLARE
+#define SH_DEFINE
+#include "lib/simplehash.h"
+
+typedef struct LoadPiece
+{
+	const char *data; /* NULL = not found yet */
+	uint32 len;
+	RowPlace place;
+} LoadPiece;
+
+/* A group of several rows. */
 typedef struct LoadGroup
 {
 	int64 seq; /* hash key */
 	int cnt;
 	int have;
-	GsBytes *pieces;
+	bool by_xid;
+	LoadPiece *pieces;
 } LoadGroup;
 
 typedef struct Load
 {
 	GsDatabase *db;
 	MemoryContext context;		/* everything below */
+	MemoryContext pieces;		/* of groups that are not whole yet */
 	MemoryContext game_context; /* one game, reset */
-	HTAB *games;
+	char *arena;
+	Size arena_left;
+	Size arena_block;
+	Relation rels[2];
+	int table; /* that is being read */
+	load_games_hash *games;
 	HTAB *groups;
 	int64 max_seq;
 	int64 max_incarnation;
 	uint64 bytes[2]; /* in each table */
 	int64 min_seq[2];
-	uint32 active; /* table to write to from now on */
-	uint64 damaged;
-	uint64 loaded;
+	uint32 active;		/* table to write to from now on */
+	uint64 found;		/* damaged rows and pages */
+	uint64 problems;	/* they, and what they have cost */
+	uint64 unfinished;	/* groups that a crash has cut off */
+	uint64 loaded;		/* games */
+	GsDamageList *keep; /* NULL = load; else only look for damage */
+	int64 last_seq;		/* with keep: rows after this have come later */
 } Load;
+
+/* ----------------------------------------------------------------
+ *		Memory and damage
+ * ----------------------------------------------------------------
+ */
+
+static void *
+arena_alloc(Load *load, Size size)
+{
+	char *p;
+
+	size = MAXALIGN(size);
+	if (unlikely(size > load->arena_left))
+	{
+		if (size > load->arena_block / 4)
+			return MemoryContextAllocHuge(load->context, size);
+		load->arena = MemoryContextAllocHuge(load->context, load->arena_block);
+		load->arena_left = load->arena_block;
+		load->arena_block = Min(load->arena_block * 2, ARENA_LAST);
+	}
+	p = load->arena;
+	load->arena += size;
+	load->arena_left -= size;
+	return p;
+}
+
+static void
+count_problem(Load *load)
+{
+	load->problems++;
+	if (load->keep == NULL)
+		pg_atomic_fetch_add_u64(&load->db->load.problems, 1);
+}
+
+/* A damaged row or page, from the scan. */
+static void
+take_damage(void *arg, const GsScanDamage *damage)
+{
+	Load *load = arg;
+	Relation rel = load->rels[load->table];
+
+	load->found++;
+	count_problem(load);
+	if (load->keep)
+		gs_damage_add(load->keep, rel, damage);
+	else
+		gs_damage_report(rel, damage);
+}
+
+/* Keep a row that is not damaged, but of no use because of others that are. */
+static void
+keep_useless(Load *load, const RowPlace *place, const char *what)
+{
+	PGAlignedBlock buffer;
+	Relation rel = load->rels[place->table];
+	GsScanDamage damage = {.block = place->block, .item = place->item, .what = what};
+
+	damage.bytes = buffer.data;
+	damage.len = gs_scan_fetch(rel, place->block, place->item, buffer.data);
+	if (damage.len > 0)
+		gs_damage_add(load->keep, rel, &damage);
+}
 
 /* ----------------------------------------------------------------
  *		Records
  * ----------------------------------------------------------------
  */
-
-static void
-report_damage(Load *load, Relation rel, ItemPointer tid, const char *what)
-{
-	load->damaged++;
-	ereport(WARNING,
-			(errcode(ERRCODE_DATA_CORRUPTED),
-			 errmsg("damaged row (%u,%u) of journal table \"%s\" is skipped",
-					ItemPointerGetBlockNumber(tid), ItemPointerGetOffsetNumber(tid),
-					RelationGetRelationName(rel)),
-			 errdetail("%s.", what)));
-}
 
 /* Forget updates that an image has made superfluous. */
 static void
@@ -129,12 +248,16 @@ drop_older(LoadGame *game, int64 version)
 }
 
 static void
-keep_record(Load *load, const GsRecord *record, const char *data, uint32 len, int table)
+keep_record(Load *load, const GsRecord *record, const char *data, uint32 len,
+			const RowPlace *place)
 {
 	bool found;
-	LoadGame *game = hash_search(load->games, record->id, HASH_ENTER, &found);
+	pg_uuid_t id;
+	LoadGame *game;
 	LoadRecord *kept;
 
+	memcpy(id.data, record->id, UUID_LEN);
+	game = load_games_insert(load->games, id, &found);
 	load->max_incarnation = Max(load->max_incarnation, record->incarnation);
 	if (!found || game->incarnation < record->incarnation)
 	{
@@ -155,11 +278,11 @@ keep_record(Load *load, const GsRecord *record, const char *data, uint32 len, in
 	if (game->image && record->version <= game->image->version)
 		return;
 
-	kept = MemoryContextAlloc(load->context, sizeof(LoadRecord));
+	kept = arena_alloc(load, sizeof(LoadRecord));
 	kept->version = record->version;
 	kept->data = data;
 	kept->len = len;
-	kept->table = table;
+	kept->place = *place;
 	kept->next = NULL;
 	if (record->kind == GS_RECORD_IMAGE)
 	{
@@ -176,7 +299,7 @@ keep_record(Load *load, const GsRecord *record, const char *data, uint32 len, in
 
 /* A whole group; data stays where it is until the load has ended. */
 static const char *
-keep_group(Load *load, const char *data, Size len, int table)
+keep_group(Load *load, const char *data, Size len, const RowPlace *place)
 {
 	const char *p = data;
 	const char *end = data + len;
@@ -189,7 +312,7 @@ keep_group(Load *load, const char *data, Size len, int table)
 
 		if (wrong)
 			return wrong;
-		keep_record(load, &record, start, p - start, table);
+		keep_record(load, &record, start, p - start, place);
 	}
 	return NULL;
 }
@@ -201,87 +324,81 @@ keep_group(Load *load, const char *data, Size len, int table)
 
 /* One piece of a group of several; when it is the last one missing, the group is kept. */
 static const char *
-keep_piece(Load *load, int64 seq, int32 idx, int32 cnt, const char *data, Size len,
-		   int table)
+keep_piece(Load *load, const GsJournalRow *row, const char *data, bool by_xid,
+		   const RowPlace *place)
 {
 	bool found;
-	LoadGroup *group = hash_search(load->groups, &seq, HASH_ENTER, &found);
+	LoadGroup *group = hash_search(load->groups, &row->seq, HASH_ENTER, &found);
 	Size total = 0;
 	char *whole;
 	char *p;
 
 	if (!found)
 	{
-		group->cnt = cnt;
+		group->cnt = row->cnt;
 		group->have = 0;
-		group->pieces = MemoryContextAllocExtended(load->context, sizeof(GsBytes) * cnt,
-												   MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+		group->by_xid = by_xid;
+		group->pieces =
+			MemoryContextAllocExtended(load->context, sizeof(LoadPiece) * row->cnt,
+									   MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	}
-	if (group->cnt != cnt)
-		return "number of rows differs from that of another row of its group";
-	if (group->pieces[idx].data != NULL)
+	if (group->cnt != row->cnt)
+		return "the number of rows differs from that of another row of its group";
+	if (group->have == group->cnt || group->pieces[row->idx].data != NULL)
 		return NULL; /* the same row once more */
-	group->pieces[idx].data = data;
-	group->pieces[idx].len = len;
-	if (++group->have < cnt)
+	group->pieces[row->idx] = (LoadPiece){data, row->len, *place};
+	if (++group->have < group->cnt)
 		return NULL;
 
-	for (int i = 0; i < cnt; i++)
+	for (int i = 0; i < group->cnt; i++)
 		total += group->pieces[i].len;
-	p = whole = MemoryContextAllocHuge(load->context, total);
-	for (int i = 0; i < cnt; i++)
+	p = whole = arena_alloc(load, total);
+	for (int i = 0; i < group->cnt; i++)
 	{
 		memcpy(p, group->pieces[i].data, group->pieces[i].len);
 		p += group->pieces[i].len;
+		pfree(unconstify(char *, group->pieces[i].data));
 	}
-	return keep_group(load, whole, total, table);
+	return keep_group(load, whole, total, place);
 }
 
+/* A row, from the scan. */
 static const char *
-keep_row(Load *load, HeapTuple tuple, int table)
+take_row(void *arg, const GsScanRow *found)
 {
+	Load *load = arg;
+	RowPlace place = {found->block, found->item, load->table};
 	GsJournalRow row;
 	char *data;
-	const char *wrong = gs_replay_row(tuple->t_data, tuple->t_len, &row);
+	const char *wrong = gs_replay_row(found->header, found->len, &row);
 
 	if (wrong)
 		return wrong;
+	if (load->keep && row.seq > load->last_seq)
+		return NULL;
 	load->max_seq = Max(load->max_seq, row.seq);
-	if (load->bytes[table] == 0 || row.seq < load->min_seq[table])
-		load->min_seq[table] = row.seq;
-	load->bytes[table] += row.len + 64;
-	data = MemoryContextAllocHuge(load->context, Max(row.len, 1));
+	if (load->bytes[load->table] == 0 || row.seq < load->min_seq[load->table])
+		load->min_seq[load->table] = row.seq;
+	load->bytes[load->table] += row.len + 64;
+	data = row.cnt == 1 ? arena_alloc(load, row.len)
+						: MemoryContextAllocHuge(load->pieces, Max(row.len, 1));
 	memcpy(data, row.data, row.len);
 	if (row.cnt == 1)
-		return keep_group(load, data, row.len, table);
-	return keep_piece(load, row.seq, row.idx, row.cnt, data, row.len, table);
+		return keep_group(load, data, row.len, &place);
+	return keep_piece(load, &row, data, found->by_xid, &place);
 }
 
 static void
 scan_table(Load *load, int table)
 {
-	Relation rel = table_open(load->db->journal[table], AccessShareLock);
-	Snapshot snapshot;
-	TableScanDesc scan;
-	HeapTuple tuple;
+	GsScan scan = {.rel = load->rels[table],
+				   .arg = load,
+				   .row = take_row,
+				   .damage = take_damage,
+				   .blocks_done = load->keep ? NULL : &load->db->load.blocks_done};
 
-	gs_journal_check(rel);
-
-	/* not GetLatestSnapshot(): that is refused in the leader of a parallel plan */
-	snapshot = RegisterSnapshot(GetCatalogSnapshot(RelationGetRelid(rel)));
-	scan = table_beginscan(rel, snapshot, 0, NULL);
-	while ((tuple = heap_getnext(scan, ForwardScanDirection)) != NULL)
-	{
-		const char *wrong;
-
-		CHECK_FOR_INTERRUPTS();
-		wrong = keep_row(load, tuple, table);
-		if (wrong)
-			report_damage(load, rel, &tuple->t_self, wrong);
-	}
-	table_endscan(scan);
-	UnregisterSnapshot(snapshot);
-	table_close(rel, AccessShareLock);
+	load->table = table;
+	gs_scan(&scan);
 }
 
 /* ----------------------------------------------------------------
@@ -307,21 +424,38 @@ decode_again(const LoadRecord *kept, GsRecord *record)
 		elog(ERROR, "record that has been checked does not decode");
 }
 
-/* Apply the updates in the order of their versions; NULL or what is wrong. */
+/* The updates in the order of their versions, which they nearly have backwards. */
+static LoadRecord **
+sort_updates(const LoadGame *game)
+{
+	LoadRecord **updates = palloc(sizeof(LoadRecord *) * Max(game->nupdates, 1));
+	int n = game->nupdates;
+	bool sorted = true;
+
+	for (LoadRecord *u = game->updates; u != NULL; u = u->next)
+	{
+		updates[--n] = u;
+		if (u->next && u->next->version > u->version)
+			sorted = false;
+	}
+	if (!sorted)
+		qsort(updates, game->nupdates, sizeof(LoadRecord *), by_version);
+	return updates;
+}
+
+/* Apply the updates; NULL or what is wrong. */
 static const char *
 take_updates(GsChange *change, const LoadGame *game)
 {
-	LoadRecord **updates = palloc(sizeof(LoadRecord *) * Max(game->nupdates, 1));
-	int n = 0;
+	LoadRecord **updates = sort_updates(game);
 
-	for (LoadRecord *u = game->updates; u != NULL; u = u->next)
-		updates[n++] = u;
-	qsort(updates, n, sizeof(LoadRecord *), by_version);
-	for (int i = 0; i < n; i++)
+	for (int i = 0; i < game->nupdates; i++)
 	{
 		GsRecord record;
 		const char *wrong;
 
+		if (updates[i]->version <= change->h.version)
+			continue; /* the same one once more */
 		decode_again(updates[i], &record);
 		wrong = gs_replay_update(change, &record);
 		if (wrong)
@@ -334,12 +468,78 @@ take_updates(GsChange *change, const LoadGame *game)
 static uint8
 table_of(const Load *load, const LoadGame *game)
 {
-	if (game->image->table != load->active)
+	if (game->image->place.table != load->active)
 		return 1 - load->active;
 	for (const LoadRecord *u = game->updates; u != NULL; u = u->next)
-		if (u->table != load->active)
+		if (u->place.table != load->active)
 			return 1 - load->active;
 	return load->active;
+}
+
+static char *
+name_of(const LoadGame *game)
+{
+	return DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&game->id)));
+}
+
+/* Updates that nothing leads to any more: the versions after this one. */
+static void
+keep_updates(Load *load, const LoadGame *game, int64 version)
+{
+	for (const LoadRecord *u = game->updates; u != NULL; u = u->next)
+		if (u->version > version)
+			keep_useless(load, &u->place, "what it goes on from is missing");
+}
+
+static void
+lack_image(Load *load, const LoadGame *game)
+{
+	count_problem(load);
+	if (load->keep)
+		keep_updates(load, game, 0);
+	else
+		ereport(WARNING,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("game %s cannot be loaded", name_of(game)),
+				 errdetail("The journal has no image of it.")));
+}
+
+static void
+lack_updates(Load *load, const LoadGame *game, GsChange *change, const char *wrong)
+{
+	count_problem(load);
+	if (load->keep)
+	{
+		keep_updates(load, game, change->h.version);
+		return;
+	}
+	change->h.incarnation = pg_atomic_add_fetch_u64(&GsShmem->incarnation, 1);
+	change->image_in = GS_IMAGE_NONE;
+	ereport(WARNING,
+			(errcode(ERRCODE_DATA_CORRUPTED),
+			 errmsg("game %s is loaded as of version %lld only", name_of(game),
+					(long long) change->h.version),
+			 errdetail("In the journal %s.", wrong)));
+}
+
+static void
+put_into_memory(Load *load, GsChange *change)
+{
+	/* what was acknowledged has to fit, whatever quota is set now */
+	change->frees = true;
+	PG_TRY();
+	{
+		gs_table_reserve(change);
+	}
+	PG_CATCH();
+	{
+		gs_table_unreserve(change);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	gs_table_apply(change);
+	load->loaded++;
+	pg_atomic_fetch_add_u64(&load->db->load.games, 1);
 }
 
 static void
@@ -353,12 +553,7 @@ load_game(Load *load, const LoadGame *game)
 		return;
 	if (game->image == NULL)
 	{
-		load->damaged++;
-		ereport(WARNING,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("game %s cannot be loaded",
-						DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&game->id)))),
-				 errdetail("The journal has no image of it.")));
+		lack_image(load, game);
 		return;
 	}
 	decode_again(game->image, &record);
@@ -369,69 +564,196 @@ load_game(Load *load, const LoadGame *game)
 	gs_replay_image(&change, &record);
 	wrong = take_updates(&change, game);
 	if (wrong)
-	{
-		load->damaged++;
-		change.h.incarnation = pg_atomic_add_fetch_u64(&GsShmem->incarnation, 1);
-		change.image_in = GS_IMAGE_NONE;
-		ereport(WARNING,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("game %s is loaded as of version %lld only",
-						DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&game->id))),
-						(long long) change.h.version),
-				 errdetail("In the journal %s.", wrong)));
-	}
-
-	/* what was acknowledged has to fit, whatever quota is set now */
-	change.frees = true;
-	PG_TRY();
-	{
-		gs_table_reserve(&change);
-	}
-	PG_CATCH();
-	{
-		gs_table_unreserve(&change);
-		PG_RE_THROW();
-	}
-	PG_END_TRY();
-	gs_table_apply(&change);
-	load->loaded++;
+		lack_updates(load, game, &change, wrong);
+	if (!load->keep)
+		put_into_memory(load, &change);
 }
 
-/* A transaction's rows come all or none: what is not whole has been damaged. */
+/* A group that is not whole: cut off by a crash, or damaged? */
 static void
-report_groups(Load *load)
+leave_out(Load *load, const LoadGroup *group)
+{
+	if (!group->by_xid && load->found == 0)
+	{
+		load->unfinished++;
+		if (!load->keep)
+			ereport(DEBUG1,
+					(errmsg_internal("transaction %lld of the journal is not whole: %d of %d rows",
+									 (long long) group->seq, group->have, group->cnt)));
+		return;
+	}
+	count_problem(load);
+	if (load->keep)
+	{
+		for (int i = 0; i < group->cnt; i++)
+			if (group->pieces[i].data)
+				keep_useless(load, &group->pieces[i].place,
+							 "another row of its transaction is missing");
+	}
+	else
+		ereport(WARNING,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("transaction %lld of the journal is skipped", (long long) group->seq),
+				 errdetail("Of its %d rows %d are there.", group->cnt, group->have)));
+}
+
+static void
+check_groups(Load *load)
 {
 	HASH_SEQ_STATUS scan;
 	LoadGroup *group;
 
 	hash_seq_init(&scan, load->groups);
 	while ((group = hash_seq_search(&scan)) != NULL)
-	{
-		if (group->have == group->cnt)
-			continue;
-		load->damaged++;
-		ereport(WARNING,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("transaction %lld of the journal is skipped", (long long) group->seq),
-				 errdetail("Of its %d rows %d are there.", group->cnt, group->have)));
-	}
+		if (group->have < group->cnt)
+			leave_out(load, group);
 }
 
 static void
 load_games(Load *load)
 {
-	HASH_SEQ_STATUS scan;
+	load_games_iterator scan;
 	LoadGame *game;
 	MemoryContext old = MemoryContextSwitchTo(load->game_context);
 
-	hash_seq_init(&scan, load->games);
-	while ((game = hash_seq_search(&scan)) != NULL)
+	load_games_start_iterate(load->games, &scan);
+	while ((game = load_games_iterate(load->games, &scan)) != NULL)
 	{
 		CHECK_FOR_INTERRUPTS();
 		load_game(load, game);
 		MemoryContextReset(load->game_context);
 	}
 	MemoryContextSwitchTo(old);
+}
+
+/* ----------------------------------------------------------------
+ *		Waiting
+ * ----------------------------------------------------------------
+ */
+
+static _Noreturn void
+raise_loading(GsDatabase *db)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_GS_LOADING),
+			 errmsg("games of this database are still being loaded"),
+			 errdetail(UINT64_FORMAT " of " UINT64_FORMAT
+									 " blocks of the journal have been read and " UINT64_FORMAT
+									 " games loaded.",
+					   pg_atomic_read_u64(&db->load.blocks_done),
+					   pg_atomic_read_u64(&db->load.blocks_total),
+					   pg_atomic_read_u64(&db->load.games)),
+			 errhint("Try again later; gamestate.stat_journal shows how far it is, gamestate.load_timeout how long a call waits.")));
+}
+
+/*
+ * Take the load lock, or with relation that table's, within the time.  Both are
+ * waited for as for every heavyweight lock: cancel and deadlock detection
+ * work, and a shorter lock_timeout of the user's own holds.
+ */
+static void
+lock_within(GsDatabase *db, Oid relation, int timeout)
+{
+	int users = LockTimeout;
+	bool ours = timeout > 0 && (users <= 0 || timeout < users);
+	MemoryContext context = CurrentMemoryContext;
+
+	PG_TRY();
+	{
+		if (ours)
+			LockTimeout = timeout;
+		if (OidIsValid(relation))
+			LockRelationOid(relation, AccessShareLock);
+		else
+			gs_lock_load();
+	}
+	PG_CATCH();
+	{
+		LockTimeout = users;
+		if (ours && geterrcode() == ERRCODE_LOCK_NOT_AVAILABLE)
+		{
+			MemoryContextSwitchTo(context);
+			FlushErrorState();
+			raise_loading(db);
+		}
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	LockTimeout = users;
+}
+
+/* Is the error the caller's own, which says nothing about the next try? */
+static bool
+is_callers(int sqlerrcode)
+{
+	return sqlerrcode == ERRCODE_GS_LOADING || sqlerrcode == ERRCODE_QUERY_CANCELED ||
+		   sqlerrcode == ERRCODE_ADMIN_SHUTDOWN ||
+		   sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE ||
+		   sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED;
+}
+
+static void
+copy_text(char *dst, Size size, const char *text)
+{
+	int len;
+
+	if (text == NULL)
+		text = "";
+	len = strlen(text);
+	if (len >= (int) size)
+		len = pg_mbcliplen(text, len, size - 1);
+	memcpy(dst, text, len);
+	dst[len] = '\0';
+}
+
+/* In a PG_CATCH block. */
+static void
+remember_failure(GsDatabase *db, MemoryContext context)
+{
+	GsLoadFailure *failure = &db->load_failure;
+	MemoryContext old = MemoryContextSwitchTo(context);
+	ErrorData *error = CopyErrorData();
+	TimestampTz now = GetCurrentTimestamp();
+
+	MemoryContextSwitchTo(old);
+	if (is_callers(error->sqlerrcode))
+		return;
+	LWLockAcquire(GsShmem->slots_lock, LW_EXCLUSIVE);
+	failure->retry_at =
+		TimestampTzPlusMilliseconds(now,
+									Min(RETRY_LAST_MS,
+										RETRY_FIRST_MS << Min(failure->failures, 10)));
+	failure->failures++;
+	failure->sqlerrcode = error->sqlerrcode;
+	copy_text(failure->message, sizeof(failure->message), error->message);
+	copy_text(failure->detail, sizeof(failure->detail), error->detail);
+	copy_text(failure->hint, sizeof(failure->hint), error->hint);
+	LWLockRelease(GsShmem->slots_lock);
+}
+
+/* A load that has just failed will fail again: raise its error. */
+static void
+raise_failure(GsDatabase *db)
+{
+	GsLoadFailure failure;
+
+	LWLockAcquire(GsShmem->slots_lock, LW_SHARED);
+	failure = db->load_failure;
+	LWLockRelease(GsShmem->slots_lock);
+	if (failure.retry_at > GetCurrentTimestamp())
+		ereport(ERROR,
+				(errcode(failure.sqlerrcode), errmsg_internal("%s", failure.message),
+				 failure.detail[0] ? errdetail_internal("%s", failure.detail) : 0,
+				 failure.hint[0] ? errhint("%s", failure.hint) : 0,
+				 errcontext("loading the games of this database")));
+}
+
+static void
+forget_failure(GsDatabase *db)
+{
+	LWLockAcquire(GsShmem->slots_lock, LW_EXCLUSIVE);
+	memset(&db->load_failure, 0, sizeof(db->load_failure));
+	LWLockRelease(GsShmem->slots_lock);
 }
 
 /* ----------------------------------------------------------------
@@ -448,14 +770,6 @@ raise_to(pg_atomic_uint64 *counter, uint64 value)
 		;
 }
 
-static HTAB *
-create_hash(Load *load, const char *name, Size keysize, Size entrysize, long size)
-{
-	HASHCTL ctl = {.keysize = keysize, .entrysize = entrysize, .hcxt = load->context};
-
-	return hash_create(name, size, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-}
-
 /* The younger table; the other one, if it has rows, is left from a rotation. */
 static uint32
 choose_active(const Load *load)
@@ -466,20 +780,65 @@ choose_active(const Load *load)
 }
 
 static void
-run_load(Load *load)
+open_tables(Load *load, int timeout)
 {
+	uint64 blocks = 0;
+
 	gs_journal_oids(load->db->journal);
-	load->games = create_hash(load, "gamestate load games", sizeof(pg_uuid_t),
-							  sizeof(LoadGame), 1024);
-	load->groups =
-		create_hash(load, "gamestate load groups", sizeof(int64), sizeof(LoadGroup), 64);
+	for (int table = 0; table < 2; table++)
+	{
+		lock_within(load->db, load->db->journal[table], timeout);
+		load->rels[table] = table_open(load->db->journal[table], NoLock);
+		gs_journal_check(load->rels[table]);
+		blocks += gs_scan_blocks(load->rels[table]);
+	}
+	if (!load->keep)
+		pg_atomic_write_u64(&load->db->load.blocks_total, blocks);
+}
+
+static void
+create_hashes(Load *load)
+{
+	HASHCTL ctl = {.keysize = sizeof(int64),
+				   .entrysize = sizeof(LoadGroup),
+				   .hcxt = load->context};
+
+	load->games = load_games_create(load->context, 1024, NULL);
+	load->groups = hash_create("gamestate load groups", 64, &ctl,
+							   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
+static void
+begin(Load *load)
+{
+	load->context = AllocSetContextCreate(CurrentMemoryContext, "gamestate load",
+										  ALLOCSET_DEFAULT_SIZES);
+	load->pieces = AllocSetContextCreate(load->context, "gamestate load pieces",
+										 ALLOCSET_DEFAULT_SIZES);
+	load->game_context =
+		AllocSetContextCreate(load->context, "gamestate load game", GAME_CONTEXT_SIZE,
+							  GAME_CONTEXT_SIZE, ALLOCSET_DEFAULT_MAXSIZE);
+	load->arena_block = ARENA_FIRST;
+}
+
+/* Read the tables and, unless only damage is looked for, fill the memory. */
+static void
+run(Load *load, int timeout)
+{
+	open_tables(load, timeout);
+	create_hashes(load);
 	for (int table = 0; table < 2; table++)
 		scan_table(load, table);
-	report_groups(load);
+	check_groups(load);
 	load->active = choose_active(load);
-	raise_to(&GsShmem->commit_seq, load->max_seq);
-	raise_to(&GsShmem->incarnation, load->max_incarnation);
+	if (!load->keep)
+	{
+		raise_to(&GsShmem->commit_seq, load->max_seq);
+		raise_to(&GsShmem->incarnation, load->max_incarnation);
+	}
 	load_games(load);
+	for (int table = 0; table < 2; table++)
+		table_close(load->rels[table], AccessShareLock);
 }
 
 static void
@@ -490,6 +849,35 @@ set_active(Load *load)
 	pg_atomic_write_u32(&db->journal_active, load->active);
 	pg_atomic_write_u64(&db->journal_bytes, load->bytes[load->active]);
 	db->journal_two = load->bytes[1 - load->active] > 0;
+}
+
+/* What came before is void, also a load that somebody has begun and not ended. */
+static void
+begin_progress(GsDatabase *db)
+{
+	if (pg_atomic_read_u32(&db->load_state) == GS_LOAD_RUNNING)
+		gs_table_remove_database(db);
+	pg_atomic_write_u32(&db->load.pid, MyProcPid);
+	pg_atomic_write_u64(&db->load.started_at, GetCurrentTimestamp());
+	pg_atomic_write_u64(&db->load.ended_at, 0);
+	pg_atomic_write_u64(&db->load.blocks_done, 0);
+	pg_atomic_write_u64(&db->load.blocks_total, 0);
+	pg_atomic_write_u64(&db->load.games, 0);
+	pg_atomic_write_u64(&db->load.problems, 0);
+	pg_atomic_write_u32(&db->load_state, GS_LOAD_RUNNING);
+}
+
+static void
+end_progress(Load *load)
+{
+	GsDatabase *db = load->db;
+
+	pg_atomic_write_u64(&db->load.ended_at, GetCurrentTimestamp());
+	pg_atomic_write_u64(&db->load.last_seq, load->max_seq);
+	pg_atomic_write_u32(&db->load.has_unkept, load->found > 0 || load->problems > 0);
+	forget_failure(db);
+	pg_write_barrier();
+	pg_atomic_write_u32(&db->load_state, GS_LOAD_DONE);
 }
 
 /*
@@ -506,43 +894,80 @@ gs_require_games(void)
 				 errhint("Ask the primary server, or promote this one.")));
 }
 
-void
-gs_load_slow(GsDatabase *db)
+/* The caller holds the load lock. */
+static void
+load_now(GsDatabase *db, int timeout)
 {
 	Load load = {.db = db};
+	MemoryContext context = CurrentMemoryContext;
 
-	/* what the journal says now would be wrong in a moment: gs_require_games() */
-	if (RecoveryInProgress())
-		return;
-
-	gs_lock_load();
-	if (pg_atomic_read_u32(&db->load_state) == GS_LOAD_DONE)
-	{
-		gs_unlock_load();
-		return;
-	}
-	load.context = AllocSetContextCreate(CurrentMemoryContext, "gamestate load",
-										 ALLOCSET_DEFAULT_SIZES);
-	load.game_context = AllocSetContextCreate(load.context, "gamestate load game",
-											  ALLOCSET_DEFAULT_SIZES);
+	begin_progress(db);
+	begin(&load);
 	PG_TRY();
 	{
-		run_load(&load);
+		run(&load, timeout);
 	}
 	PG_CATCH();
 	{
 		gs_table_remove_database(db);
+		remember_failure(db, context);
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
 	set_active(&load);
-	pg_write_barrier();
-	pg_atomic_write_u32(&db->load_state, GS_LOAD_DONE);
-	gs_unlock_load();
-
-	if (load.loaded > 0 || load.damaged > 0)
-		ereport(LOG,
-				(errmsg("gamestate: loaded " UINT64_FORMAT " games from the journal, " UINT64_FORMAT " problems",
-						load.loaded, load.damaged)));
+	end_progress(&load);
 	MemoryContextDelete(load.context);
+	if (load.loaded > 0 || load.problems > 0 || load.unfinished > 0)
+		ereport(LOG,
+				(errmsg("gamestate: loaded " UINT64_FORMAT
+						" games from the journal in %lld ms, " UINT64_FORMAT
+						" problems, " UINT64_FORMAT " transactions that were not finished",
+						load.loaded,
+						(long long) (pg_atomic_read_u64(&db->load.ended_at) -
+									 pg_atomic_read_u64(&db->load.started_at)) / 1000,
+						load.problems, load.unfinished)));
+}
+
+void
+gs_load(GsDatabase *db, int timeout)
+{
+	/* what the journal says now would be wrong in a moment: gs_require_games() */
+	if (RecoveryInProgress())
+		return;
+
+	raise_failure(db);
+	lock_within(db, InvalidOid, timeout);
+	if (pg_atomic_read_u32(&db->load_state) != GS_LOAD_DONE)
+	{
+		raise_failure(db);
+		load_now(db, timeout);
+	}
+	gs_unlock_load();
+}
+
+void
+gs_load_slow(GsDatabase *db)
+{
+	gs_load(db, gs_load_timeout);
+}
+
+void
+gs_load_keep_damage(GsDatabase *db)
+{
+	Load load = {.db = db};
+	GsDamageList list = {0};
+	int n;
+
+	if (pg_atomic_read_u32(&db->load.has_unkept) == 0)
+		return;
+	begin(&load);
+	list.context = load.context;
+	load.keep = &list;
+	load.last_seq = pg_atomic_read_u64(&db->load.last_seq);
+	run(&load, 0);
+	n = gs_damage_insert(&list);
+	MemoryContextDelete(load.context);
+	if (n > 0)
+		ereport(LOG, (errmsg("gamestate: kept %d damaged rows and pages in gamestate.journal_damage%s",
+							 n, list.more ? ", as many as are kept at once" : "")));
 }

@@ -177,14 +177,15 @@ take_log(GsChange *change, const GsRecord *record)
 	for (uint32 i = 0; i < record->nruns; i++)
 	{
 		GsRecordRun run;
+		GsNewEntry *entry;
 		const char *q;
 
 		gs_record_next_run(record, &p, &run);
 		q = run.entries.data;
-		for (uint32 j = 0; j < run.nentries; j++)
+		entry = MemoryContextAllocHuge(CurrentMemoryContext,
+									   sizeof(GsNewEntry) * run.nentries);
+		for (uint32 j = 0; j < run.nentries; j++, entry++)
 		{
-			GsNewEntry *entry = palloc(sizeof(GsNewEntry));
-
 			if (gs_entry_decode(&q, run.entries.data + run.entries.len, run.base,
 								&entry->e) != NULL)
 				elog(ERROR, "entry that has been checked does not decode");
@@ -201,6 +202,7 @@ static const char *
 take_state(GsChange *change, const GsRecord *record)
 {
 	const GsText old = change->state;
+	bool own = false;
 	const char *wrong;
 	char *data;
 	uint32 len;
@@ -221,11 +223,15 @@ take_state(GsChange *change, const GsRecord *record)
 			return wrong;
 		}
 		change->state = (GsText){data, len};
+		own = true;
 	}
 	else
 		return NULL;
 	if (change->initial.data == NULL)
 		change->initial = old;
+	else if (change->own_state)
+		pfree(unconstify(char *, old.data)); /* a large one may change often */
+	change->own_state = own;
 	return NULL;
 }
 

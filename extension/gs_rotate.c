@@ -57,17 +57,22 @@
 #define LOCK_TIMEOUT_MS 1000
 #define BUSY_WAIT_MS	10
 
+/* Images of all games must fit well below it. */
+uint64
+gs_rotate_limit(GsDatabase *db)
+{
+	uint64 limit = (uint64) gs_journal_size * 1024 * 1024;
+
+	return Max(limit, 2 * pg_atomic_read_u64(&db->used_bytes));
+}
+
 static bool
 is_due(GsDatabase *db)
 {
-	uint64 limit = (uint64) gs_journal_size * 1024 * 1024;
-	uint64 live = pg_atomic_read_u64(&db->used_bytes);
-
 	if (pg_atomic_read_u32(&db->load_state) != GS_LOAD_DONE)
 		return false;
-	/* images of all games must fit well below the limit */
 	return db->journal_two ||
-		   pg_atomic_read_u64(&db->journal_bytes) > Max(limit, 2 * live);
+		   pg_atomic_read_u64(&db->journal_bytes) > gs_rotate_limit(db);
 }
 
 static void
@@ -202,6 +207,25 @@ empty(Oid old)
 	gs_worker_commit();
 }
 
+/* A rotation that has to wait is one, however many turns it takes. */
+static void
+begin_statistics(GsDatabase *db)
+{
+	if (pg_atomic_read_u64(&db->rotation.started_at) == 0)
+		pg_atomic_write_u64(&db->rotation.started_at, GetCurrentTimestamp());
+}
+
+static void
+end_statistics(GsDatabase *db)
+{
+	TimestampTz start = pg_atomic_read_u64(&db->rotation.started_at);
+
+	pg_atomic_write_u64(&db->rotation.last_ms,
+						TimestampDifferenceMilliseconds(start, GetCurrentTimestamp()));
+	pg_atomic_fetch_add_u64(&db->rotation.count, 1);
+	pg_atomic_write_u64(&db->rotation.started_at, 0);
+}
+
 bool
 gs_rotate_if_due(GsDatabase *db)
 {
@@ -210,6 +234,7 @@ gs_rotate_if_due(GsDatabase *db)
 	if (!is_due(db))
 		return false;
 	pgstat_report_activity(STATE_RUNNING, "rotating the journal");
+	begin_statistics(db);
 	if (!db->journal_two)
 		change_active(db);
 	active = pg_atomic_read_u32(&db->journal_active);
@@ -218,5 +243,6 @@ gs_rotate_if_due(GsDatabase *db)
 		return true; /* the next turn goes on */
 	empty(db->journal[1 - active]);
 	db->journal_two = false;
+	end_statistics(db);
 	return true;
 }

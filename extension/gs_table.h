@@ -222,6 +222,8 @@ typedef struct GsChange
 	XLogRecPtr lsn;
 	uint8 level;
 
+	bool own_state; /* state was allocated by gs_replay.c, for an update */
+
 	bool imaged;	/* UPDATE: after an image of what was before */
 	uint8 image_in; /* CREATE, IMAGE, imaged: journal table written to */
 

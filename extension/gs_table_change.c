@@ -869,6 +869,7 @@ gs_table_remove_database(GsDatabase *db)
 
 	pg_atomic_fetch_add_u32(&db->generation, 1);
 	pg_atomic_write_u32(&db->load_state, GS_LOAD_NONE);
+	db->load_failure.retry_at = 0; /* it was about other games */
 	dshash_seq_init(&scan, GsGames, true);
 	while ((game = dshash_seq_next(&scan)) != NULL)
 	{
