@@ -30,6 +30,7 @@ OBJS = \
 	extension/gs_partition.o \
 	extension/gs_payload.o \
 	extension/gs_policy.o \
+	extension/gs_protect.o \
 	extension/gs_read.o \
 	extension/gs_record.o \
 	extension/gs_replay.o \

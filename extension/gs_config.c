@@ -79,6 +79,7 @@ bool gs_light_commit = true;
 int gs_pitr_tick = GS_PITR_TICK_DEFAULT;
 int gs_load_timeout = GS_LOAD_TIMEOUT_DEFAULT;
 int gs_durability = GS_DURABILITY_JOURNAL;
+bool gs_allow_journal_changes = false;
 bool gs_archiver = true;
 int gs_archive_batch = GS_BATCH_DEFAULT;
 int gs_archive_compression_level = GS_LEVEL_DEFAULT;
@@ -121,6 +122,11 @@ define_journal_settings(void)
 		"A game of durability memory is faster and lost with the server's memory; the choice is made when a game is created and holds for its life. For game types that have a row in gamestate.policy that row counts.",
 		&gs_durability, GS_DURABILITY_JOURNAL, durability_options, PGC_USERSET, 0, NULL,
 		NULL, NULL);
+	DefineCustomBoolVariable(
+		"gamestate.allow_journal_changes",
+		"Allows statements and commands that change the journal's tables.",
+		"For repairs: what is changed there takes effect when games are loaded the next time, and can lose them.",
+		&gs_allow_journal_changes, false, PGC_SUSET, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
 }
 
 static void

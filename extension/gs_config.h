@@ -35,6 +35,7 @@ extern bool gs_light_commit; /* PGC_USERSET */
 extern int gs_pitr_tick;	 /* ms, 0 = off, PGC_SIGHUP */
 extern int gs_load_timeout;	 /* ms; 0 = none */
 extern int gs_durability;	 /* GsDurability of new games */
+extern bool gs_allow_journal_changes;
 
 /* archiver */
 extern bool gs_archiver;

@@ -31,6 +31,7 @@
 #include "gs_delta.h"
 #include "gs_journal.h"
 #include "gs_light.h"
+#include "gs_protect.h"
 #include "gs_record.h"
 #include "gs_worker.h"
 
@@ -475,7 +476,7 @@ gs_journal_check(Relation rel)
 	else if (OidIsValid(rel->rd_rel->reltoastrelid))
 		wrong = "It has a TOAST table.";
 	/* not pg_class's flags: they stay set until the next VACUUM */
-	else if (rel->trigdesc != NULL || rel->rd_rules != NULL)
+	else if (gs_protect_has_triggers(rel->trigdesc) || rel->rd_rules != NULL)
 		wrong = "It has triggers or rules.";
 	else if (rel->rd_rel->relhasindex && RelationGetIndexList(rel) != NIL)
 		wrong = "It has an index.";
@@ -484,7 +485,7 @@ gs_journal_check(Relation rel)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("journal table \"%s\" is not usable", RelationGetRelationName(rel)),
 				 errdetail("%s", wrong),
-				 errhint("Undo that change: nothing may be added to the journal's tables.")));
+				 errhint("Undo that change, which a superuser can do after SET gamestate.allow_journal_changes = on.")));
 }
 
 /* Lock the active table, and see that it still is the active one. */

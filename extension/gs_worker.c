@@ -30,6 +30,7 @@
 
 #include "gs_config.h"
 #include "gs_launcher.h"
+#include "gs_protect.h"
 #include "gs_utility.h"
 #include "gs_worker.h"
 
@@ -150,6 +151,7 @@ gs_worker_init(void)
 		return;
 	gs_launcher_register();
 	gs_utility_init();
+	gs_protect_init();
 }
 
 GsWorkerSlot *

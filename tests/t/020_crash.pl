@@ -39,6 +39,7 @@ $node->append_conf('postgresql.conf', q{
 shared_preload_libraries = 'gamestate'
 gamestate.memory = 64MB
 gamestate.journal_size = 16MB
+gamestate.allow_journal_changes = on	# to plant a loss
 restart_after_crash = on
 wal_consistency_checking = all
 max_wal_size = 256MB

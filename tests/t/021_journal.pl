@@ -19,6 +19,7 @@ $node->append_conf('postgresql.conf', q{
 shared_preload_libraries = 'gamestate'
 gamestate.memory = 32MB
 gamestate.journal_size = 16MB
+gamestate.allow_journal_changes = on
 max_worker_processes = 12
 autovacuum = off
 });
