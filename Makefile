@@ -215,7 +215,7 @@ private: all
 
 client: build/client/gamestate-demo
 unit-programs: $(UNIT_PROGRAMS)
-torture-programs: build/torture/writer build/torture/reader build/torture/powerloss.so
+torture-programs: build/torture/writer build/torture/reader build/torture/powerloss.so build/torture/diskfull.so
 sanitize-programs: $(UNIT_SRCS:tests/unit/%.c=build/sanitize/%) $(FUZZ_SRCS:tests/fuzz/%.c=build/fuzz/%)
 
 lint-format:
