@@ -104,7 +104,7 @@ all: check-objs
 check-objs:
 	@test -z '$(unlisted)' || { echo 'not in OBJS: $(unlisted)' >&2; exit 1; }
 
-.PHONY: all help deps private client unit-programs sanitize-programs test test-regress test-isolation \
+.PHONY: all help deps private client unit-programs torture-programs sanitize-programs test test-regress test-isolation \
 	test-pgtap test-tap test-unit torture lint format sanitize demo demo-psql demo-stop \
 	bench stop check-objs clean clean-private FORCE \
 	lint-format lint-scripts lint-cppcheck lint-tidy $(C_FILES:%=lint-tidy/%)
@@ -147,18 +147,18 @@ deps:
 ##                      PROVE_FLAGS=-v shows each test; TAP_JOBS=2 files at once
 test:
 	@$(TOOLS)/deps.sh build test
-	@+$(SUBMAKE) private client build/torture/writer unit-programs
+	@+$(SUBMAKE) private client torture-programs unit-programs
 	@$(TOOLS)/test.sh unit regress isolation pgtap tap
 
 test-regress test-isolation test-pgtap test-tap test-unit:
 	@$(TOOLS)/deps.sh build test
-	@+$(SUBMAKE) private $(if $(filter test-tap,$@),client build/torture/writer) $(if $(filter test-unit,$@),unit-programs)
+	@+$(SUBMAKE) private $(if $(filter test-tap,$@),client torture-programs) $(if $(filter test-unit,$@),unit-programs)
 	@$(TOOLS)/test.sh $(@:test-%=%)
 
-## make torture         TORTURE_CRASHES=200 crashes under load (make test: one of each kind)
+## make torture         TORTURE_CRASHES=200 crashes and power losses under load (make test: 6)
 torture:
 	@$(TOOLS)/deps.sh build test
-	@+$(SUBMAKE) private build/torture/writer
+	@+$(SUBMAKE) private torture-programs
 	@PROVE_TESTS=tests/t/020_crash.pl PROVE_FLAGS='$(or $(PROVE_FLAGS),-v)' LAYER_TIMEOUT=$${LAYER_TIMEOUT:-14400} \
 		$(TOOLS)/test.sh tap
 
@@ -216,6 +216,7 @@ private: all
 
 client: build/client/gamestate-demo
 unit-programs: $(UNIT_PROGRAMS)
+torture-programs: build/torture/writer build/torture/reader build/torture/powerloss.so build/torture/diskfull.so
 sanitize-programs: $(UNIT_SRCS:tests/unit/%.c=build/sanitize/%) $(FUZZ_SRCS:tests/fuzz/%.c=build/fuzz/%)
 
 lint-format:
@@ -251,9 +252,14 @@ build/client/gamestate-demo: gamestate.control $(sort $(wildcard client/*.c)) $(
 	@mkdir -p $(@D)
 	$(CC) $(PROGRAM_CFLAGS) $(filter %.c,$^) $(LDFLAGS) $(libpq) -lm -lpthread -o $@
 
-build/torture/writer: tests/torture/writer.c build/flags
+build/torture/writer build/torture/reader: build/torture/%: tests/torture/%.c build/flags
 	@mkdir -p $(@D)
 	$(CC) $(PROGRAM_CFLAGS) $< $(LDFLAGS) $(libpq) -o $@
+
+# Libraries that are preloaded into a test's server, to stand for its disk.
+build/torture/%.so: tests/torture/%.c build/flags
+	@mkdir -p $(@D)
+	$(CC) $(PROGRAM_CFLAGS) -D_GNU_SOURCE -U_FORTIFY_SOURCE -fPIC -shared $< $(LDFLAGS) -o $@
 
 build/unit/%: tests/unit/%.c $(PURE_SRCS) $(OUR_HEADERS) build/flags
 	@mkdir -p $(@D)

@@ -1069,7 +1069,11 @@ keep_journal(void)
 		keep_damage();
 		(void) gs_rotate_if_due(db);
 		journal_failures = 0;
-		journal_retry_at = 0;
+		/* begun and not done: games were busy all the time */
+		journal_retry_at =
+			db->journal_two
+				? TimestampTzPlusMilliseconds(GetCurrentTimestamp(), GS_BACKOFF_FIRST)
+				: 0;
 	}
 	PG_CATCH();
 	{

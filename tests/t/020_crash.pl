@@ -5,8 +5,10 @@
 # A layer of its own because a crash ends every session of its server, and
 # because what the clients were told has to be kept outside of it.
 #
-# TORTURE_CRASHES: how many crashes (`make torture`: many; here: one of each
-# kind).  TORTURE_SEED: to repeat a run, as far as scheduling lets it.
+# All of it on an imagined disk (torture/powerloss.c), so that the power can fail.
+#
+# TORTURE_CRASHES: how many crashes (`make torture`: many; here: some kinds, once
+# each).  TORTURE_SEED: to repeat a run, as far as scheduling lets it.
 
 use strict;
 use warnings;
@@ -20,13 +22,14 @@ use Test::More;
 use Time::HiRes qw(sleep time);
 
 use lib "$FindBin::Bin/../torture";
+use PowerLoss;
 use Torture;
 
-my $crashes = $ENV{TORTURE_CRASHES} || 9;
+my $crashes = $ENV{TORTURE_CRASHES} || 6;
 my $long = $crashes > 9;
 my $writers = 5;
 my $seed = $ENV{TORTURE_SEED} || time() * 1000 % 1_000_000;
-my $program = $ENV{GS_TORTURE} . '/writer';
+my $programs = $ENV{GS_TORTURE};
 my $logs = PostgreSQL::Test::Utils::tempdir();
 my $torture = Torture->new($logs, $writers, 6);
 
@@ -42,17 +45,19 @@ gamestate.journal_size = 16MB
 gamestate.allow_journal_changes = on	# to plant a loss
 restart_after_crash = on
 wal_consistency_checking = all
-max_wal_size = 256MB
+max_wal_size = 96MB
 max_connections = 40
-fsync = off                     # processes are killed, the machine is not
+fsync = on                      # on an imagined disk: torture/powerloss.c
 autovacuum = off
 log_statement = none
 log_checkpoints = off
 });
-$node->start;
+my $delay = $long ? 3000 : 500;    # the more, the less is written: see wait_for_rotation()
+my $power = PowerLoss->new($node, delay => $delay);
+$power->start;
 $node->safe_psql('postgres', 'CREATE EXTENSION amcheck;' . $torture->setup_sql);
 
-# start_writers(): one process each, in the background
+# start_writers(): one process each, in the background, and the reader
 sub start_writers
 {
 	my @running;
@@ -64,12 +69,22 @@ sub start_writers
 			err => \$err,
 			run => IPC::Run::start(
 				[
-					$program, $node->connstr('postgres') . " application_name=torture", $torture->log_file($w), $w,
+					"$programs/writer", $node->connstr('postgres') . " application_name=torture", $torture->log_file($w), $w,
 					$torture->{next_k}[$w], int(rand(1e9)), $async ? 0 : $torture->{shared}, $async ? 'off' : 'on'
 				],
-				'>', '/dev/null', '2>', \$err)
+				'>', '/dev/null', '2>', \$err, IPC::Run::timeout(300))
 		};
 	}
+	my $err = '';
+	push @running, {
+		err => \$err,
+		run => IPC::Run::start(
+			[
+				"$programs/reader", $node->connstr('postgres') . ' application_name=torture', $torture->reader_log, int(rand(1e9)),
+				$torture->{shared}, $writers - 1
+			],
+			'>', '/dev/null', '2>', \$err, IPC::Run::timeout(300))
+	};
 	return @running;
 }
 
@@ -126,48 +141,91 @@ sub kill_one
 	while (time() < $deadline)
 	{
 		my $pid = pid_of($where);
-		return kill('KILL', $pid) if $pid ne '';
+		# it may just have ended by itself
+		return 1 if $pid ne '' && kill('KILL', $pid);
 		sleep(0.01);
 	}
 	return 0;
-}
-
-# The postmaster first, so that it can do nothing about its children's end.
-sub kill_all
-{
-	my @pids = split(/\n/, $node->safe_psql('postgres', 'SELECT pid FROM pg_stat_activity'));
-	my $postmaster = (split(/\n/, slurp_file($node->data_dir . '/postmaster.pid')))[0];
-	kill('KILL', $postmaster, @pids);
-	$node->{_pid} = undef;
-	sleep(0.02) while kill(0, $postmaster);
 }
 
 sub start_again
 {
 	for (1 .. 300)
 	{
-		return 1 if $node->start(fail_ok => 1);
+		return 1 if $power->start(fail_ok => 1);
 		$node->{_pid} = undef;
 		sleep(0.1);    # somebody has not quite gone yet, or holds the shared memory
 	}
 	return 0;
 }
 
-# Each returns whether it found something to kill; the server must be up afterwards.
+# The power fails, or all processes are killed.  What was not synced is lost or
+# partly there.
+my ($unsynced, $written_anyway) = (0, 0);
+
+sub lose_power
+{
+	# let some commits be under way, and readers look at them
+	if (rand() < 0.7)
+	{
+		$power->delay(400_000);
+		sleep(rand(0.4));
+	}
+	$power->kill_all;
+	$power->delay($delay);
+	my ($blocks, $kept_blocks) = $power->lose(some => rand() < 0.5);
+	$unsynced += $blocks;
+	$written_anyway += $kept_blocks;
+	return start_again();
+}
+
+sub lose_processes
+{
+	$power->kill_all;
+	return start_again();
+}
+
+sub wait_for_rotation
+{
+	my $deadline = time() + 15;
+	sleep(0.01) while pid_of(q{backend_type = 'gamestate archiver' AND query = 'rotating the journal'}) eq '' && time() < $deadline;
+	return;
+}
+
+# Not by a query on psql's standard input: when psql has gone before it reads
+# it, IPC::Run dies of the broken pipe.
+sub is_up
+{
+	for (1 .. 1800)
+	{
+		return 1 if IPC::Run::run([ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c', 'SELECT 1' ], '<', '/dev/null', '>', \my $out, '2>', \my $err);
+		sleep(0.1);
+	}
+	return 0;
+}
+
+# Each returns whether it found something to kill; the server must be up
+# afterwards.  The short run has one of each of the first six.
 my @kinds = (
 	[ 'backend killed', sub { kill_one(q{application_name = 'torture' AND state <> 'idle'}) } ],
-	[ 'archiver killed', sub { kill_one(q{backend_type = 'gamestate archiver'}) } ],
+	[ 'power loss', \&lose_power ],
 	[ 'archiver killed while rotating', sub { kill_one(q{backend_type = 'gamestate archiver' AND query = 'rotating the journal'}) || kill_one(q{backend_type = 'gamestate archiver'}) } ],
-	[ 'all killed', sub { kill_all(); start_again() } ],
+	[ 'all killed', \&lose_processes ],
 	[ 'immediate stop', sub { $node->stop('immediate'); start_again() } ],
-	[ 'fast stop', sub { $node->stop('fast'); start_again() } ],
+	[ 'power loss while rotating', sub { wait_for_rotation(); lose_power() } ],
 	[ 'checkpointer or WAL writer killed', sub { kill_one(q{backend_type IN ('checkpointer', 'walwriter')}) } ],
-	[ 'all killed while rotating', sub {
-		my $deadline = time() + 3;
-		sleep(0.01) while pid_of(q{backend_type = 'gamestate archiver' AND query = 'rotating the journal'}) eq '' && time() < $deadline;
-		kill_all(); start_again() } ],
-	[ 'all killed, and again while loading', sub {
-		kill_all(); start_again(); sleep(rand(0.3)); kill_all(); start_again() } ],
+	[ 'all killed while rotating', sub { wait_for_rotation(); lose_processes() } ],
+	[ 'power loss, and again while loading', sub { lose_power(); sleep(rand(0.3)); lose_power() } ],
+	[ 'power loss', \&lose_power ],
+	[ 'power loss after a crash', sub {
+		kill_one(q{application_name = 'torture' AND state <> 'idle'}); sleep(rand(0.3)); lose_power() } ],
+	[ 'all killed, and again while loading', sub { lose_processes(); sleep(rand(0.3)); lose_processes() } ],
+	[ 'archiver killed', sub { kill_one(q{backend_type = 'gamestate archiver'}) } ],
+	[ 'launcher killed', sub { kill_one(q{backend_type = 'gamestate launcher'}) } ],
+	[ 'postmaster killed', sub {
+		kill('KILL', (split(/\n/, slurp_file($node->data_dir . '/postmaster.pid')))[0]);
+		$node->{_pid} = undef; start_again() } ],
+	[ 'fast stop', sub { $node->stop('fast'); start_again() } ],
 );
 
 my %done;
@@ -187,12 +245,14 @@ foreach my $round (1 .. $crashes)
 		sleep(0.2 + rand(0.4));
 	}
 	my $found = $crash->();
+	$node->stop('immediate') unless $found;    # or nobody would ever end
 	foreach my $one (@running, @others)
 	{
 		eval { $one->{run}->finish };
 	}
-	my @broken = map { ${ $_->{err} } } grep { ${ $_->{err} } ne '' } @running;
-	my $up = $node->poll_query_until('postgres', 'SELECT 1', '1');
+	# a server that goes may also speak to somebody who is just being connected
+	my @broken = map { ${ $_->{err} } . ' (status ' . $_->{run}->full_result . ')' } grep { $_->{run}->full_result != 0 || ${ $_->{err} } =~ /^(writer|reader)/m } @running;
+	my $up = is_up();
 	my @wrong = $up ? $torture->check($node) : ('the server does not come back');
 	my $ok = $found && !@broken && !@wrong;
 	$done{$name}++;
@@ -207,12 +267,15 @@ foreach my $round (1 .. $crashes)
 	done_testing();
 	exit 1;
 }
-note(sprintf('%d crashes in %d s, %d rounds with a rotation; operations: %d acknowledged, %d under way and there, %d under way and not there, %d refused, %d rolled back; %d games archived',
-	$crashes, time() - $start, $rotations, @$torture{qw(acknowledged unknown_there unknown_lost refused rolled_back archived)}));
+note(sprintf('%d crashes in %d s, %d rounds with a rotation; operations: %d acknowledged, %d under way and there, %d under way and not there, %d of those who do not wait lost, %d refused, %d rolled back; %d games archived; %d answers to the reader; %d blocks not synced at a power loss, %d of them kept',
+	$crashes, time() - $start, $rotations, @$torture{qw(acknowledged unknown_there unknown_lost acknowledged_lost refused rolled_back archived told)}, $unsynced, $written_anyway));
 note("  $_: $done{$_}") foreach sort keys %done;
 cmp_ok($torture->{acknowledged}, '>', 100, 'the writers did something');
 cmp_ok($torture->{archived}, '>', 0, 'games were archived');
 cmp_ok($rotations, '>', 0, 'the journal was rotated');
+cmp_ok($torture->{told}, '>', 100, 'the reader was told something');
+cmp_ok($unsynced, '>', 0, 'there was something to lose when the power failed');
+cmp_ok($torture->{acknowledged_lost}, '>', 0, 'who does not wait for the disk has lost something') if $long;
 
 # Does the checker find anything at all?  Damage is planted in copies of what a
 # clean stop has left.
@@ -252,24 +315,47 @@ my %plant = (
 		FROM gamestate.list_live_games('shared') LIMIT 2},
 	'a game that is gone' => q{SELECT gamestate.delete_game(game_id) FROM gamestate.list_live_games('even', 'active', false) LIMIT 1},
 	'a game that nobody made' => q{SELECT gamestate.create_game('odd')},
+	'a version that a reader was told and that is lost' => sub {
+		append($torture->reader_log, 'V ' . Torture::shared_id(0) . " 1000000\n") },
+	'an operation that was rolled back and that a reader saw' => sub {
+		append($torture->log_file(1), "R 1000000\n");
+		append($torture->reader_log, "O 1 1000000\n") },
 );
+my %size = map { $_ => -s $_ } $torture->log_file(1), $torture->reader_log;
+
+sub append
+{
+	my ($file, $line) = @_;
+	open my $fh, '>>', $file or die "$file: $!";
+	print $fh $line;
+	close $fh;
+	return;
+}
+
 rename($node->data_dir, $kept) or die "rename: $!";
-# the short run plants a loss, a duplicate and two tears
+# the short run plants two losses, a duplicate and a tear
 my @planted = $long ? sort keys %plant : (
-	'nothing, when there is nothing', 'an acknowledged move that is lost', 'an acknowledged row that is lost',
-	'a game that is live and archived', 'half of a transfer');
+	'nothing, when there is nothing', 'an acknowledged move that is lost',
+	'a version that a reader was told and that is lost', 'a game that is live and archived', 'half of a transfer');
 foreach my $what (@planted)
 {
 	system_or_bail('cp', '-a', $kept, $node->data_dir);
-	start_again();
-	my $sql = $plant{$what};
-	my $journal = $node->safe_psql('postgres', q{SELECT CASE WHEN coalesce((SELECT max(seq) FROM gamestate.journal_0), 0) >
-		coalesce((SELECT max(seq) FROM gamestate.journal_1), 0) THEN 'journal_0' ELSE 'journal_1' END});
-	$sql =~ s/%JOURNAL%/$journal/g;
-	$node->safe_psql('postgres', $sql);
-	$node->restart if $what =~ /move|nothing/;    # only what is in the journal has to be loaded
+	$node->start;
+	my $plant = $plant{$what};
+	if (ref $plant)
+	{
+		$plant->();
+	}
+	else
+	{
+		my $journal = $node->safe_psql('postgres', q{SELECT CASE WHEN coalesce((SELECT max(seq) FROM gamestate.journal_0), 0) >
+			coalesce((SELECT max(seq) FROM gamestate.journal_1), 0) THEN 'journal_0' ELSE 'journal_1' END});
+		$node->safe_psql('postgres', $plant =~ s/%JOURNAL%/$journal/gr);
+		$node->restart if $what =~ /move|nothing/;    # only what is in the journal has to be loaded
+	}
 	my @wrong = $torture->copy->check($node);
-	if ($sql eq 'SELECT 1')
+	truncate($_, $size{$_}) foreach keys %size;
+	if ($plant eq 'SELECT 1')
 	{
 		is(join("\n", @wrong), '', "the checker finds $what");
 	}

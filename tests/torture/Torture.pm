@@ -6,7 +6,8 @@
 # operations the server has: all that were acknowledged, and of the one or two
 # that were under way a beginning; of a writer with synchronous_commit = off any
 # beginning.  Only whole operations count, so that a torn transaction fits no
-# beginning.  Then everything that the server shows must be what the model says,
+# beginning.  What a reader has been told (reader.c) counts like an
+# acknowledgement, if its writer waits for the disk.  Then everything that the server shows must be what the model says,
 # byte for byte, and nothing else may be there.
 
 package Torture;
@@ -25,8 +26,9 @@ sub new
 		game => {},             # private and shared games by id
 		next_k => [ (1) x ($writers + 1) ],
 		pos => [ (0) x ($writers + 1) ],
+		reader_pos => 0, gone => {},
 		archived => 0,          # games found in the archive, looked through and forgotten
-		acknowledged => 0, unknown_there => 0, unknown_lost => 0, refused => 0, rolled_back => 0,
+		acknowledged => 0, unknown_there => 0, unknown_lost => 0, acknowledged_lost => 0, refused => 0, rolled_back => 0, told => 0,
 	}, $class;
 	for my $i (0 .. $shared - 1)
 	{
@@ -42,12 +44,14 @@ sub new
 sub copy
 {
 	my ($self) = @_;
-	return bless { %$self, game => { %{ $self->{game} } }, pos => [ @{ $self->{pos} } ], next_k => [ @{ $self->{next_k} } ] }, ref $self;
+	return bless { %$self, game => { %{ $self->{game} } }, pos => [ @{ $self->{pos} } ], gone => { %{ $self->{gone} } }, next_k => [ @{ $self->{next_k} } ] }, ref $self;
 }
 
 sub shared_id { return sprintf('5a000000-0000-4000-8000-%012d', $_[0]) }
 
 sub log_file { my ($self, $writer) = @_; return "$self->{dir}/writer$writer.log" }
+
+sub reader_log { my ($self) = @_; return "$self->{dir}/reader.log" }
 
 # The last writer does not wait for the disk, and has no part in shared games.
 sub is_async { my ($self, $writer) = @_; return $writer == $self->{writers} }
@@ -110,16 +114,84 @@ sub read_log
 		elsif ($how eq 'R')
 		{
 			$self->{rolled_back}++;
+			$self->{gone}{"$w.$k"} = 1;
 		}
 		else
 		{
 			# refused at its commit, or before, when nothing had been logged
 			$self->{refused}++;
 			$op{$k}{is} = 'refused' if $op{$k};
+			$self->{gone}{"$w.$k"} = 1;
 		}
 	}
 	$self->{pos}[$w] = tell $fh;
 	return grep { $_->{is} ne 'refused' } @ops;
+}
+
+# What the reader was told since last time: the last operation of each writer,
+# the highest version of each game, room codes.
+sub read_told
+{
+	my ($self) = @_;
+	my %told = (operation => {}, version => {}, room => {});
+	open my $fh, '<', $self->reader_log or return \%told;
+	seek $fh, $self->{reader_pos}, 0;
+	while (my $line = <$fh>)
+	{
+		my ($what, $of, $value) = $line =~ /^([OVC]) (\S+) (.*)\n/ or die "log of the reader: $line";
+		$self->{told}++;
+		if ($what eq 'C')
+		{
+			$told{room}{$of}{$value} = 1;
+			next;
+		}
+		push @{ $told{wrong} }, "a reader saw operation $of.$value, which was not committed" if $what eq 'O' && $self->{gone}{"$of.$value"};
+		my $of_what = $told{ $what eq 'O' ? 'operation' : 'version' };
+		$of_what->{$of} = $value if $value > ($of_what->{$of} // 0);
+	}
+	$self->{reader_pos} = tell $fh;
+	return \%told;
+}
+
+# How many of a writer's operations must be there, that somebody was told of.
+sub must_by_told
+{
+	my ($self, $w, $ops, $told) = @_;
+	my ($must, @wrong) = (0);
+	my $last = $told->{operation}{$w} // 0;
+	$must = grep { $_->{k} <= $last } @$ops;
+	my (%version, %room);
+	my $now = games_of($self->{game}, $w);
+	foreach my $id (keys %$now)
+	{
+		$version{$id} = 0 if $now->{$id}{version} >= ($told->{version}{$id} // 0);
+		$room{$id}{ $now->{$id}{room} } = 0;
+	}
+	# the first operation that makes it so: an id, or a room code, may be used again
+	for my $i (0 .. $#$ops)
+	{
+		foreach my $p (@{ $ops->[$i]{parts} })
+		{
+			my $id = $p->{game};
+			$version{$id} //= $i + 1 if $p->{kind} ne 'd' && $p->{version} >= ($told->{version}{$id} // 0);
+			$room{$id}{ $p->{room} } //= $i + 1 if $p->{kind} =~ /[cr]/;
+		}
+	}
+	foreach my $id (keys %{ games_of({ %{ $told->{version} }, %{ $told->{room} } }, $w) })
+	{
+		if (my $v = $told->{version}{$id})
+		{
+			push @wrong, "a reader was told version $v of game $id, which nobody has made" unless defined $version{$id};
+			$must = $version{$id} if ($version{$id} // 0) > $must;
+		}
+		foreach my $code (keys %{ $told->{room}{$id} // {} })
+		{
+			my $n = $room{$id}{$code};
+			push @wrong, "a reader was told that game $id had room code $code, which it never had" unless defined $n;
+			$must = $n if ($n // 0) > $must;
+		}
+	}
+	return ($must, @wrong);
 }
 
 sub read_part
@@ -234,8 +306,14 @@ sub differ
 # rows then, and what is wrong if no number fits.
 sub settle
 {
-	my ($self, $w, $ops, $seen) = @_;
-	my $must = $self->is_async($w) ? 0 : grep { $_->{is} eq 'acknowledged' } @$ops;
+	my ($self, $w, $ops, $seen, $told) = @_;
+	my ($must, @told_wrong) = (0);
+	if (!$self->is_async($w))
+	{
+		my $acknowledged = grep { $_->{is} eq 'acknowledged' } @$ops;
+		($must, @told_wrong) = $self->must_by_told($w, $ops, $told);
+		$must = $acknowledged if $acknowledged > $must;
+	}
 	my $got = games_of($seen->{game}, $w);
 	my $got_rows = $seen->{rows}[$w] // {};
 	my ($games, $rows) = (games_of($self->{game}, $w), {});
@@ -260,7 +338,7 @@ sub settle
 			  differences('row', $rows, $got_rows), shared_wrong($ops, $n, $seen);
 		}
 	}
-	return @fits ? (@fits, []) : (scalar(@$ops), $games, $rows, \@why);
+	return @fits ? (@fits, \@told_wrong) : (scalar(@$ops), $games, $rows, [ @told_wrong, @why ]);
 }
 
 # Transfers: the first n operations are in both games, the others in none.
@@ -395,14 +473,20 @@ sub check
 	my @wrong = @{ $seen->{wrong} // [] };
 	my @shared;
 	my $rows_there = 0;
+	# rolled back and refused ones first: readers must not have seen them
+	my @ops_of = map { $_ > 0 ? [ $self->read_log($_) ] : [] } 0 .. $self->{writers};
+	my $told = $self->read_told;
+	push @wrong, @{ $told->{wrong} // [] };
+	$self->{gone} = {};
 	foreach my $w (1 .. $self->{writers})
 	{
-		my @ops = $self->read_log($w);
-		my ($n, $games, $rows, $why) = $self->settle($w, \@ops, $seen);
+		my @ops = @{ $ops_of[$w] };
+		my ($n, $games, $rows, $why) = $self->settle($w, \@ops, $seen, $told);
 		push @wrong, @$why;
 		my @unknown = grep { $_->{is} ne 'acknowledged' } @ops;
 		my $lost = @ops - $n;
-		$self->{unknown_lost} += $lost;
+		$self->{unknown_lost} += $lost > @unknown ? @unknown : $lost;
+		$self->{acknowledged_lost} += $lost - @unknown if $lost > @unknown;    # of the one who does not wait
 		$self->{unknown_there} += @unknown - ($lost > @unknown ? @unknown : $lost);
 		foreach my $op (@ops[ 0 .. $n - 1 ])
 		{
@@ -416,6 +500,11 @@ sub check
 	my %want = map { $_ => $self->{game}{$_} } grep { is_shared($_) } keys %{ $self->{game} };
 	my %got = map { $_ => $seen->{game}{$_} } grep { is_shared($_) } keys %{ $seen->{game} };
 	push @wrong, differences('shared game', \%want, \%got);
+	foreach my $id (grep { is_shared($_) } keys %{ $told->{version} })
+	{
+		push @wrong, "a reader was told version $told->{version}{$id} of game $id, which is at $got{$id}{version}"
+		  if $told->{version}{$id} > $got{$id}{version};
+	}
 	my @unknown = grep { !is_shared($_) && !$self->{game}{$_} } keys %{ $seen->{game} };
 	push @wrong, map { "nobody made game $_" } @unknown;
 

@@ -24,6 +24,10 @@
  *		of a shared game.  From the other numbers the checker makes the same
  *		state: see put_state().
  *
+ * Sometimes a client goes away in the middle of a transaction, or when it has
+ * sent its last command and not read the answer.  Then it comes back and looks:
+ * what it finds has happened (A), as if it had been told, the rest has not (E).
+ *
  * Private games are changed by one writer only, who knows their versions.
  * Shared games are changed by all, in pairs, and their sum stays the same.
  *
@@ -34,6 +38,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include <libpq-fe.h>
 
@@ -72,6 +77,8 @@ typedef struct Part
 } Part;
 
 static PGconn *conn;
+static const char *conninfo;
+static const char *synchronous_commit;
 static FILE *logfile;
 static int writer;
 static int k;
@@ -94,6 +101,14 @@ lost(void)
 {
 	fclose(logfile);
 	exit(0); /* what the test is about */
+}
+
+/* A server that goes says so, whether anybody has asked or not. */
+static void
+be_silent(void *arg, const char *message)
+{
+	(void) arg;
+	(void) message;
 }
 
 static _Noreturn void
@@ -318,12 +333,25 @@ begin(void)
 	memcpy(slots_before, slots, sizeof(slots));
 }
 
+/* Any isolation level; sometimes with what makes commits more involved. */
+static void
+begin_block(void)
+{
+	static const char *const how[] = {"BEGIN", "BEGIN", "BEGIN",
+									  "BEGIN ISOLATION LEVEL REPEATABLE READ",
+									  "BEGIN ISOLATION LEVEL SERIALIZABLE"};
+
+	command(how[rnd(5)]);
+	if (rnd(20) == 0)
+		command("NOTIFY torture");
+}
+
 static void
 refused(const char *code)
 {
 	/* deadlock, stale version, room taken, out of memory, lock timeout */
-	static const char *const expected[] = {"40P01", "GS001", "GS004",
-										   "GS006", "55P03", "40001"};
+	static const char *const expected[] = {"40P01", "GS001", "GS004", "GS006",
+										   "55P03", "40001", "08006"};
 
 	memcpy(slots, slots_before, sizeof(slots));
 	note("E %d %s\n", k, code);
@@ -523,7 +551,7 @@ op_replace(void)
 	if (slot < 0)
 		return;
 	begin();
-	command("BEGIN");
+	begin_block();
 	private_id(id, slot);
 	add_part('d', id, slot, slots[slot].version + 1);
 	if (!in_block())
@@ -543,7 +571,7 @@ op_row(void)
 	if (slot < 0)
 		return;
 	begin();
-	command("BEGIN");
+	begin_block();
 	if (first)
 	{
 		add_part('t', "-", -1, 0);
@@ -568,7 +596,7 @@ op_many(void)
 	int n = 3 + rnd(20);
 
 	begin();
-	command("BEGIN");
+	begin_block();
 	for (int i = 0; i < n; i++)
 	{
 		int slot = pick();
@@ -595,7 +623,7 @@ op_savepoint(void)
 	if (slot < 0)
 		return;
 	begin();
-	command("BEGIN");
+	begin_block();
 	add_move(slot);
 	if (!in_block())
 		return;
@@ -635,7 +663,7 @@ op_rollback(void)
 	if (slot < 0)
 		return;
 	begin();
-	command("BEGIN");
+	begin_block();
 	add_move(slot);
 	if (!in_block())
 		return;
@@ -711,7 +739,7 @@ op_transfer(void)
 	PQclear(res);
 	n[0] -= amount;
 	n[1] += amount;
-	command("BEGIN");
+	begin_block();
 	for (int i = 0; i < 2; i++)
 	{
 		Part *part = add_part('m', ids[i], -1, version[i] + 1);
@@ -725,6 +753,116 @@ op_transfer(void)
 		rollback();
 	else
 		commit();
+}
+
+/* ----------------------------------------------------------------
+ *		Going away
+ * ----------------------------------------------------------------
+ */
+
+static void
+connect_to_server(void)
+{
+	char sql[64];
+
+	conn = PQconnectdb(conninfo);
+	if (PQstatus(conn) != CONNECTION_OK)
+		lost();
+	PQsetNoticeProcessor(conn, be_silent, NULL);
+	command("SET lock_timeout = '5s'");
+	command("SET client_min_messages = error");
+	snprintf(sql, sizeof(sql), "SET synchronous_commit = %s", synchronous_commit);
+	command(sql);
+	/* some go the other way to commit */
+	if (writer % 3 == 0)
+		command("SELECT set_config(name, 'off', false) FROM pg_settings "
+				"WHERE name = 'gamestate.light_commit'");
+}
+
+/* Without a word; then wait until the server has noticed. */
+static void
+hang_up(void)
+{
+	char sql[100];
+	int pid = PQbackendPID(conn);
+
+	shutdown(PQsocket(conn), SHUT_RDWR);
+	PQfinish(conn);
+	connect_to_server();
+	snprintf(sql, sizeof(sql), "SELECT 1 FROM pg_stat_activity WHERE pid = %d", pid);
+	for (int i = 0; i < 3000; i++)
+	{
+		PGresult *res = run(sql);
+		int n = PQntuples(res);
+
+		PQclear(res);
+		if (n == 0)
+			return;
+		command("SELECT pg_sleep(0.01)");
+	}
+	broken("a session does not end");
+}
+
+/* Is the operation there?  Its first part is a move. */
+static void
+find_out(void)
+{
+	char version[16];
+	char mark[96];
+	const char *values[3] = {parts[0].game, version, mark};
+	char code[6];
+	PGresult *res;
+
+	snprintf(version, sizeof(version), "%d", parts[0].version - 1);
+	snprintf(mark, sizeof(mark), "%d.%d.%d", writer, k, parts[0].i);
+	res = try_run(
+		"SELECT 1 FROM gamestate.get_changes($1, $2, 1) c WHERE "
+		"(c.event->>'w') || '.' || (c.event->>'k') || '.' || (c.event->>'i') = $3",
+		3, values, code);
+	if (res == NULL)
+		broken("changes");
+	if (PQntuples(res) > 0)
+		note("A %d\n", k);
+	else
+		refused("08006");
+	PQclear(res);
+}
+
+static void
+op_hang_up(void)
+{
+	int slot = pick();
+	bool in_the_middle = rnd(3) == 0;
+	int n = 1 + rnd(3);
+
+	if (slot < 0)
+		return;
+	begin();
+	begin_block();
+	for (int i = 0; i < n; i++)
+	{
+		add_move(slot);
+		if (!in_block())
+			return;
+	}
+	if (rnd(3) == 0)
+	{
+		add_part('t', "-", -1, 0);
+		if (!in_block())
+			return;
+	}
+	if (in_the_middle)
+	{
+		log_parts('R');
+		memcpy(slots, slots_before, sizeof(slots));
+		hang_up();
+		return;
+	}
+	log_parts('S');
+	if (!PQsendQuery(conn, "COMMIT"))
+		lost();
+	hang_up();
+	find_out();
 }
 
 /* ----------------------------------------------------------------
@@ -782,18 +920,12 @@ step(void)
 		op_finish();
 	else if (what < 92)
 		op_room();
-	else if (what < 96)
+	else if (what < 95)
 		op_many();
+	else if (what < 97)
+		op_hang_up();
 	else
 		op_procedure();
-}
-
-/* A server that goes says so, whether anybody has asked or not. */
-static void
-be_silent(void *arg, const char *message)
-{
-	(void) arg;
-	(void) message;
 }
 
 int
@@ -806,19 +938,16 @@ main(int argc, char **argv)
 			"usage: writer CONNINFO LOG WRITER FIRST-OPERATION SEED SHARED-GAMES on|off\n");
 		return 2;
 	}
-	conn = PQconnectdb(argv[1]);
+	conninfo = argv[1];
 	logfile = fopen(argv[2], "a");
 	writer = atoi(argv[3]);
 	k = atoi(argv[4]);
 	srand48(atol(argv[5]));
 	nshared = atoi(argv[6]);
-	if (logfile == NULL || PQstatus(conn) != CONNECTION_OK)
+	synchronous_commit = strcmp(argv[7], "off") == 0 ? "off" : "on";
+	if (logfile == NULL)
 		broken("cannot start");
-	PQsetNoticeProcessor(conn, be_silent, NULL);
-	command("SET lock_timeout = '5s'");
-	command("SET client_min_messages = error");
-	command(strcmp(argv[7], "off") == 0 ? "SET synchronous_commit = off"
-										: "SET synchronous_commit = on");
+	connect_to_server();
 	find_my_games();
 	for (;;)
 		step();
