@@ -20,6 +20,7 @@ shared_preload_libraries = 'gamestate'
 gamestate.memory = 32MB
 max_worker_processes = 12
 autovacuum = off
+gamestate.allow_journal_changes = on	# to plant damage
 };
 
 # A node with 40 games of three versions, each move a transaction of its own
