@@ -102,23 +102,62 @@ gs_light_prepare(Relation rel, GsDatabase *db, int number, HeapTuple *tuples, in
 		records[i / MAX_GENERIC_XLOG_PAGES] = GenericXLogStart(rel);
 }
 
+static int
+by_block(const void *a, const void *b)
+{
+	BlockNumber block_a = BufferGetBlockNumber(((const LightRow *) a)->buffer);
+	BlockNumber block_b = BufferGetBlockNumber(((const LightRow *) b)->buffer);
+
+	return block_a < block_b ? -1 : block_a > block_b;
+}
+
+/*
+ * Has this group got the page already?  Two of our pages may be the same block
+ * when VACUUM has cut off unused ones and the table has grown again.
+ */
+static bool
+is_locked(Buffer buffer)
+{
+	for (int i = 0; i < nlocked; i++)
+		if (rows[i].buffer == buffer)
+			return true;
+	return false;
+}
+
+/* Another page, and from the beginning: looking for one locks pages. */
+static void
+exchange_page(LightRow *row)
+{
+	while (nlocked > 0)
+		LockBuffer(rows[--nlocked].buffer, BUFFER_LOCK_UNLOCK);
+	ReleaseBuffer(row->buffer);
+	find_page(row);
+}
+
 void
 gs_light_lock(void)
 {
 	nlocked = 0;
 	while (nlocked < nrows)
 	{
-		LightRow *row = &rows[nlocked++];
+		LightRow *row;
+
+		/* all in the same order, should two of us have the same pages */
+		if (nlocked == 0)
+			qsort(rows, nrows, sizeof(LightRow), by_block);
+		row = &rows[nlocked];
+		if (is_locked(row->buffer))
+		{
+			exchange_page(row);
+			continue;
+		}
+		nlocked++;
 
 		LockBuffer(row->buffer, BUFFER_LOCK_EXCLUSIVE);
 		if (likely(gs_pages_room(row->buffer) >= GS_PAGE_NEED(row->tuple->t_len)))
 			continue;
 
-		/* Another page, and from the beginning: looking for one locks pages. */
-		while (nlocked > 0)
-			LockBuffer(rows[--nlocked].buffer, BUFFER_LOCK_UNLOCK);
-		ReleaseBuffer(row->buffer);
-		find_page(row);
+		exchange_page(row);
 	}
 }
 
@@ -164,8 +203,8 @@ gs_light_write(void)
 void
 gs_light_finish(void)
 {
-	/* the lock stays until the transaction has ended: rotation waits for it */
-	table_close(table, NoLock);
+	/* row and memory agree: rotation need not wait for disk and standbys, too */
+	table_close(table, RowExclusiveLock);
 	gs_light_reset();
 }
 

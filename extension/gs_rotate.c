@@ -111,6 +111,27 @@ needs_image(const pg_uuid_t *id, uint32 active)
 }
 
 /*
+ * Nobody waits for images: what comes after them is flushed after them.  Not a
+ * setting of the transaction: those end in gs_worker_commit() before the commit.
+ */
+static void
+commit_images(void)
+{
+	int level = synchronous_commit;
+
+	synchronous_commit = SYNCHRONOUS_COMMIT_OFF;
+	PG_TRY();
+	{
+		gs_worker_commit();
+	}
+	PG_FINALLY();
+	{
+		synchronous_commit = level;
+	}
+	PG_END_TRY();
+}
+
+/*
  * One transaction: images of games from *next on.  Returns how many games
  * were busy.
  */
@@ -122,9 +143,6 @@ write_some(const pg_uuid_t *ids, int n, int *next, uint32 active)
 	int busy = 0;
 
 	gs_worker_begin(0);
-	/* nobody waits for these: what comes after them is flushed after them */
-	(void) set_config_option("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_LOCAL, true, 0, false);
 	while (*next < n && images < IMAGES_MAX && bytes < IMAGES_BYTES)
 	{
 		const pg_uuid_t *id = &ids[(*next)++];
@@ -145,7 +163,7 @@ write_some(const pg_uuid_t *ids, int n, int *next, uint32 active)
 		bytes += size;
 		images++;
 	}
-	gs_worker_commit();
+	commit_images();
 	return busy;
 }
 

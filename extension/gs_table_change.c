@@ -596,11 +596,11 @@ apply_create(GsChange *change)
 	game->visible = true;
 	if (GS_STATUS_IS_OVER(game->h.status))
 		set_link(change->db, game, GS_LINK_QUEUE);
+	if (change->replaces)
+		set_gone(change); /* before anybody can miss what was there */
 	dshash_release_lock(GsGames, game);
 
 	unlink_info(change->db, change->key.dboid, garbage.info);
-	if (change->replaces)
-		set_gone(change);
 	free_garbage(change->db, &garbage);
 }
 

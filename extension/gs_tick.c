@@ -32,12 +32,15 @@
 #include "postmaster/walwriter.h"
 #include "utils/timestamp.h"
 
+#define QUARTER ((TimestampTz) WalWriterDelay * 1000 / 4)
+
 static TimestampTz next_tick = 0;
 
 void
 gs_tick_init(GsTick *tick)
 {
 	pg_atomic_init_u64(&tick->next_announcement, 0);
+	pg_atomic_init_u64(&tick->last_commit, 0);
 	pg_atomic_init_u32(&tick->announcement_wanted, 0);
 	pg_atomic_init_u32(&tick->tick_wanted, 0);
 }
@@ -55,11 +58,12 @@ gs_tick_announce(XLogRecPtr lsn)
 	GsTick *tick = &GsShmem->tick;
 	TimestampTz now = GetCurrentTimestamp();
 	uint64 next = pg_atomic_read_u64(&tick->next_announcement);
+	uint64 last = pg_atomic_read_u64(&tick->last_commit);
 
 	/* a clock that was set back must not silence us */
-	if (now >= (TimestampTz) next || (TimestampTz) next - now > USECS_PER_MINUTE)
+	if (now >= (TimestampTz) next || (TimestampTz) next - now > QUARTER)
 	{
-		TimestampTz later = now + (TimestampTz) WalWriterDelay * 1000 / 4;
+		TimestampTz later = now + QUARTER;
 
 		if (pg_atomic_compare_exchange_u64(&tick->next_announcement, &next, later))
 		{
@@ -68,9 +72,19 @@ gs_tick_announce(XLogRecPtr lsn)
 		}
 	}
 	if (!gs_worker_has_ticker())
+	{
 		XLogSetAsyncXactLSN(lsn);
-	else
-		want(&tick->announcement_wanted);
+		return;
+	}
+
+	/*
+	 * The end of a record, not the place where the next one will be inserted:
+	 * that can be behind the header of a page which does not exist yet, and the
+	 * WAL writer would panic.
+	 */
+	while (last < lsn && !pg_atomic_compare_exchange_u64(&tick->last_commit, &last, lsn))
+		;
+	want(&tick->announcement_wanted);
 }
 
 void
@@ -95,10 +109,10 @@ announce_if_due(TimestampTz now)
 
 	if (pg_atomic_read_u32(&tick->announcement_wanted) == 0)
 		return -1;
-	if (now < next && next - now <= USECS_PER_MINUTE)
+	if (now < next && next - now <= QUARTER)
 		return until(next, now);
 	(void) pg_atomic_exchange_u32(&tick->announcement_wanted, 0);
-	XLogSetAsyncXactLSN(GetXLogInsertRecPtr());
+	XLogSetAsyncXactLSN(pg_atomic_read_u64(&tick->last_commit));
 	return -1;
 }
 

@@ -20,6 +20,7 @@ typedef struct GsTick
 	 * by light commits and cleared by the launcher before it does the work.
 	 */
 	pg_atomic_uint64 next_announcement;
+	pg_atomic_uint64 last_commit; /* end of the newest record to be announced */
 	pg_atomic_uint32 announcement_wanted;
 	pg_atomic_uint32 tick_wanted;
 } GsTick;

@@ -115,6 +115,7 @@ static uint32 generation = 0;
 /* of the transaction that is being committed */
 static uint64 commit_seq = 0;
 static bool is_light = false; /* its rows are prepared */
+static bool is_image = false; /* it says nothing new: rotation's images */
 
 static void
 begin(void)
@@ -476,6 +477,7 @@ journal_all(void)
 	bool light = gs_light_commit && removals == NULL &&
 				 !TransactionIdIsValid(GetTopTransactionIdIfAny());
 	bool any = false;
+	bool images_only = true;
 
 	commit_seq = pg_atomic_add_fetch_u64(&GsShmem->commit_seq, 1);
 	gs_journal_begin(context);
@@ -486,8 +488,10 @@ journal_all(void)
 		gs_journal_add(&pending->change);
 		/* rotation's images: too many for a light commit to be worth it */
 		light &= pending->change.kind != GS_CHANGE_IMAGE;
+		images_only &= pending->change.kind == GS_CHANGE_IMAGE;
 		any = true;
 	}
+	is_image = any && images_only;
 	is_light = any && gs_journal_write(commit_seq, light);
 }
 
@@ -508,7 +512,7 @@ pre_commit(void)
 	while ((pending = gs_writeset_next(&scan)) != NULL)
 		gs_table_reserve(&pending->change);
 	journal_all();
-	if (!is_light)
+	if (!is_light && !is_image)
 		gs_durable_before_commit();
 	CurrentResourceOwner = old_owner;
 	MemoryContextSwitchTo(old);
@@ -626,6 +630,8 @@ xact_callback(XactEvent event, void *arg)
 				ereport(ERROR,
 						(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 						 errmsg("cannot PREPARE a transaction that has changed games")));
+			/* locks of calls that changed nothing would stay until COMMIT PREPARED */
+			gs_unlock_all();
 			break;
 		case XACT_EVENT_PREPARE:
 			gs_lock_reset();
