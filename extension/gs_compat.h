@@ -98,6 +98,29 @@ typedef PGAlignedBlock GsZeroBlock;
 #define GsRelationPath(rel) relpathperm((rel)->rd_node, MAIN_FORKNUM)
 #endif
 
+/*
+ * 15.13, 16.9, 17.5, 18: whether standbys are asked for is known in shared
+ * memory by a flag of several.  Shared memory, because a backend that waits
+ * does not see a reload.
+ */
+#include "replication/walsender.h"
+#include "replication/walsender_private.h"
+#include "replication/syncrep.h"
+static inline bool
+GsSyncStandbysDefined(void)
+{
+#ifdef SYNC_STANDBY_DEFINED
+	bits8 status = ((volatile WalSndCtlData *) WalSndCtl)->sync_standbys_status;
+
+	/* not looked at since the server started */
+	if ((status & SYNC_STANDBY_INIT) == 0)
+		return SyncRepStandbyNames != NULL && SyncRepStandbyNames[0] != '\0';
+	return (status & SYNC_STANDBY_DEFINED) != 0;
+#else
+	return ((volatile WalSndCtlData *) WalSndCtl)->sync_standbys_defined;
+#endif
+}
+
 /* 15.4, 16: datconnlimit of a database whose DROP was interrupted */
 #define GS_DATCONNLIMIT_INVALID (-2)
 

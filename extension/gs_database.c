@@ -146,6 +146,8 @@ void
 gs_database_release(GsDatabase *db)
 {
 	gs_pages_forget(db);
+	for (int level = 0; level < GS_DURABLE_LEVELS; level++)
+		pg_atomic_write_u64(&db->gone_lsn[level], 0);
 	LWLockAcquire(GsShmem->slots_lock, LW_EXCLUSIVE);
 	db->dboid = InvalidOid;
 	LWLockRelease(GsShmem->slots_lock);

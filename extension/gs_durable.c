@@ -26,6 +26,7 @@
  */
 #include "postgres.h"
 
+#include "gs_compat.h"
 #include "gs_database.h"
 #include "gs_durable.h"
 #include "gs_tick.h"
@@ -61,21 +62,6 @@ wait_mode(int level)
 	}
 }
 
-/* As SyncRepWaitForLSN() looks, which does not wait for a reload either. */
-static bool
-standbys_defined(void)
-{
-#ifdef SYNC_STANDBY_DEFINED
-	bits8 status = ((volatile WalSndCtlData *) WalSndCtl)->sync_standbys_status;
-
-	if (status & SYNC_STANDBY_INIT)
-		return (status & SYNC_STANDBY_DEFINED) != 0;
-	return SyncRepStandbyNames != NULL && SyncRepStandbyNames[0] != '\0';
-#else
-	return ((volatile WalSndCtlData *) WalSndCtl)->sync_standbys_defined;
-#endif
-}
-
 /* Up to where is the WAL durable in this sense? */
 static XLogRecPtr
 durable_up_to(int level)
@@ -84,7 +70,7 @@ durable_up_to(int level)
 
 	/* not our own synchronous_standby_names: a reload does not reach who waits */
 	if (level > SYNCHRONOUS_COMMIT_LOCAL_FLUSH && max_wal_senders > 0 &&
-		standbys_defined())
+		GsSyncStandbysDefined())
 	{
 		LWLockAcquire(SyncRepLock, LW_SHARED);
 		lsn = Min(lsn, WalSndCtl->lsn[wait_mode(level)]);

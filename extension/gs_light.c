@@ -21,6 +21,9 @@
  *	   or not at all; of a group of more rows it can leave a part, which is
  *	   ignored when it is loaded.  Nobody has been told of that group.
  *
+ * Only if NOTIFY has taken a transaction id after pre-commit, and then a page
+ * has to be exchanged, and the disk is full, is the error a PANIC.
+ *
  * A page that has got less room than we knew of (a superuser's INSERT) is
  * exchanged for another one when it has been locked.
  *
@@ -165,8 +168,11 @@ static void
 put_row(GenericXLogState *record, const LightRow *row)
 {
 	bool is_new = PageIsNew(BufferGetPage(row->buffer));
+
+	/* also if somebody has initialized it and failed before his WAL record */
+	bool unlogged = is_new || XLogRecPtrIsInvalid(PageGetLSN(BufferGetPage(row->buffer)));
 	Page page = GenericXLogRegisterBuffer(record, row->buffer,
-										  is_new ? GENERIC_XLOG_FULL_IMAGE : 0);
+										  unlogged ? GENERIC_XLOG_FULL_IMAGE : 0);
 	OffsetNumber offset;
 	HeapTupleHeader header;
 

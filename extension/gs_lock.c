@@ -187,14 +187,23 @@ gs_unlock_load(void)
 	LockRelease(&tag, ExclusiveLock, false);
 }
 
-void
-gs_unlock_last(void)
+int
+gs_lock_mark(void)
 {
-	HeldLock *last = &held[--nheld];
+	return nheld;
+}
 
-	give_back(&last->tag);
-	if (last->first)
-		total_count--;
+void
+gs_unlock_to(int mark)
+{
+	while (nheld > mark)
+	{
+		HeldLock *last = &held[--nheld];
+
+		give_back(&last->tag);
+		if (last->first)
+			total_count--;
+	}
 }
 
 void

@@ -40,8 +40,11 @@ extern void gs_lock_names(bool exclusive);
 extern void gs_lock_load(void);
 extern void gs_unlock_load(void);
 
-/* Give up the lock taken last, when there was no such game. */
-extern void gs_unlock_last(void);
+/*
+ * Give up the locks that this call has taken since the mark: it changes nothing.
+ */
+extern int gs_lock_mark(void);
+extern void gs_unlock_to(int mark);
 
 /*
  * Give up all of them before the transaction has ended: after a light commit,

@@ -135,6 +135,25 @@ leave_pages(int code, Datum arg)
 	memset(owned, 0, sizeof(owned));
 }
 
+/*
+ * VACUUM may have cut off blocks that the pool has.  They must not be given out
+ * when the table has grown again; the pages that backends own are checked when
+ * they are used (gs_light.c).
+ */
+static void
+forget_cut_off(GsDatabase *db, int table, Oid node, BlockNumber nblocks)
+{
+	GsPagePool *pool;
+
+	LWLockAcquire(&db->pages_lock, LW_EXCLUSIVE);
+	pool = pool_of(db, table, node);
+	for (int kind = 0; kind < GS_PAGE_KINDS; kind++)
+		for (int i = pool->nopen[kind] - 1; i >= 0; i--)
+			if (pool->open[kind][i].block >= nblocks)
+				pool->open[kind][i] = pool->open[kind][--pool->nopen[kind]];
+	LWLockRelease(&db->pages_lock);
+}
+
 /* Make the table longer; returns a block for us. */
 static BlockNumber
 extend(Relation rel, GsDatabase *db, int table, GsPageKind kind, Size need)
@@ -154,6 +173,7 @@ extend(Relation rel, GsDatabase *db, int table, GsPageKind kind, Size need)
 		UnlockRelationForExtension(rel, ExclusiveLock);
 		return block;
 	}
+	forget_cut_off(db, table, node, first);
 	n = Min(Max(first / 8, EXTEND_MIN), EXTEND_MAX);
 	for (int i = 0; i < n; i++)
 		smgrextend(RelationGetSmgr(rel), MAIN_FORKNUM, first + i,

@@ -11,7 +11,8 @@
  *	4. Lock the room codes that are taken or given up.
  *	5. Open the write set's entry and record the change.
  * An error or another answer that changes nothing waits first until what it
- * says of the game is durable (gs_durable.h); a change waits at its commit.
+ * says of the game is durable (gs_durable.h), without the game's lock.  A change
+ * waits at its commit, or, in a transaction block, before it is answered.
  * What is recorded is copied into the write set's memory first, so that an
  * error in the middle leaves the entry as it was.
  *
@@ -22,6 +23,7 @@
 #include "gs_archive.h"
 #include "gs_config.h"
 #include "gs_database.h"
+#include "gs_durable.h"
 #include "gs_errors.h"
 #include "gs_lock.h"
 #include "gs_lookup.h"
@@ -29,6 +31,7 @@
 #include "gs_uuid.h"
 #include "gs_writeset.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "lib/stringinfo.h"
@@ -50,6 +53,9 @@ PG_FUNCTION_INFO_V1(gs_join_game);
 PG_FUNCTION_INFO_V1(gs_leave_game);
 PG_FUNCTION_INFO_V1(gs_finish_game);
 PG_FUNCTION_INFO_V1(gs_delete_game);
+
+/* locks that the transaction held before this call */
+static int lock_mark = 0;
 
 /* A game about to be changed: what it is now, for this transaction. */
 typedef struct Target
@@ -78,6 +84,32 @@ begin_write(const char *function)
 	PreventCommandIfReadOnly(function);
 	PreventCommandIfParallelMode(function);
 	(void) gs_ready();
+	lock_mark = gs_lock_mark();
+}
+
+/*
+ * Before an answer that changes nothing: what it tells must be durable.  Nobody
+ * else has to wait for that, so the locks of this call are given up first.
+ */
+static void
+wait_before_answer(void)
+{
+	if (likely(!GsSeenAny))
+		return;
+	gs_unlock_to(lock_mark);
+	gs_durable_wait();
+}
+
+/*
+ * The new version.  Outside of a transaction block it is told when the commit
+ * is durable, and with it what it is based on; inside it is told now.
+ */
+static int64
+new_version(const GsPending *pending)
+{
+	if (IsTransactionBlock())
+		gs_durable_wait();
+	return pending->change.h.version;
 }
 
 static _Noreturn void
@@ -217,7 +249,7 @@ id_text(const pg_uuid_t *id)
 static _Noreturn void
 no_such_game(const pg_uuid_t *id)
 {
-	gs_durable_wait();
+	wait_before_answer();
 	ereport(ERROR,
 			(errcode(ERRCODE_GS_NO_SUCH_GAME),
 			 errmsg("game %s does not exist", id_text(id))));
@@ -226,7 +258,7 @@ no_such_game(const pg_uuid_t *id)
 static _Noreturn void
 game_over(const pg_uuid_t *id, const char *status)
 {
-	gs_durable_wait();
+	wait_before_answer();
 	ereport(ERROR,
 			(errcode(ERRCODE_GS_GAME_OVER),
 			 errmsg("game %s is over", id_text(id)),
@@ -237,7 +269,7 @@ game_over(const pg_uuid_t *id, const char *status)
 static bool
 is_archived(const pg_uuid_t *id)
 {
-	gs_unlock_last();
+	gs_unlock_to(lock_mark);
 	return gs_archive_exists(id);
 }
 
@@ -291,7 +323,7 @@ check_version(const Target *target, FunctionCallInfo fcinfo, int n)
 	expected = PG_GETARG_INT64(n);
 	if (unlikely(expected != target->h.version))
 	{
-		gs_durable_wait();
+		wait_before_answer();
 		ereport(ERROR,
 				(errcode(ERRCODE_GS_STALE_VERSION),
 				 errmsg("stale version of game %s", id_text(&target->id)),
@@ -324,7 +356,7 @@ check_log(const Target *target)
 {
 	if (unlikely(target->h.version >= gs_max_log))
 	{
-		gs_durable_wait();
+		wait_before_answer();
 		ereport(ERROR,
 				(errcode(ERRCODE_GS_TOO_LARGE),
 				 errmsg("log of game %s is full", id_text(&target->id)),
@@ -338,7 +370,7 @@ require_status(const Target *target, GsStatus status, const char *what)
 {
 	if (unlikely(target->h.status != status))
 	{
-		gs_durable_wait();
+		wait_before_answer();
 		ereport(ERROR,
 				(errcode(ERRCODE_GS_WRONG_STATUS),
 				 errmsg("cannot %s game %s", what, id_text(&target->id)),
@@ -400,7 +432,7 @@ take_room(const GsText *room_code, const pg_uuid_t *for_game)
 	gs_lock_room(room_code);
 	if (gs_lookup_room(room_code, &holder) && memcmp(&holder, for_game, UUID_LEN) != 0)
 	{
-		gs_durable_wait();
+		wait_before_answer();
 		ereport(ERROR,
 				(errcode(ERRCODE_GS_ROOM_TAKEN),
 				 errmsg("room code \"%.*s\" is taken", (int) room_code->len, room_code->data),
@@ -417,7 +449,7 @@ take_id(const pg_uuid_t *id)
 	gs_lock_names(false);
 	if (find_target(id, NULL, &target))
 	{
-		gs_durable_wait();
+		wait_before_answer();
 		ereport(ERROR,
 				(errcode(ERRCODE_GS_DUPLICATE_GAME),
 				 errmsg("game %s exists already", id_text(id)),
@@ -425,7 +457,7 @@ take_id(const pg_uuid_t *id)
 	}
 	if (target.pending == NULL && gs_archive_exists(id))
 	{
-		gs_durable_wait();
+		wait_before_answer();
 		ereport(ERROR,
 				(errcode(ERRCODE_GS_DUPLICATE_GAME),
 				 errmsg("game %s exists already", id_text(id)),
@@ -569,6 +601,8 @@ create_game(FunctionCallInfo fcinfo, GsEncoding encoding)
 
 	h.incarnation = pg_atomic_add_fetch_u64(&GsShmem->incarnation, 1);
 	record_create(id, &h, &state, &parts);
+	if (IsTransactionBlock())
+		gs_durable_wait();
 	PG_RETURN_UUID_P(id);
 }
 
@@ -596,7 +630,7 @@ check_encoding(const Target *target, GsEncoding encoding)
 {
 	if (unlikely(target->h.encoding != encoding))
 	{
-		gs_durable_wait();
+		wait_before_answer();
 		ereport(ERROR,
 				(errcode(ERRCODE_GS_WRONG_ENCODING),
 				 errmsg("wrong encoding for game %s", id_text(&target->id)),
@@ -611,7 +645,7 @@ check_encoding(const Target *target, GsEncoding encoding)
 static _Noreturn void
 not_a_player(const Target *target, const GsText *player)
 {
-	gs_durable_wait();
+	wait_before_answer();
 	ereport(ERROR,
 			(errcode(ERRCODE_GS_NOT_A_PLAYER),
 			 errmsg("player \"%.*s\" is not in game %s",
@@ -676,7 +710,7 @@ apply_move(FunctionCallInfo fcinfo, GsEncoding encoding)
 	if (state.data)
 		set_state(pending, state);
 	gs_writeset_log(pending, &e);
-	PG_RETURN_INT64(pending->change.h.version);
+	PG_RETURN_INT64(new_version(pending));
 }
 
 Datum
@@ -718,7 +752,7 @@ gs_set_metadata(PG_FUNCTION_ARGS)
 	metadata = keep(&metadata);
 	pending = change_info(fcinfo, &target, GS_KIND_METADATA, NULL, &metadata, 3);
 	pending->change.info.metadata = metadata;
-	PG_RETURN_INT64(pending->change.h.version);
+	PG_RETURN_INT64(new_version(pending));
 }
 
 /* The game's room code as this transaction sees it, in the write set's memory. */
@@ -775,7 +809,7 @@ gs_set_room_code(PG_FUNCTION_ARGS)
 	room_code = keep(&room_code);
 	pending = change_info(fcinfo, &target, GS_KIND_ROOM_CODE, NULL, &event_text, 3);
 	pending->change.info.room_code = room_code;
-	PG_RETURN_INT64(pending->change.h.version);
+	PG_RETURN_INT64(new_version(pending));
 }
 
 Datum
@@ -798,7 +832,7 @@ gs_start_game(PG_FUNCTION_ARGS)
 	pending->change.h.status = GS_STATUS_ACTIVE;
 	pending->change.h.started_at = e.at;
 	gs_writeset_log(pending, &e);
-	PG_RETURN_INT64(pending->change.h.version);
+	PG_RETURN_INT64(new_version(pending));
 }
 
 static int
@@ -835,7 +869,7 @@ gs_join_game(PG_FUNCTION_ARGS)
 	if (target.has_player)
 	{
 		/* a repeated join changes nothing */
-		gs_durable_wait();
+		wait_before_answer();
 		PG_RETURN_INT64(target.h.version);
 	}
 	check_version(&target, fcinfo, 2);
@@ -843,7 +877,7 @@ gs_join_game(PG_FUNCTION_ARGS)
 	n = count_players(&target);
 	if (target.h.max_players > 0 && n >= target.h.max_players)
 	{
-		gs_durable_wait();
+		wait_before_answer();
 		ereport(ERROR,
 				(errcode(ERRCODE_GS_ROOM_FULL),
 				 errmsg("game %s is full", id_text(&target.id)),
@@ -851,7 +885,7 @@ gs_join_game(PG_FUNCTION_ARGS)
 	}
 	if (n >= gs_max_players)
 	{
-		gs_durable_wait();
+		wait_before_answer();
 		ereport(ERROR,
 				(errcode(ERRCODE_GS_TOO_LARGE),
 				 errmsg("too many players"),
@@ -868,7 +902,7 @@ gs_join_game(PG_FUNCTION_ARGS)
 	players[n] = player;
 	info->players = players;
 	info->nplayers = n + 1;
-	PG_RETURN_INT64(pending->change.h.version);
+	PG_RETURN_INT64(new_version(pending));
 }
 
 Datum
@@ -900,7 +934,7 @@ gs_leave_game(PG_FUNCTION_ARGS)
 			players[n++] = info->players[i];
 	info->players = players;
 	info->nplayers = n;
-	PG_RETURN_INT64(pending->change.h.version);
+	PG_RETURN_INT64(new_version(pending));
 }
 
 /* ----------------------------------------------------------------
@@ -949,7 +983,7 @@ gs_finish_game(PG_FUNCTION_ARGS)
 	pending->change.info.result = result;
 	pending->change.h.status = status;
 	pending->change.h.ended_at = pending->change.h.updated_at;
-	PG_RETURN_INT64(pending->change.h.version);
+	PG_RETURN_INT64(new_version(pending));
 }
 
 Datum
@@ -966,7 +1000,7 @@ gs_delete_game(PG_FUNCTION_ARGS)
 	{
 		if (target.pending == NULL && is_archived(id))
 			game_over(id, "archived");
-		gs_durable_wait();
+		wait_before_answer();
 		PG_RETURN_BOOL(false);
 	}
 	check_version(&target, fcinfo, 1);
@@ -979,5 +1013,7 @@ gs_delete_game(PG_FUNCTION_ARGS)
 	pending->change.kind =
 		pending->base_incarnation != 0 ? GS_CHANGE_REMOVE : GS_CHANGE_NONE;
 	pending->change.h.incarnation = pending->base_incarnation;
+	if (IsTransactionBlock())
+		gs_durable_wait();
 	PG_RETURN_BOOL(true);
 }

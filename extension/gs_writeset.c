@@ -114,8 +114,9 @@ static uint32 generation = 0;
 
 /* of the transaction that is being committed */
 static uint64 commit_seq = 0;
-static bool is_light = false; /* its rows are prepared */
-static bool is_image = false; /* it says nothing new: rotation's images */
+static bool is_committing = false; /* pre-commit is over: nothing more can be reserved */
+static bool is_light = false;	   /* its rows are prepared */
+static bool is_image = false;	   /* it says nothing new: rotation's images */
 
 static void
 begin(void)
@@ -253,6 +254,11 @@ gs_writeset_open(const pg_uuid_t *id, const GsHeader *base)
 	Entry *entry;
 	GsChange *change;
 
+	if (unlikely(is_committing))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("cannot change games while the transaction is being committed"),
+				 errhint("Load gamestate before the other libraries in shared_preload_libraries.")));
 	if (!GsWriteSetActive)
 		begin();
 
@@ -606,6 +612,7 @@ xact_callback(XactEvent event, void *arg)
 		case XACT_EVENT_PRE_COMMIT:
 			if (GsWriteSetActive)
 				pre_commit();
+			is_committing = true;
 			break;
 		case XACT_EVENT_COMMIT:
 			if (GsWriteSetActive)
@@ -615,6 +622,7 @@ xact_callback(XactEvent event, void *arg)
 			}
 			gs_lock_reset();
 			gs_durable_forget();
+			is_committing = false;
 			break;
 		case XACT_EVENT_ABORT:
 			if (GsWriteSetActive)
@@ -624,6 +632,7 @@ xact_callback(XactEvent event, void *arg)
 			}
 			gs_lock_reset();
 			gs_durable_forget();
+			is_committing = false;
 			break;
 		case XACT_EVENT_PRE_PREPARE:
 			if (GsWriteSetActive)
