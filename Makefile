@@ -16,6 +16,9 @@ OBJS = \
 	extension/gs_delta.o \
 	extension/gs_durable.o \
 	extension/gs_entry.o \
+	extension/gs_follow.o \
+	extension/gs_follow_groups.o \
+	extension/gs_follow_source.o \
 	extension/gs_index.o \
 	extension/gs_journal.o \
 	extension/gs_journal_stat.o \

@@ -709,11 +709,11 @@ CREATE FUNCTION gamestate.stat_workers(
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'gs_stat_workers' LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 10;
 COMMENT ON FUNCTION gamestate.stat_workers()
-IS 'the background workers: the launcher, and the archiver of each database that has the extension';
+IS 'the background workers: the launcher, and the archiver (on a standby the follower) of each database that has the extension';
 
 CREATE VIEW gamestate.stat_workers AS SELECT * FROM gamestate.stat_workers();
-COMMENT ON VIEW gamestate.stat_workers IS 'the background workers: the launcher, and the archiver of each database that has the extension';
-COMMENT ON COLUMN gamestate.stat_workers.kind IS 'launcher or archiver';
+COMMENT ON VIEW gamestate.stat_workers IS 'the background workers: the launcher, and the archiver (on a standby the follower) of each database that has the extension';
+COMMENT ON COLUMN gamestate.stat_workers.kind IS 'launcher, archiver or, on a standby, follower';
 COMMENT ON COLUMN gamestate.stat_workers.pid IS 'process id; NULL = none runs';
 COMMENT ON COLUMN gamestate.stat_workers.state IS 'running, starting, stopped, paused (after failures), barred (a command needs the database without connections) or no free slot (max_worker_processes is used up)';
 COMMENT ON COLUMN gamestate.stat_workers.batches IS 'transactions that archived games, since the server started';
@@ -761,6 +761,38 @@ COMMENT ON COLUMN gamestate.stat_journal.rotating IS 'the other table has not be
 COMMENT ON COLUMN gamestate.stat_journal.rotations IS 'rotations since the server started';
 COMMENT ON COLUMN gamestate.stat_journal.last_rotation_ms IS 'how long the last one took; NULL = there was none';
 
+CREATE FUNCTION gamestate.stat_standby(
+	OUT state text,
+	OUT applied_lsn pg_lsn,
+	OUT replay_lsn pg_lsn,
+	OUT lag_bytes bigint,
+	OUT lag_ms double precision,
+	OUT transactions bigint,
+	OUT pending bigint,
+	OUT loads bigint,
+	OUT scans bigint,
+	OUT problems bigint,
+	OUT last_problem text,
+	OUT last_problem_at timestamptz)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'gs_stat_standby' LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 1;
+COMMENT ON FUNCTION gamestate.stat_standby()
+IS 'how this hot standby follows the journal of this database; no row on a primary';
+
+CREATE VIEW gamestate.stat_standby AS SELECT * FROM gamestate.stat_standby();
+COMMENT ON VIEW gamestate.stat_standby IS 'how this hot standby follows the journal of this database; no row on a primary';
+COMMENT ON COLUMN gamestate.stat_standby.state IS 'loading, following, blocked (a journal table is locked), failed (tried again after a pause), stopped or off (gamestate.standby_reads)';
+COMMENT ON COLUMN gamestate.stat_standby.applied_lsn IS 'all changes of games before this are in shared memory; NULL while loading';
+COMMENT ON COLUMN gamestate.stat_standby.replay_lsn IS 'what the standby has replayed; a read waits until that is applied';
+COMMENT ON COLUMN gamestate.stat_standby.lag_bytes IS 'WAL between the two';
+COMMENT ON COLUMN gamestate.stat_standby.lag_ms IS 'how long ago all that had been replayed was applied; 0 if it is now. While nobody reads, up to 200';
+COMMENT ON COLUMN gamestate.stat_standby.transactions IS 'transactions of the journal applied by this follower';
+COMMENT ON COLUMN gamestate.stat_standby.pending IS 'transactions of the journal that are not committed, or that a crash of the primary has torn';
+COMMENT ON COLUMN gamestate.stat_standby.loads IS 'how often all games were loaded anew: at start, after VACUUM FULL of a journal table, after a failure';
+COMMENT ON COLUMN gamestate.stat_standby.scans IS 'how often the whole journal was read because the WAL was gone';
+COMMENT ON COLUMN gamestate.stat_standby.problems IS 'damaged rows, and games that cannot be followed; each is in the server log';
+COMMENT ON COLUMN gamestate.stat_standby.last_problem IS 'message of the last failure';
+
 -- Internal: the rows of the batch that the archiver inserts just now.  They
 -- raise an error anywhere else.
 CREATE FUNCTION gamestate.archiver_rows()
@@ -801,7 +833,8 @@ AS 'MODULE_PATHNAME', 'gs_allow_drop_extension' LANGUAGE C VOLATILE PARALLEL UNS
 COMMENT ON FUNCTION gamestate.allow_drop_extension()
 IS 'permit this session''s next DROP EXTENSION gamestate to delete all games, live and archived; superusers only';
 
-REVOKE ALL ON FUNCTION gamestate.stat_workers(), gamestate.stat_journal(), gamestate.archiver_rows(),
+REVOKE ALL ON FUNCTION gamestate.stat_workers(), gamestate.stat_journal(), gamestate.stat_standby(),
+	gamestate.archiver_rows(),
 	gamestate.archiver_payloads(), gamestate.allow_drop_extension() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION gamestate.archiver_rows(), gamestate.archiver_payloads()
 	TO gamestate_owner;

@@ -122,10 +122,6 @@ static GsWorkerSlot *slot = NULL;
 static MemoryContext loop_context = NULL;
 static MemoryContext turn_context = NULL;
 
-/* the launch that made this process, until it is an archiver */
-static GsLaunch *launch = NULL;
-static GsLaunchState launch_result = GS_LAUNCH_FAILED;
-
 static HTAB *aside = NULL;
 static HTAB *types = NULL;
 
@@ -156,91 +152,6 @@ static bool look_for_extension = false;
 
 static char warned_message[GS_WORKER_ERROR_LEN];
 static TimestampTz warned_at = 0;
-
-/* ----------------------------------------------------------------
- *		Becoming the archiver, and leaving
- * ----------------------------------------------------------------
- */
-
-static void
-archiver_exit(int code, Datum arg)
-{
-	LWLockAcquire(GsShmem->slots_lock, LW_EXCLUSIVE);
-	if (launch != NULL)
-	{
-		/* told to leave: the launcher need not wait before it tries again */
-		launch->state = ProcDiePending ? GS_LAUNCH_SENT_AWAY : launch_result;
-		launch->pid = 0;
-	}
-	if (slot != NULL)
-		gs_worker_unclaim(slot, code == 0 || ProcDiePending);
-	LWLockRelease(GsShmem->slots_lock);
-	gs_worker_wake_launcher();
-}
-
-/* Take up the launch; false if it is not for us any more. */
-static bool
-begin_launch(const GsLaunchArgument *argument)
-{
-	GsLaunch *mine = gs_worker_launch(argument->launch);
-	bool barred;
-
-	LWLockAcquire(GsShmem->slots_lock, LW_EXCLUSIVE);
-	if (mine->number != argument->number || mine->state != GS_LAUNCH_REQUESTED)
-	{
-		LWLockRelease(GsShmem->slots_lock);
-		return false;
-	}
-	barred = gs_worker_is_barred(argument->dboid);
-	if (barred)
-		mine->state = GS_LAUNCH_SENT_AWAY;
-	else
-	{
-		mine->state = GS_LAUNCH_CONNECTING;
-		mine->pid = MyProcPid;
-		launch = mine;
-	}
-	LWLockRelease(GsShmem->slots_lock);
-	if (barred)
-		gs_worker_wake_launcher();
-	return !barred;
-}
-
-static bool
-extension_exists(void)
-{
-	MemoryContext context = CurrentMemoryContext;
-	bool exists;
-
-	SetCurrentStatementStartTimestamp();
-	StartTransactionCommand();
-	exists = OidIsValid(get_extension_oid(GS_EXTENSION_NAME, true));
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(context);
-	return exists;
-}
-
-/* Claim the worker slot; false if there is an archiver already. */
-static bool
-become_archiver(void)
-{
-	GsWorkerSlot *wanted;
-
-	db = gs_my_database();
-	wanted = gs_worker_slot(db);
-	LWLockAcquire(GsShmem->slots_lock, LW_EXCLUSIVE);
-	launch->state = GS_LAUNCH_ARCHIVER;
-	launch->pid = 0;
-	launch = NULL;
-	if (wanted->pid == 0 || wanted->dboid != MyDatabaseId)
-	{
-		gs_worker_claim(wanted, MyDatabaseId);
-		slot = wanted;
-	}
-	LWLockRelease(GsShmem->slots_lock);
-	gs_worker_wake_launcher();
-	return slot != NULL;
-}
 
 /* ----------------------------------------------------------------
  *		Failures
@@ -1193,7 +1104,7 @@ turn(void)
 	if (look_for_extension)
 	{
 		look_for_extension = false;
-		if (!extension_exists())
+		if (!gs_worker_extension_exists())
 			proc_exit(0);
 	}
 	keep_journal();
@@ -1260,22 +1171,18 @@ gs_archiver_main(Datum main_arg)
 	memcpy(&argument, MyBgworkerEntry->bgw_extra, sizeof(argument));
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
-	if (!begin_launch(&argument))
+	if (!gs_worker_take_launch(&argument))
 		proc_exit(0);
-	on_shmem_exit(archiver_exit, (Datum) 0);
 	BackgroundWorkerUnblockSignals();
 
 	BackgroundWorkerInitializeConnectionByOid(argument.dboid, InvalidOid, 0);
 	gs_worker_settings();
 	pgstat_report_appname("gamestate archiver");
 	gs_attach();
-	if (!extension_exists())
-	{
-		launch_result = GS_LAUNCH_NO_EXTENSION;
+	slot = gs_worker_become(false);
+	if (slot == NULL)
 		proc_exit(0);
-	}
-	if (!become_archiver())
-		proc_exit(0);
+	db = gs_my_database();
 	initialize();
 	ereport(DEBUG1, (errmsg_internal("gamestate archiver started")));
 

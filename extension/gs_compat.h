@@ -121,6 +121,19 @@ GsSyncStandbysDefined(void)
 #endif
 }
 
+/* 16: RelFileNode has become RelFileLocator */
+#if PG_VERSION_NUM >= 160000
+#include "storage/relfilelocator.h"
+#define GsRelFileNode			  RelFileLocator
+#define GsRelFileNodeEquals(a, b) RelFileLocatorEquals(a, b)
+#define GS_RELATION_NODE(rel)	  ((rel)->rd_locator)
+#else
+#include "storage/relfilenode.h"
+#define GsRelFileNode			  RelFileNode
+#define GsRelFileNodeEquals(a, b) RelFileNodeEquals(a, b)
+#define GS_RELATION_NODE(rel)	  ((rel)->rd_node)
+#endif
+
 /* 15.4, 16: datconnlimit of a database whose DROP was interrupted */
 #define GS_DATCONNLIMIT_INVALID (-2)
 

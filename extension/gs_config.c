@@ -81,6 +81,7 @@ int gs_load_timeout = GS_LOAD_TIMEOUT_DEFAULT;
 int gs_durability = GS_DURABILITY_JOURNAL;
 bool gs_allow_journal_changes = false;
 bool gs_archiver = true;
+bool gs_standby_reads = true;
 int gs_archive_batch = GS_BATCH_DEFAULT;
 int gs_archive_compression_level = GS_LEVEL_DEFAULT;
 int gs_archive_make_ahead = GS_MAKE_AHEAD_DEFAULT;
@@ -127,6 +128,10 @@ define_journal_settings(void)
 		"Allows statements and commands that change the journal's tables.",
 		"For repairs: what is changed there takes effect when games are loaded the next time, and can lose them.",
 		&gs_allow_journal_changes, false, PGC_SUSET, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+	DefineCustomBoolVariable(
+		"gamestate.standby_reads", "Lets a hot standby serve the running games.",
+		"A worker for each database follows the journal into the standby's shared memory. While it is off, only archived games can be read there and no worker runs; after a promotion games are loaded either way.",
+		&gs_standby_reads, true, PGC_SIGHUP, 0, NULL, NULL, NULL);
 }
 
 static void

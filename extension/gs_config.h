@@ -36,6 +36,7 @@ extern int gs_pitr_tick;	 /* ms, 0 = off, PGC_SIGHUP */
 extern int gs_load_timeout;	 /* ms; 0 = none */
 extern int gs_durability;	 /* GsDurability of new games */
 extern bool gs_allow_journal_changes;
+extern bool gs_standby_reads;
 
 /* archiver */
 extern bool gs_archiver;

@@ -120,18 +120,42 @@ extern GsDatabase *gs_my_database(void); /* slot of MyDatabaseId, claimed */
 /* Before anything that needs this database's games: waits until they are loaded. */
 extern void gs_load_slow(GsDatabase *db);
 
+/*
+ * On a standby: the games come from following the journal (gs_follow.c), and
+ * may have been taken away while they were read.
+ */
+extern bool GsFollowedRead;
+extern void gs_check_followed_read(bool found);
+
 static inline GsDatabase *
 gs_ready(void)
 {
 	GsDatabase *db = gs_my_database();
 
+	GsFollowedRead = false;
 	if (unlikely(pg_atomic_read_u32(&db->load_state) != GS_LOAD_DONE))
 		gs_load_slow(db);
 	return db;
 }
 
-/* ERROR if the games are not there, which is so on a standby. */
-extern void gs_require_games(void);
+/*
+ * After having read: ERROR if the games have been taken away since gs_ready().
+ * Who has not found a game, or makes a list, also gets one if they were not
+ * there in the first place.
+ */
+static inline void
+gs_confirm_read(void)
+{
+	if (unlikely(GsFollowedRead))
+		gs_check_followed_read(true);
+}
+
+static inline void
+gs_require_games(void)
+{
+	if (unlikely(GsFollowedRead))
+		gs_check_followed_read(false);
+}
 
 extern int gs_database_index(const GsDatabase *db); /* 0 .. gs_max_databases - 1 */
 extern GsDatabase *gs_database_by_index(int i);

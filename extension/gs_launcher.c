@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * gs_launcher.c
- *	  The process that starts an archiver for each database that needs one.
+ *	  The process that starts a worker for each database that needs one.
  *
  * The model:
  *	1. The launcher is connected to no database and reads shared catalogs
@@ -17,6 +17,10 @@
  *	   RESCAN_MS.
  *	4. Workers exist as shared memory says (worker slots and launches, see
  *	   gs_worker.h), not as the launcher remembers: archivers outlive it.
+ *	   On a hot standby the workers are followers (gs_follow.c).  Nobody tells the
+ *	   launcher there what the primary does: databases that are gone leave
+ *	   memory when it reads pg_database, a reader who misses a follower asks for
+ *	   one, and the end of recovery is looked for while it sleeps.
  *	5. A worker that fails is started again after a pause that doubles; one
  *	   that was sent away is started as soon as nobody bars it.
  *
@@ -29,6 +33,7 @@
 #include "postgres.h"
 
 #include "gs_config.h"
+#include "gs_follow.h"
 #include "gs_launcher.h"
 #include "gs_tick.h"
 #include "gs_worker.h"
@@ -37,6 +42,7 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "catalog/pg_database.h"
 #include "commands/dbcommands.h"
 #include "miscadmin.h"
@@ -59,6 +65,9 @@
 
 /* Nobody asked, but something woke us: not more often than this. */
 #define LOOK_AGAIN_MS 200
+
+/* How often a launcher on a standby looks whether that was promoted. */
+#define PROMOTION_MS 500
 
 /* The launcher itself, after it failed. */
 #define RESTART_SECONDS 5
@@ -84,6 +93,9 @@ typedef struct KnownDatabase
 static HTAB *databases = NULL;
 static MemoryContext turn_context = NULL;
 
+/* Was this a standby at the last turn? */
+static bool on_standby = false;
+
 /* Handles of our launches; NULL for those of a launcher before us. */
 static BackgroundWorkerHandle *handles[GS_MAX_LAUNCHES];
 
@@ -105,8 +117,8 @@ gs_launcher_register(void)
 	memset(&worker, 0, sizeof(worker));
 	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
 
-	/* not on a hot standby: workers write; after promotion it is started */
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	/* on a hot standby, too */
+	worker.bgw_start_time = BgWorkerStart_ConsistentState;
 	worker.bgw_restart_time = RESTART_SECONDS;
 	strlcpy(worker.bgw_library_name, "gamestate", sizeof(worker.bgw_library_name));
 	strlcpy(worker.bgw_function_name, "gs_launcher_main",
@@ -180,6 +192,42 @@ take_requests(void)
 	}
 }
 
+/* Databases of which something is in memory; returns how many. */
+static int
+databases_in_memory(Oid *dboids)
+{
+	int n = 0;
+
+	LWLockAcquire(GsShmem->slots_lock, LW_SHARED);
+	for (int i = 0; i < gs_max_databases; i++)
+	{
+		Oid dboid = gs_database_by_index(i)->dboid;
+
+		if (OidIsValid(dboid))
+			dboids[n++] = dboid;
+	}
+	LWLockRelease(GsShmem->slots_lock);
+	return n;
+}
+
+/* On a standby nobody else notices that a database was dropped. */
+static void
+forget_databases(const Oid *dboids, int n, const Oid *existing, int nexisting)
+{
+	for (int i = 0; i < n; i++)
+	{
+		bool exists = false;
+		GsDatabase *db;
+
+		for (int j = 0; j < nexisting && !exists; j++)
+			exists = existing[j] == dboids[i];
+		if (exists || (db = gs_database_find(dboids[i], false)) == NULL)
+			continue;
+		gs_attach();
+		gs_follow_forget_database(db);
+	}
+}
+
 /* Mark the databases in which a worker could run; forget those that are gone. */
 static void
 read_pg_database(void)
@@ -190,6 +238,15 @@ read_pg_database(void)
 	Relation rel;
 	TableScanDesc scan;
 	HeapTuple tuple;
+	Oid *in_memory = palloc(sizeof(Oid) * gs_max_databases);
+	Oid *existing = NULL;
+	int nin_memory = 0;
+	int nexisting = 0;
+	int size = 0;
+
+	/* first this: who has games by now is in pg_database as we shall see it */
+	if (on_standby)
+		nin_memory = databases_in_memory(in_memory);
 
 	hash_seq_init(&hash_scan, databases);
 	while ((entry = hash_seq_search(&hash_scan)) != NULL)
@@ -203,6 +260,14 @@ read_pg_database(void)
 	while ((tuple = heap_getnext(scan, ForwardScanDirection)) != NULL)
 	{
 		Form_pg_database form = (Form_pg_database) GETSTRUCT(tuple);
+
+		if (nexisting == size)
+		{
+			size = Max(64, size * 2);
+			existing = existing ? repalloc(existing, sizeof(Oid) * size)
+								: MemoryContextAlloc(old, sizeof(Oid) * size);
+		}
+		existing[nexisting++] = form->oid;
 
 		/* the first leaves out template0; the second what a failed DROP left */
 		if (form->datallowconn && form->datconnlimit != GS_DATCONNLIMIT_INVALID)
@@ -219,6 +284,7 @@ read_pg_database(void)
 		if (!entry->seen)
 			(void) hash_search(databases, &entry->dboid, HASH_REMOVE, NULL);
 	}
+	forget_databases(in_memory, nin_memory, existing, nexisting);
 }
 
 /* ----------------------------------------------------------------
@@ -267,7 +333,7 @@ settle_launches(void)
 		if (state == GS_LAUNCH_REQUESTED && stopped)
 			state = GS_LAUNCH_FAILED; /* never ran */
 		if (state >= GS_LAUNCH_NO_EXTENSION && launch->pid == 0 &&
-			(stopped || state == GS_LAUNCH_ARCHIVER))
+			(stopped || state == GS_LAUNCH_AT_WORK))
 		{
 			/* a worker that comes late finds another number */
 			launch->number++;
@@ -295,7 +361,7 @@ settle_launches(void)
 			entry->was_running = false;
 			entry->failures = 0;
 		}
-		else if (state == GS_LAUNCH_ARCHIVER)
+		else if (state == GS_LAUNCH_AT_WORK)
 			entry->was_running = true; /* even if it has ended already */
 		else if (state == GS_LAUNCH_FAILED)
 			failed(entry);
@@ -371,7 +437,10 @@ no_worker_slot(Oid dboid)
 	last_no_slot_warning = now;
 	ereport(WARNING,
 			(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
-			 errmsg("no free background worker slot for a gamestate archiver"),
+			 errmsg("no free background worker slot for a gamestate %s",
+					on_standby ? "follower" : "archiver"),
+			 on_standby ?
+			 errdetail("Running games cannot be read on this standby until the follower of their database runs.") :
 			 errdetail("Games that are over stay in memory until the archiver of their database runs."),
 			 errhint("Raise max_worker_processes by one for the launcher and one for each database that has the extension gamestate, and restart the server.")));
 }
@@ -387,14 +456,18 @@ launch_worker(Oid dboid, int i)
 
 	memset(&worker, 0, sizeof(worker));
 	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_start_time =
+		on_standby ? BgWorkerStart_ConsistentState : BgWorkerStart_RecoveryFinished;
 	worker.bgw_restart_time = BGW_NEVER_RESTART; /* the launcher does that */
 	worker.bgw_notify_pid = MyProcPid;
 	strlcpy(worker.bgw_library_name, "gamestate", sizeof(worker.bgw_library_name));
-	strlcpy(worker.bgw_function_name, "gs_archiver_main",
+	strlcpy(worker.bgw_function_name,
+			on_standby ? "gs_follower_main" : "gs_archiver_main",
 			sizeof(worker.bgw_function_name));
-	snprintf(worker.bgw_name, BGW_MAXLEN, "gamestate archiver for database %u", dboid);
-	strlcpy(worker.bgw_type, "gamestate archiver", BGW_MAXLEN);
+	snprintf(worker.bgw_name, BGW_MAXLEN, "gamestate %s for database %u",
+			 on_standby ? "follower" : "archiver", dboid);
+	snprintf(worker.bgw_type, BGW_MAXLEN, "gamestate %s",
+			 on_standby ? "follower" : "archiver");
 
 	LWLockAcquire(GsShmem->slots_lock, LW_EXCLUSIVE);
 	launch->state = GS_LAUNCH_REQUESTED;
@@ -429,7 +502,7 @@ consider(KnownDatabase *entry)
 	TimestampTz now = GetCurrentTimestamp();
 	WorkerStatus status;
 
-	if (entry->no_extension || !gs_archiver)
+	if (entry->no_extension || !(on_standby ? gs_standby_reads : gs_archiver))
 		return 0;
 	status = look_up_worker(entry->dboid);
 	if (entry->was_running && !status.running)
@@ -466,6 +539,25 @@ consider(KnownDatabase *entry)
 	return 0;
 }
 
+/* Forget what was known about the databases of a standby that is none any more. */
+static void
+check_promotion(void)
+{
+	HASH_SEQ_STATUS scan;
+	KnownDatabase *entry;
+
+	if (!on_standby || RecoveryInProgress())
+		return;
+	on_standby = false;
+	hash_seq_init(&scan, databases);
+	while ((entry = hash_seq_search(&scan)) != NULL)
+	{
+		entry->no_extension = entry->was_running = false;
+		entry->failures = 0;
+		entry->next_try = 0;
+	}
+}
+
 /* One turn of the loop; returns how long to sleep, in milliseconds. */
 static long
 turn(void)
@@ -475,6 +567,7 @@ turn(void)
 	HASH_SEQ_STATUS scan;
 	KnownDatabase *entry;
 
+	check_promotion();
 	take_requests();
 	settle_launches();
 	read_pg_database();
@@ -525,6 +618,10 @@ sleep_time(long tick_ms)
 	long look_ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), look_at);
 
 	look_ms = Max(look_ms, 1);
+
+	/* nobody tells us that recovery has ended */
+	if (on_standby)
+		look_ms = Min(look_ms, PROMOTION_MS);
 	return tick_ms < 0 ? look_ms : Min(look_ms, tick_ms);
 }
 
@@ -541,6 +638,7 @@ gs_launcher_main(Datum main_arg)
 	LWLockRelease(GsShmem->slots_lock);
 
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
+	on_standby = RecoveryInProgress();
 	make_databases();
 	turn_context = AllocSetContextCreate(TopMemoryContext, "gamestate launcher turn",
 										 ALLOCSET_DEFAULT_SIZES);
@@ -567,7 +665,8 @@ gs_launcher_main(Datum main_arg)
 			look_at = 0;
 		}
 
-		if (gs_worker_look_wanted() || GetCurrentTimestamp() >= look_at)
+		if (gs_worker_look_wanted() || GetCurrentTimestamp() >= look_at ||
+			(on_standby && !RecoveryInProgress()))
 			look();
 		woken = WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 						  sleep_time(gs_tick_run()), PG_WAIT_EXTENSION);

@@ -45,6 +45,7 @@
 #include "gs_damage.h"
 #include "gs_database.h"
 #include "gs_errors.h"
+#include "gs_follow.h"
 #include "gs_journal.h"
 #include "gs_load.h"
 #include "gs_lock.h"
@@ -880,20 +881,6 @@ end_progress(Load *load)
 	pg_atomic_write_u32(&db->load_state, GS_LOAD_DONE);
 }
 
-/*
- * A standby has the journal, but nothing follows it: it cannot say that there
- * is no such game.
- */
-void
-gs_require_games(void)
-{
-	if (pg_atomic_read_u32(&gs_my_database()->load_state) != GS_LOAD_DONE)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("running games cannot be read on a standby"),
-				 errhint("Ask the primary server, or promote this one.")));
-}
-
 /* The caller holds the load lock. */
 static void
 load_now(GsDatabase *db, int timeout)
@@ -931,8 +918,8 @@ load_now(GsDatabase *db, int timeout)
 void
 gs_load(GsDatabase *db, int timeout)
 {
-	/* what the journal says now would be wrong in a moment: gs_require_games() */
-	if (RecoveryInProgress())
+	/* what the journal says now would be wrong in a moment: it is followed */
+	if (RecoveryInProgress() && gs_follow_wait(db, timeout))
 		return;
 
 	raise_failure(db);
@@ -940,6 +927,7 @@ gs_load(GsDatabase *db, int timeout)
 	if (pg_atomic_read_u32(&db->load_state) != GS_LOAD_DONE)
 	{
 		raise_failure(db);
+		gs_follow_end(db);
 		load_now(db, timeout);
 	}
 	gs_unlock_load();

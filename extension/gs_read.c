@@ -122,6 +122,7 @@ read_state(const pg_uuid_t *id, bool want_bytes)
 	}
 	result = make_varlena(GS_PTR(game->state), game->state_len);
 	gs_table_release(game);
+	gs_confirm_read();
 	return result;
 }
 
@@ -171,6 +172,7 @@ gs_get_version(PG_FUNCTION_ARGS)
 		version = game->h.version;
 		gs_table_release(game);
 		gs_durable_wait();
+		gs_confirm_read();
 		PG_RETURN_INT64(version);
 	}
 	archived = gs_archive_get(id, false, CurrentMemoryContext);
@@ -239,6 +241,7 @@ gs_get_game(PG_FUNCTION_ARGS)
 		}
 		gs_row_archived_game(archived, values, nulls);
 	}
+	gs_confirm_read();
 	return HeapTupleGetDatum(heap_form_tuple(result_type(fcinfo), values, nulls));
 }
 
@@ -366,6 +369,7 @@ gs_get_changes(PG_FUNCTION_ARGS)
 		live_changes(&sink, game, first_version);
 	else
 		archived_changes(&sink);
+	gs_confirm_read();
 	return (Datum) 0;
 }
 
@@ -391,9 +395,9 @@ gs_find_room(PG_FUNCTION_ARGS)
 
 	gs_attach();
 	(void) gs_ready();
-	gs_require_games();
 	found = gs_lookup_room(&room_code, id);
 	gs_durable_wait();
+	gs_require_games();
 	if (!found)
 		PG_RETURN_NULL();
 	PG_RETURN_UUID_P(id);
@@ -410,9 +414,9 @@ gs_player_games(PG_FUNCTION_ARGS)
 	gs_attach();
 	(void) gs_ready();
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
-	gs_require_games();
 	ids = gs_lookup_player(&player, &n);
 	gs_durable_wait();
+	gs_require_games();
 	for (int i = 0; i < n; i++)
 	{
 		Datum value = UUIDPGetDatum(&ids[i]);
@@ -502,9 +506,9 @@ gs_list_live_games(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("max_rows must not be negative")));
-	gs_require_games();
 	list_all(&filter);
 	gs_durable_wait();
+	gs_require_games();
 	return (Datum) 0;
 }
 

@@ -27,6 +27,7 @@
 #include "gs_config.h"
 #include "gs_database.h"
 #include "gs_errors.h"
+#include "gs_follow.h"
 #include "gs_index.h"
 #include "gs_shmem.h"
 #include "gs_table.h"
@@ -93,6 +94,7 @@ shmem_request(void)
 	RequestAddinShmemSpace(area_size());
 	RequestAddinShmemSpace(gs_database_shmem_size());
 	RequestAddinShmemSpace(gs_worker_shmem_size());
+	RequestAddinShmemSpace(gs_follow_shmem_size());
 	RequestNamedLWLockTranche(GS_TRANCHE, GS_LWLOCK_COUNT);
 }
 
@@ -158,6 +160,7 @@ shmem_startup(void)
 	}
 	gs_database_shmem_init(found);
 	gs_worker_shmem_init(found);
+	gs_follow_shmem_init(found);
 	LWLockRelease(AddinShmemInitLock);
 }
 

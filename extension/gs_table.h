@@ -226,6 +226,8 @@ typedef struct GsChange
 
 	bool imaged;	/* UPDATE: after an image of what was before */
 	uint8 image_in; /* CREATE, IMAGE, imaged: journal table written to */
+	TransactionId
+		archive_xid; /* ARCHIVE: on a standby, who did it; else this transaction */
 
 	/* filled by gs_table_reserve(), private to gs_table_change.c */
 	bool reserved;

@@ -384,8 +384,11 @@ reserve_update(GsChange *change)
 static void
 reserve_archive(GsChange *change)
 {
-	TransactionId xid = GetTopTransactionId();
+	TransactionId xid = change->archive_xid;
 	GsGame *game;
+
+	if (!TransactionIdIsValid(xid))
+		xid = GetTopTransactionId();
 
 	dshash_release_lock(GsGames, find_committed(change));
 	game = dshash_find(GsGames, &change->key, true);

@@ -1,14 +1,16 @@
 /*-------------------------------------------------------------------------
  *
  * gs_worker.c
- *	  What launcher, archivers and the commands that send them away share.
+ *	  What launcher, archivers, followers and the commands that send them away
+ *	  share.
  *
  * The model:
  *	1. The launcher (gs_launcher.c) is one static background worker.  It
  *	   starts a dynamic one for each database it does not know yet; that one
  *	   looks whether the database has the extension and becomes its archiver
- *	   (gs_archiver.c), or says no and exits.
- *	2. While a worker is on its way it has a launch (GsLaunch); as an archiver
+ *	   (gs_archiver.c), on a standby its follower (gs_follow.c), or says no and
+ *	   exits.
+ *	2. While a worker is on its way it has a launch (GsLaunch); at work
  *	   it has the worker slot beside its database's slot.  Both hold its pid
  *	   until the process has left the ProcArray: whoever finds no pid of ours
  *	   for a database knows that none of us is connected to it.
@@ -87,6 +89,11 @@ static GsWorkerSlot *slots = NULL; /* gs_max_databases */
 
 /* local: this backend has bars up */
 static bool have_bars = false;
+
+/* local: a worker, and the launch that made it until it is at work */
+static GsLaunch *my_launch = NULL;
+static GsLaunchState launch_result = GS_LAUNCH_FAILED;
+static GsWorkerSlot *my_slot = NULL;
 
 /* local: a worker's transaction */
 static int guc_nest_level;
@@ -293,6 +300,97 @@ gs_worker_backoff(int failures)
 	while (--failures > 0 && delay < GS_BACKOFF_LAST)
 		delay *= 2;
 	return Min(delay, GS_BACKOFF_LAST);
+}
+
+/* ----------------------------------------------------------------
+ *		From launch to work
+ * ----------------------------------------------------------------
+ */
+
+static void
+worker_exit(int code, Datum arg)
+{
+	LWLockAcquire(GsShmem->slots_lock, LW_EXCLUSIVE);
+	if (my_launch != NULL)
+	{
+		/* told to leave: the launcher need not wait before it tries again */
+		my_launch->state = ProcDiePending ? GS_LAUNCH_SENT_AWAY : launch_result;
+		my_launch->pid = 0;
+	}
+	if (my_slot != NULL)
+		gs_worker_unclaim(my_slot, code == 0 || ProcDiePending);
+	LWLockRelease(GsShmem->slots_lock);
+	gs_worker_wake_launcher();
+}
+
+bool
+gs_worker_take_launch(const GsLaunchArgument *argument)
+{
+	GsLaunch *mine = gs_worker_launch(argument->launch);
+	bool barred;
+
+	LWLockAcquire(GsShmem->slots_lock, LW_EXCLUSIVE);
+	if (mine->number != argument->number || mine->state != GS_LAUNCH_REQUESTED)
+	{
+		LWLockRelease(GsShmem->slots_lock);
+		return false;
+	}
+	barred = gs_worker_is_barred(argument->dboid);
+	if (barred)
+		mine->state = GS_LAUNCH_SENT_AWAY;
+	else
+	{
+		mine->state = GS_LAUNCH_CONNECTING;
+		mine->pid = MyProcPid;
+		my_launch = mine;
+	}
+	LWLockRelease(GsShmem->slots_lock);
+	if (barred)
+		gs_worker_wake_launcher();
+	else
+		on_shmem_exit(worker_exit, (Datum) 0);
+	return !barred;
+}
+
+bool
+gs_worker_extension_exists(void)
+{
+	MemoryContext context = CurrentMemoryContext;
+	bool exists;
+
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	exists = OidIsValid(get_extension_oid(GS_EXTENSION_NAME, true));
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
+	return exists;
+}
+
+/* Claim the worker slot, unless another worker has it. */
+GsWorkerSlot *
+gs_worker_become(bool follower)
+{
+	GsWorkerSlot *wanted;
+
+	if (!gs_worker_extension_exists())
+	{
+		launch_result = GS_LAUNCH_NO_EXTENSION;
+		return NULL;
+	}
+	wanted = gs_worker_slot(gs_my_database());
+	LWLockAcquire(GsShmem->slots_lock, LW_EXCLUSIVE);
+	my_launch->state = GS_LAUNCH_AT_WORK;
+	my_launch->pid = 0;
+	my_launch = NULL;
+	if (wanted->pid == 0 || wanted->dboid != MyDatabaseId)
+	{
+		gs_worker_claim(wanted, MyDatabaseId);
+		wanted->follower = follower;
+		my_slot = wanted;
+	}
+	LWLockRelease(GsShmem->slots_lock);
+	gs_worker_wake_launcher();
+	return my_slot;
 }
 
 /* ----------------------------------------------------------------
@@ -669,6 +767,7 @@ gs_stat_workers(PG_FUNCTION_ARGS)
 
 	put_row((ReturnSetInfo *) fcinfo->resultinfo, "launcher", &launcher, false);
 	for (int i = 0; i < n; i++)
-		put_row((ReturnSetInfo *) fcinfo->resultinfo, "archiver", &copy[i], barred[i]);
+		put_row((ReturnSetInfo *) fcinfo->resultinfo,
+				copy[i].follower ? "follower" : "archiver", &copy[i], barred[i]);
 	return (Datum) 0;
 }

@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * gs_worker.h
- *	  What launcher, archivers and the commands that send them away share.
+ *	  What launcher, archivers, followers and the commands that send them away
+ *	  share.
  *
  *-------------------------------------------------------------------------
  */
@@ -23,7 +24,7 @@
 #define GS_BACKOFF_LAST	 60000
 
 /*
- * State of the launcher or of an archiver.
+ * State of the launcher or of a worker: an archiver, or a follower on a standby.
  *	none -> starting
  *	starting -> running | stopped | no slot
  *	running <-> paused
@@ -42,7 +43,7 @@ typedef enum GsWorkerState
 } GsWorkerState;
 
 /*
- * The launcher, or the archiver of one database.  Protected by slots_lock,
+ * The launcher, or the worker of one database.  Protected by slots_lock,
  * apart from "waker".
  */
 typedef struct GsWorkerSlot
@@ -51,6 +52,7 @@ typedef struct GsWorkerSlot
 	pid_t pid; /* 0 = none runs; cleared by the process itself */
 	GsWorkerState state;
 	bool clean_exit; /* the last one was told to leave, or left by itself */
+	bool follower;	 /* on a standby: not an archiver (gs_follow.c) */
 	TimestampTz started_at;
 	int64 batches;
 	int64 games;
@@ -75,8 +77,8 @@ typedef struct GsWorkerSlot
  * its database has the extension.
  *	free -> requested
  *	requested -> connecting | sent away | failed
- *	connecting -> no extension | archiver | sent away | failed
- *	no extension, archiver, sent away, failed -> free (by the launcher)
+ *	connecting -> no extension | at work | sent away | failed
+ *	no extension, at work, sent away, failed -> free (by the launcher)
  */
 typedef enum GsLaunchState
 {
@@ -84,7 +86,7 @@ typedef enum GsLaunchState
 	GS_LAUNCH_REQUESTED,
 	GS_LAUNCH_CONNECTING,
 	GS_LAUNCH_NO_EXTENSION,
-	GS_LAUNCH_ARCHIVER,	 /* it has become the database's archiver */
+	GS_LAUNCH_AT_WORK,	 /* it has become the database's worker */
 	GS_LAUNCH_SENT_AWAY, /* the database is barred, or the server stops */
 	GS_LAUNCH_FAILED
 } GsLaunchState;
@@ -116,7 +118,7 @@ extern void gs_worker_shmem_init(bool found);
 /* from _PG_init: launcher and hooks */
 extern void gs_worker_init(void);
 
-/* Wake the archiver of a database.  Cannot fail, takes no lock. */
+/* Wake the worker of a database.  Cannot fail, takes no lock. */
 extern void gs_worker_wake_archiver(GsDatabase *db);
 extern void gs_worker_wake_launcher(void); /* to look for databases */
 extern bool gs_worker_look_wanted(void);   /* for the launcher: was that asked for? */
@@ -152,6 +154,16 @@ extern void gs_worker_unclaim(GsWorkerSlot *slot, bool clean);
 extern void gs_worker_wakeable(GsWorkerSlot *slot, bool wakeable);
 extern void gs_worker_set_state(GsWorkerSlot *slot, GsWorkerState state);
 extern void gs_worker_set_error(GsWorkerSlot *slot, const char *message);
+
+/*
+ * The way of a worker that the launcher has started.  Take up the launch, not
+ * yet connected; false if it is not for us any more.  Then, connected, become
+ * the database's worker: NULL if the extension is not there, or another worker
+ * is.  on_shmem_exit() undoes both.
+ */
+extern bool gs_worker_take_launch(const GsLaunchArgument *argument);
+extern GsWorkerSlot *gs_worker_become(bool follower);
+extern bool gs_worker_extension_exists(void);
 
 /*
  * A worker's transaction: as gamestate_owner, in a security-restricted

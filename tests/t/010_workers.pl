@@ -197,14 +197,15 @@ is($node->safe_psql('postgres', "SELECT (gamestate.get_game('$id')).status"), 'f
 $log = slurp_file($node->logfile);
 is(scalar(() = $log =~ /WARNING: .*no free background worker slot/g), 1, 'one warning');
 
-# On a standby nothing of ours runs, after promotion it does.
+# On a standby followers run, after promotion archivers.
 $node->append_conf('postgresql.conf', "max_worker_processes = 12\n");
 $node->restart;
 $node->backup('b');
 my $standby = PostgreSQL::Test::Cluster->new('standby');
 $standby->init_from_backup($node, 'b', has_streaming => 1);
 $standby->start;
-is($standby->safe_psql('postgres', q{SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'gamestate%'}), '0', 'no worker on a standby');
+ok($standby->poll_query_until('postgres', q{SELECT count(*) = 2 FROM gamestate.stat_workers WHERE kind = 'follower' AND state = 'running'}), 'followers on a standby');
+is($standby->safe_psql('postgres', q{SELECT count(*) FROM gamestate.stat_workers WHERE kind = 'archiver'}), '0', 'no archivers');
 $standby->promote;
 ok($standby->poll_query_until('postgres', q{SELECT count(*) = 2 FROM gamestate.stat_workers WHERE kind = 'archiver' AND state = 'running'}), 'archivers after promotion');
 $standby->stop;

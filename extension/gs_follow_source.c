@@ -1,0 +1,437 @@
+/*-------------------------------------------------------------------------
+ *
+ * gs_follow_source.c
+ *	  What is new in the journal's tables on a standby.
+ *
+ * The model:
+ *	1. The WAL says which blocks have changed, the blocks say what is in them.
+ *	   From what has been replayed since the last time only block references
+ *	   are taken, so that nothing here depends on what kind of record changed a
+ *	   block (an insertion, a full-page image, a generic record); then each
+ *	   changed block is read and all its rows are handed out.  Most of them
+ *	   have been handed out before: whoever takes them must not mind.
+ *	2. The end of what counts as replayed is noted while both tables are locked
+ *	   and before a block is read.  Replay changes a page first and says so
+ *	   later: so whatever was written before that end is on the pages that are
+ *	   read, and perhaps more.
+ *	3. The first time, and when the WAL cannot be read (a segment was removed
+ *	   because we were stopped for long), all blocks are read.
+ *	4. A table that has new storage and no blocks was emptied by a rotation,
+ *	   which has written images of whatever was only there.  That holds if all
+ *	   that was written to the old storage had been read; otherwise, or if the
+ *	   new storage has blocks (VACUUM FULL), everything has to start anew.
+ *
+ * Locking: AccessShareLock on both tables while blocks are read, taken only if
+ * it is free: replay never waits for long, and we never wait for replay.
+ * Replay holds AccessExclusiveLock when a table gets new storage, so that does
+ * not happen in the middle.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "gs_compat.h"
+#include "gs_follow_source.h"
+#include "gs_journal.h"
+
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xlog.h"
+#include "access/xlogreader.h"
+#include "access/xlogrecovery.h"
+#include "access/xlogutils.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_am_d.h"
+#include "catalog/pg_class.h"
+#include "miscadmin.h"
+#include "nodes/bitmapset.h"
+#include "storage/bufmgr.h"
+#include "storage/bufpage.h"
+#include "storage/lmgr.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+
+/* One journal table as we know it. */
+typedef struct SourceTable
+{
+	Oid relid; /* InvalidOid = not looked at yet */
+	GsRelFileNode node;
+	Bitmapset *changed;	 /* blocks to be read */
+	Bitmapset *left_out; /* blocks that cannot be read */
+} SourceTable;
+
+static MemoryContext context = NULL; /* the reader of the WAL, the bitmaps */
+static SourceTable tables[2];
+static XLogReaderState *wal = NULL;
+static ReadLocalXLogPageNoWaitPrivate *wal_private = NULL;
+static XLogRecPtr collected = InvalidXLogRecPtr; /* references are known up to here */
+static bool all_blocks = true;					 /* they are not known: read all */
+static uint64 scans = 0;
+
+/* the block that is being read, for who catches an error */
+static int reading_table = -1;
+static BlockNumber reading_block;
+
+static void
+close_wal(void)
+{
+	if (wal != NULL)
+		XLogReaderFree(wal);
+	wal = NULL;
+}
+
+void
+gs_source_reset(void)
+{
+	close_wal();
+	if (context == NULL)
+		context = AllocSetContextCreate(TopMemoryContext, "gamestate follower's source",
+										ALLOCSET_DEFAULT_SIZES);
+	MemoryContextReset(context);
+	memset(tables, 0, sizeof(tables));
+	collected = InvalidXLogRecPtr;
+	all_blocks = true;
+	reading_table = -1;
+}
+
+uint64
+gs_source_scans(void)
+{
+	return scans;
+}
+
+bool
+gs_source_leave_out_block(int *table, ItemPointerData *tid)
+{
+	SourceTable *source;
+	MemoryContext old;
+
+	if (reading_table < 0)
+		return false;
+	source = &tables[reading_table];
+	old = MemoryContextSwitchTo(context);
+	source->left_out = bms_add_member(source->left_out, (int) reading_block);
+	MemoryContextSwitchTo(old);
+	*table = reading_table;
+	ItemPointerSet(tid, reading_block, FirstOffsetNumber);
+	reading_table = -1;
+	return true;
+}
+
+/* ----------------------------------------------------------------
+ *		Which blocks
+ * ----------------------------------------------------------------
+ */
+
+/* The references of one record. */
+static void
+collect_blocks(void)
+{
+	for (int id = 0; id <= XLogRecMaxBlockId(wal); id++)
+	{
+		GsRelFileNode node;
+		ForkNumber fork;
+		BlockNumber block;
+
+		if (!XLogRecGetBlockTagExtended(wal, id, &node, &fork, &block, NULL) ||
+			fork != MAIN_FORKNUM)
+			continue;
+		for (int i = 0; i < 2; i++)
+		{
+			if (!OidIsValid(tables[i].relid) ||
+				!GsRelFileNodeEquals(tables[i].node, node))
+				continue;
+			tables[i].changed = bms_add_member(tables[i].changed, (int) block);
+			tables[i].left_out = bms_del_member(tables[i].left_out, (int) block);
+		}
+	}
+}
+
+static void
+open_wal(void)
+{
+	wal_private = palloc0(sizeof(ReadLocalXLogPageNoWaitPrivate));
+	wal = XLogReaderAllocate(wal_segment_size, NULL,
+							 XL_ROUTINE(.page_read = &read_local_xlog_page_no_wait,
+										.segment_open = &wal_segment_open,
+										.segment_close = &wal_segment_close),
+							 wal_private);
+	if (wal == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY),
+				 errmsg("out of memory"),
+				 errdetail("Failed while allocating a WAL reading processor.")));
+	XLogBeginRead(wal, collected);
+}
+
+/* Read records up to a place; false if that is not possible. */
+static bool
+read_wal(XLogRecPtr upto)
+{
+	if (wal == NULL)
+		open_wal();
+	while (wal->EndRecPtr < upto)
+	{
+		char *wrong = NULL;
+
+		CHECK_FOR_INTERRUPTS();
+		if (XLogReadRecord(wal, &wrong) == NULL)
+		{
+			ereport(DEBUG1,
+					(errmsg_internal("follower cannot read WAL at %X/%X: %s",
+									 LSN_FORMAT_ARGS(wal->EndRecPtr),
+									 wrong ? wrong : "it ends there")));
+			return false;
+		}
+		collect_blocks();
+	}
+	return true;
+}
+
+/* Note which blocks have been changed up to there. */
+static void
+collect(XLogRecPtr upto)
+{
+	MemoryContext old = MemoryContextSwitchTo(context);
+	volatile bool done = false;
+
+	if (!all_blocks && collected < upto)
+	{
+		PG_TRY();
+		{
+			done = read_wal(upto);
+		}
+		PG_CATCH();
+		{
+			ErrorData *error;
+
+			MemoryContextSwitchTo(context);
+			error = CopyErrorData();
+
+			/* a missing or unreadable segment; nothing else is held that an abort would release */
+			if (ERRCODE_TO_CATEGORY(error->sqlerrcode) !=
+					ERRCODE_TO_CATEGORY(ERRCODE_SYSTEM_ERROR) &&
+				error->sqlerrcode != ERRCODE_UNDEFINED_FILE &&
+				error->sqlerrcode != ERRCODE_INTERNAL_ERROR &&
+				error->sqlerrcode != ERRCODE_DATA_CORRUPTED)
+				PG_RE_THROW();
+			FlushErrorState();
+			ereport(DEBUG1, (errmsg_internal("follower cannot read WAL: %s", error->message)));
+			FreeErrorData(error);
+		}
+		PG_END_TRY();
+		if (!done)
+		{
+			close_wal();
+			all_blocks = true;
+			scans++;
+		}
+	}
+	if (all_blocks)
+		close_wal();
+	collected = upto;
+	MemoryContextSwitchTo(old);
+}
+
+/* ----------------------------------------------------------------
+ *		What is in them
+ * ----------------------------------------------------------------
+ */
+
+static void
+take_page(const GsRowSink *sink, int table, BlockNumber block, Page page)
+{
+	OffsetNumber last;
+
+	if (PageIsNew(page))
+		return;
+	last = PageGetMaxOffsetNumber(page);
+	for (OffsetNumber off = FirstOffsetNumber; off <= last; off++)
+	{
+		ItemId item = PageGetItemId(page, off);
+		ItemPointerData tid;
+
+		if (!ItemIdIsNormal(item))
+			continue;
+		ItemPointerSet(&tid, block, off);
+		if (ItemIdGetOffset(item) < SizeOfPageHeaderData ||
+			ItemIdGetOffset(item) != MAXALIGN(ItemIdGetOffset(item)) ||
+			ItemIdGetOffset(item) + ItemIdGetLength(item) > BLCKSZ ||
+			ItemIdGetLength(item) < SizeofHeapTupleHeader)
+			sink->damaged(table, &tid, "its line pointer is wrong");
+		else
+			sink->row(table, &tid, (HeapTupleHeader) PageGetItem(page, item),
+					  ItemIdGetLength(item));
+	}
+}
+
+static void
+read_block(const GsRowSink *sink, int table, Relation rel, BlockNumber block,
+		   BufferAccessStrategy strategy)
+{
+	PGAlignedBlock copy;
+	Buffer buffer;
+
+	CHECK_FOR_INTERRUPTS();
+	reading_table = table;
+	reading_block = block;
+	buffer = ReadBufferExtended(rel, MAIN_FORKNUM, block, RBM_NORMAL, strategy);
+	reading_table = -1;
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	memcpy(copy.data, BufferGetPage(buffer), BLCKSZ);
+	UnlockReleaseBuffer(buffer);
+	if (((PageHeader) copy.data)->pd_lower > BLCKSZ)
+	{
+		ItemPointerData tid;
+
+		ItemPointerSet(&tid, block, FirstOffsetNumber);
+		sink->damaged(table, &tid, "the header of its page is wrong");
+		return;
+	}
+	take_page(sink, table, block, copy.data);
+}
+
+static void
+read_table(const GsRowSink *sink, int table, Relation rel)
+{
+	SourceTable *source = &tables[table];
+	BlockNumber nblocks = RelationGetNumberOfBlocks(rel);
+	BufferAccessStrategy strategy;
+	int block = -1;
+
+	if (!all_blocks)
+	{
+		while ((block = bms_next_member(source->changed, block)) >= 0)
+			if ((BlockNumber) block < nblocks && !bms_is_member(block, source->left_out))
+				read_block(sink, table, rel, block, NULL);
+		return;
+	}
+	strategy = GetAccessStrategy(BAS_BULKREAD);
+	for (BlockNumber next = 0; next < nblocks; next++)
+		if (!bms_is_member((int) next, source->left_out))
+			read_block(sink, table, rel, next, strategy);
+	FreeAccessStrategy(strategy);
+}
+
+/* ----------------------------------------------------------------
+ *		The whole
+ * ----------------------------------------------------------------
+ */
+
+static bool
+find_tables(Oid *oids)
+{
+	Oid schema = get_namespace_oid("gamestate", true);
+
+	if (!OidIsValid(schema))
+		return false;
+	oids[0] = get_relname_relid("journal_0", schema);
+	oids[1] = get_relname_relid("journal_1", schema);
+	return OidIsValid(oids[0]) && OidIsValid(oids[1]);
+}
+
+/* Lock and open both, or none; NULLs in rels if they are gone. */
+static bool
+open_tables(const Oid *oids, Relation *rels)
+{
+	if (!ConditionalLockRelationOid(oids[0], AccessShareLock))
+		return false;
+	if (!ConditionalLockRelationOid(oids[1], AccessShareLock))
+	{
+		UnlockRelationOid(oids[0], AccessShareLock);
+		return false;
+	}
+	for (int i = 0; i < 2; i++)
+	{
+		rels[i] = try_table_open(oids[i], NoLock);
+
+		/* other faults than these do not matter to who only reads */
+		if (rels[i] != NULL &&
+			(rels[i]->rd_rel->relkind != RELKIND_RELATION ||
+			 rels[i]->rd_rel->relam != HEAP_TABLE_AM_OID ||
+			 rels[i]->rd_rel->relpersistence != RELPERSISTENCE_PERMANENT))
+			gs_journal_check(rels[i]);
+	}
+	return true;
+}
+
+static void
+close_tables(const Oid *oids, Relation *rels)
+{
+	for (int i = 0; i < 2; i++)
+	{
+		if (rels[i] != NULL)
+			table_close(rels[i], NoLock);
+		UnlockRelationOid(oids[i], AccessShareLock);
+	}
+}
+
+/* Have the tables the storage that we know?  False: start anew. */
+static bool
+check_storage(const GsRowSink *sink, const Relation *rels)
+{
+	for (int i = 0; i < 2; i++)
+	{
+		SourceTable *source = &tables[i];
+
+		if (!OidIsValid(source->relid))
+		{
+			source->relid = RelationGetRelid(rels[i]);
+			source->node = GS_RELATION_NODE(rels[i]);
+			continue;
+		}
+		if (source->relid != RelationGetRelid(rels[i]))
+			return false;
+		if (GsRelFileNodeEquals(source->node, GS_RELATION_NODE(rels[i])))
+			continue;
+		if (all_blocks || !bms_is_empty(source->changed) ||
+			RelationGetNumberOfBlocks(rels[i]) > 0)
+			return false;
+		source->node = GS_RELATION_NODE(rels[i]);
+		bms_free(source->left_out);
+		source->left_out = NULL;
+		sink->emptied(i);
+	}
+	return true;
+}
+
+GsSourceResult
+gs_source_read(const GsRowSink *sink, XLogRecPtr *upto)
+{
+	Oid oids[2];
+	Relation rels[2];
+	GsSourceResult result = GS_SOURCE_READ;
+
+	reading_table = -1;
+	if (!find_tables(oids))
+		return GS_SOURCE_GONE;
+
+	/* most of the WAL is read before anything is locked */
+	collect(GetXLogReplayRecPtr(NULL));
+	if (!open_tables(oids, rels))
+		return GS_SOURCE_BUSY;
+	if (rels[0] == NULL || rels[1] == NULL)
+		result = GS_SOURCE_GONE;
+	else
+	{
+		*upto = GetXLogReplayRecPtr(NULL);
+		collect(*upto);
+		if (!check_storage(sink, rels))
+			result = GS_SOURCE_REWRITTEN;
+		else
+			for (int i = 0; i < 2; i++)
+				read_table(sink, i, rels[i]);
+	}
+	close_tables(oids, rels);
+	if (result == GS_SOURCE_READ)
+	{
+		for (int i = 0; i < 2; i++)
+		{
+			bms_free(tables[i].changed);
+			tables[i].changed = NULL;
+		}
+		all_blocks = false;
+	}
+	return result;
+}
