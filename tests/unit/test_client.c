@@ -30,13 +30,13 @@ static void
 is_slice(const JsonDoc *doc, JsonNode node, const char *expected, const char *name)
 {
 	JsonSlice slice = {"(none)", 6};
-	char *copy;
+	Buf copy = {0};
 
 	if (node != JSON_NONE)
 		slice = json_slice(doc, node);
-	copy = strndup(slice.data, slice.len);
-	is(copy, expected, name);
-	free(copy);
+	buf_append(&copy, slice.data, slice.len);
+	is(copy.data, expected, name);
+	buf_free(&copy);
 }
 
 static void
