@@ -358,7 +358,9 @@ gs_delta_encode(const char *old_state, uint32_t old_len, const char *new_state,
 		return 0;
 	w.p = gs_varint_put(w.p, new_len);
 
-	/* without bytes there need not be a pointer */
+	/* without bytes there need not be a pointer, and nothing may be added to none */
+	if (new_len == 0)
+		return (size_t) (w.p - dst);
 	if (max > 0)
 	{
 		copy.len = common_prefix(old_state, new_state, max);
