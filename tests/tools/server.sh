@@ -10,13 +10,15 @@
 #        server.sh remove NAME  stop it and remove its data
 #
 # build/run/<name>.env is a shell fragment that leads libpq's programs to it.
-# SERVER_WRAPPER, if set, is a command line to run postgres under (valgrind).
+# SERVER_WRAPPER, if set, is a command line to run postgres under (valgrind);
+# SERVER_SETTINGS are settings, as above, of every server that is started.
 
 # shellcheck source=tests/tools/common.sh
 . "$(dirname "$0")/common.sh"
 
 action=${1:?} name=${2:?}
 shift 2
+read -ra settings <<<"${SERVER_SETTINGS:-}"
 env=$run/$name.env
 [ -e "$run" ] && dir=$(run_path)/$name
 
@@ -127,11 +129,11 @@ start)
         die "initdb failed"
     }
     as_server tee -a "$dir/data/postgresql.conf" <"$conf" >/dev/null
-    launch "$(options "$@")"
+    launch "$(options "$@" "${settings[@]}")"
     ;;
 restart)
     stop
-    launch "$(options "$@")"
+    launch "$(options "$@" "${settings[@]}")"
     ;;
 stop) stop ;;
 status) running ;;
