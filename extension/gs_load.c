@@ -8,13 +8,13 @@
  *	   archiver, or whoever needs a database's games before it, loads them;
  *	   others wait for a heavyweight lock, so that they can be cancelled, and
  *	   not longer than gamestate.load_timeout.
- *	2. Both journal tables are read (gs_scan.c).  Rows are put together to
- *	   groups, groups are taken apart into records, and records are sorted by
- *	   game: only the highest incarnation counts, and of it the newest image and
- *	   what comes after that.
- *	3. For each game that has not been removed, the image and the updates give
- *	   one change record of kind create, which goes the way of all change
- *	   records into the table.
+ *	2. Both journal tables are read once (gs_scan.c).  Rows are put together to
+ *	   groups, groups are taken apart into records, and records are dealt into
+ *	   buckets by the hash of their game.
+ *	3. Bucket by bucket the records are sorted.  Of a game only the highest
+ *	   incarnation counts, and of it the newest image and what comes after that.
+ *	   Unless the game has been removed, they give one change record of kind
+ *	   create, which goes the way of all change records into the table.
  *	4. Of two tables with rows the younger one goes on to be written to: the
  *	   other one will be emptied, so that whatever is needed of a game must then
  *	   be in the younger one.  It tells itself by its oldest row.
@@ -34,8 +34,12 @@
  * its error is raised again for some seconds instead of trying each time.  Of
  * one whose process was ended the next one takes it back.
  *
- * Rows are copied to one arena, since everything in it ends together: a record
- * costs its bytes and a few more.
+ * What it costs is, above all, memory that is touched for the first time, then
+ * caches that are missed.  So an image's state, the largest part of most
+ * journals, is copied once, to where its game will have it, in shared memory
+ * (share_state()); the other records are copied to one arena, since they end
+ * together; nothing is looked up while the tables are read; and the buckets
+ * come in the order of the games' hash table.
  *
  *-------------------------------------------------------------------------
  */
@@ -55,9 +59,9 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "access/xlog.h"
-#include "common/hashfn.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "storage/ipc.h"
 #include "storage/lmgr.h"
 #include "storage/proc.h"
 #include "utils/builtins.h"
@@ -73,6 +77,10 @@
 /* One game while its updates are applied: enough for most, so that resetting is cheap. */
 #define GAME_CONTEXT_SIZE ((Size) 256 * 1024)
 
+/* Records whose bytes are fetched before they are needed, and how much of each. */
+#define PREFETCH_AHEAD 16
+#define PREFETCH_MAX   512
+
 /* First and longest time for which the error of a load is raised again. */
 #define RETRY_FIRST_MS 1000
 #define RETRY_LAST_MS  30000
@@ -85,40 +93,58 @@ typedef struct RowPlace
 	uint8 table;
 } RowPlace;
 
-/* A record of a game that may still be needed. */
+/* A record, in the bucket of its game. */
 typedef struct LoadRecord
 {
-	struct LoadRecord *next;
+	pg_uuid_t id;
+	int64 incarnation;
 	int64 version;
-	const char *data; /* encoded */
+	const char *data;  /* encoded; without its state if that is in shared memory */
+	dsa_pointer state; /* of an image; valid while it is nobody else's */
 	uint32 len;
-	RowPlace place; /* of the row; of a group of several, of the last one found */
+	uint32 state_len;
+	BlockNumber block; /* of the row; of a group of several, of the last one found */
+	OffsetNumber item;
+	uint8 table;
+	uint8 kind; /* GsRecordKind */
 } LoadRecord;
 
+typedef LoadRecord *LoadRecordRef;
+
+/* So many fill about a kilobyte. */
+#define BLOCK_RECORDS 15
+
+typedef struct LoadBlock
+{
+	struct LoadBlock *next;
+	int n;
+	LoadRecord records[BLOCK_RECORDS];
+} LoadBlock;
+
+/*
+ * The records of the games that come together in the games' hash table, too: so
+ * a bucket's games are inserted into a small piece of it, and what the
+ * first bucket needs makes the table as large as it has to be in the end, while
+ * it is nearly empty.
+ */
+typedef struct LoadBucket
+{
+	LoadBlock *blocks;
+	uint32 n; /* records */
+} LoadBucket;
+
+#define BUCKET_BITS 10
+#define NBUCKETS	(1 << BUCKET_BITS)
+
+/* What there is of one game: its highest incarnation, in the order of versions. */
 typedef struct LoadGame
 {
-	pg_uuid_t id; /* hash key */
-	uint32 hash;
-	char status; /* of the place in the hash table */
+	const pg_uuid_t *id;
 	bool removed;
+	LoadRecord *image;	  /* the newest; NULL = none */
+	LoadRecord **updates; /* later than the image */
 	int nupdates;
-	int64 incarnation;
-	LoadRecord *image;	 /* newest of the incarnation */
-	LoadRecord *updates; /* later than the image, in no order */
 } LoadGame;
-
-#define SH_PREFIX			 load_games
-#define SH_ELEMENT_TYPE		 LoadGame
-#define SH_KEY_TYPE			 pg_uuid_t
-#define SH_KEY				 id
-#define SH_HASH_KEY(tb, key) hash_bytes(key.data, UUID_LEN)
-#define SH_EQUAL(tb, a, b)	 (memcmp(a.data, b.data, UUID_LEN) == 0)
-#define SH_STORE_HASH
-#define SH_GET_HASH(tb, a) a->hash
-#define SH_SCOPE		   static inline
-#define SH_DECLARE
-#define SH_DEFINE
-#include "lib/simplehash.h"
 
 typedef struct LoadPiece
 {
@@ -148,7 +174,8 @@ typedef struct Load
 	Size arena_block;
 	Relation rels[2];
 	int table; /* that is being read */
-	load_games_hash *games;
+	LoadBucket *buckets;
+	LoadRecord **sorted; /* of one bucket */
 	HTAB *groups;
 	int64 max_seq;
 	int64 max_incarnation;
@@ -230,75 +257,80 @@ keep_useless(Load *load, const RowPlace *place, const char *what)
  * ----------------------------------------------------------------
  */
 
-/* Forget updates that an image has made superfluous. */
-static void
-drop_older(LoadGame *game, int64 version)
+static LoadRecord *
+add_record(Load *load, const pg_uuid_t *id)
 {
-	LoadRecord **link = &game->updates;
+	LoadRecord *kept;
+	LoadBucket *bucket = &load->buckets[gs_table_hash(id) >> (32 - BUCKET_BITS)];
+	LoadBlock *block = bucket->blocks;
 
-	while (*link != NULL)
+	if (block == NULL || block->n == BLOCK_RECORDS)
 	{
-		if ((*link)->version <= version)
-		{
-			*link = (*link)->next;
-			game->nupdates--;
-		}
-		else
-			link = &(*link)->next;
+		block = arena_alloc(load, sizeof(LoadBlock));
+		block->next = bucket->blocks;
+		block->n = 0;
+		bucket->blocks = block;
 	}
+	bucket->n++;
+	kept = &block->records[block->n++];
+	kept->state = InvalidDsaPointer; /* before anything can fail */
+	return kept;
+}
+
+/*
+ * Put an image's state where it will be needed, if it is needed: it is the
+ * largest part of most journals, and is copied only once so.  What stays in the
+ * arena is the same record with an empty state.
+ */
+static bool
+share_state(Load *load, LoadRecord *kept, const GsRecord *record, const char *data,
+			uint32 len)
+{
+	uint32 head = record->state.data - data - gs_varint_size(record->state.len);
+	uint32 rest = data + len - (record->state.data + record->state.len);
+	char *p;
+
+	if (load->keep)
+		return false;
+	kept->state = gs_alloc_spare(load->db, Max(record->state.len, 1));
+	if (!DsaPointerIsValid(kept->state))
+		return false;
+	memcpy(GS_PTR(kept->state), record->state.data, record->state.len);
+	kept->state_len = record->state.len;
+	kept->len = head + gs_varint_size(0) + rest;
+	kept->data = p = arena_alloc(load, kept->len);
+	memcpy(p, data, head);
+	p = gs_varint_put(p + head, 0);
+	memcpy(p, data + len - rest, rest);
+	return true;
 }
 
 static void
 keep_record(Load *load, const GsRecord *record, const char *data, uint32 len,
 			const RowPlace *place)
 {
-	bool found;
 	pg_uuid_t id;
-	LoadGame *game;
 	LoadRecord *kept;
+	char *copy;
 
 	memcpy(id.data, record->id, UUID_LEN);
-	game = load_games_insert(load->games, id, &found);
 	load->max_incarnation = Max(load->max_incarnation, record->incarnation);
-	if (!found || game->incarnation < record->incarnation)
-	{
-		game->incarnation = record->incarnation;
-		game->removed = false;
-		game->image = NULL;
-		game->updates = NULL;
-		game->nupdates = 0;
-	}
-	else if (game->incarnation > record->incarnation)
-		return;
-
-	if (record->kind == GS_RECORD_REMOVE)
-	{
-		game->removed = true;
-		return;
-	}
-	if (game->image && record->version <= game->image->version)
-		return;
-
-	kept = arena_alloc(load, sizeof(LoadRecord));
+	kept = add_record(load, &id);
+	kept->id = id;
+	kept->incarnation = record->incarnation;
 	kept->version = record->version;
-	kept->data = data;
+	kept->block = place->block;
+	kept->item = place->item;
+	kept->table = place->table;
+	kept->kind = record->kind;
+	if (record->kind == GS_RECORD_IMAGE && share_state(load, kept, record, data, len))
+		return;
+	kept->data = copy = arena_alloc(load, len);
 	kept->len = len;
-	kept->place = *place;
-	kept->next = NULL;
-	if (record->kind == GS_RECORD_IMAGE)
-	{
-		game->image = kept;
-		drop_older(game, kept->version);
-	}
-	else
-	{
-		kept->next = game->updates;
-		game->updates = kept;
-		game->nupdates++;
-	}
+	memcpy(copy, data, len);
 }
 
-/* A whole group; data stays where it is until the load has ended. */
+/* A whole group. */
 static const char *
 keep_group(Load *load, const char *data, Size len, const RowPlace *place)
 {
@@ -333,6 +365,7 @@ keep_piece(Load *load, const GsJournalRow *row, const char *data, bool by_xid,
 	Size total = 0;
 	char *whole;
 	char *p;
+	const char *wrong;
 
 	if (!found)
 	{
@@ -353,14 +386,16 @@ keep_piece(Load *load, const GsJournalRow *row, const char *data, bool by_xid,
 
 	for (int i = 0; i < group->cnt; i++)
 		total += group->pieces[i].len;
-	p = whole = arena_alloc(load, total);
+	p = whole = MemoryContextAllocHuge(load->pieces, Max(total, 1));
 	for (int i = 0; i < group->cnt; i++)
 	{
 		memcpy(p, group->pieces[i].data, group->pieces[i].len);
 		p += group->pieces[i].len;
 		pfree(unconstify(char *, group->pieces[i].data));
 	}
-	return keep_group(load, whole, total, place);
+	wrong = keep_group(load, whole, total, place);
+	pfree(whole);
+	return wrong;
 }
 
 /* A row, from the scan. */
@@ -381,11 +416,10 @@ take_row(void *arg, const GsScanRow *found)
 	if (load->bytes[load->table] == 0 || row.seq < load->min_seq[load->table])
 		load->min_seq[load->table] = row.seq;
 	load->bytes[load->table] += row.len + 64;
-	data = row.cnt == 1 ? arena_alloc(load, row.len)
-						: MemoryContextAllocHuge(load->pieces, Max(row.len, 1));
-	memcpy(data, row.data, row.len);
 	if (row.cnt == 1)
-		return keep_group(load, data, row.len, &place);
+		return keep_group(load, row.data, row.len, &place);
+	data = MemoryContextAllocHuge(load->pieces, Max(row.len, 1));
+	memcpy(data, row.data, row.len);
 	return keep_piece(load, &row, data, found->by_xid, &place);
 }
 
@@ -407,15 +441,6 @@ scan_table(Load *load, int table)
  * ----------------------------------------------------------------
  */
 
-static int
-by_version(const void *a, const void *b)
-{
-	int64 va = (*(LoadRecord *const *) a)->version;
-	int64 vb = (*(LoadRecord *const *) b)->version;
-
-	return va < vb ? -1 : va > vb;
-}
-
 static void
 decode_again(const LoadRecord *kept, GsRecord *record)
 {
@@ -425,39 +450,18 @@ decode_again(const LoadRecord *kept, GsRecord *record)
 		elog(ERROR, "record that has been checked does not decode");
 }
 
-/* The updates in the order of their versions, which they nearly have backwards. */
-static LoadRecord **
-sort_updates(const LoadGame *game)
-{
-	LoadRecord **updates = palloc(sizeof(LoadRecord *) * Max(game->nupdates, 1));
-	int n = game->nupdates;
-	bool sorted = true;
-
-	for (LoadRecord *u = game->updates; u != NULL; u = u->next)
-	{
-		updates[--n] = u;
-		if (u->next && u->next->version > u->version)
-			sorted = false;
-	}
-	if (!sorted)
-		qsort(updates, game->nupdates, sizeof(LoadRecord *), by_version);
-	return updates;
-}
-
 /* Apply the updates; NULL or what is wrong. */
 static const char *
 take_updates(GsChange *change, const LoadGame *game)
 {
-	LoadRecord **updates = sort_updates(game);
-
 	for (int i = 0; i < game->nupdates; i++)
 	{
 		GsRecord record;
 		const char *wrong;
 
-		if (updates[i]->version <= change->h.version)
+		if (game->updates[i]->version <= change->h.version)
 			continue; /* the same one once more */
-		decode_again(updates[i], &record);
+		decode_again(game->updates[i], &record);
 		wrong = gs_replay_update(change, &record);
 		if (wrong)
 			return wrong;
@@ -469,10 +473,10 @@ take_updates(GsChange *change, const LoadGame *game)
 static uint8
 table_of(const Load *load, const LoadGame *game)
 {
-	if (game->image->place.table != load->active)
+	if (game->image->table != load->active)
 		return 1 - load->active;
-	for (const LoadRecord *u = game->updates; u != NULL; u = u->next)
-		if (u->place.table != load->active)
+	for (int i = 0; i < game->nupdates; i++)
+		if (game->updates[i]->table != load->active)
 			return 1 - load->active;
 	return load->active;
 }
@@ -480,16 +484,21 @@ table_of(const Load *load, const LoadGame *game)
 static char *
 name_of(const LoadGame *game)
 {
-	return DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&game->id)));
+	return DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(game->id)));
 }
 
 /* Updates that nothing leads to any more: the versions after this one. */
 static void
 keep_updates(Load *load, const LoadGame *game, int64 version)
 {
-	for (const LoadRecord *u = game->updates; u != NULL; u = u->next)
+	for (int i = 0; i < game->nupdates; i++)
+	{
+		const LoadRecord *u = game->updates[i];
+		RowPlace place = {u->block, u->item, u->table};
+
 		if (u->version > version)
-			keep_useless(load, &u->place, "what it goes on from is missing");
+			keep_useless(load, &place, "what it goes on from is missing");
+	}
 }
 
 static void
@@ -543,6 +552,28 @@ put_into_memory(Load *load, GsChange *change)
 	pg_atomic_fetch_add_u64(&load->db->load.games, 1);
 }
 
+/* The state of an image that is in shared memory becomes that of the game, or its initial one. */
+static void
+pass_state(LoadRecord *image, GsChange *change)
+{
+	const char *state = GS_PTR(image->state);
+	Size size = gs_alloc_size(Max(image->state_len, 1));
+
+	if (change->state.data == state)
+	{
+		change->new_state = image->state;
+		change->new_state_size = size;
+	}
+	else if (change->initial.data == state)
+	{
+		change->new_initial = image->state;
+		change->new_initial_size = size;
+	}
+	else
+		return;
+	image->state = InvalidDsaPointer;
+}
+
 static void
 load_game(Load *load, const LoadGame *game)
 {
@@ -559,15 +590,20 @@ load_game(Load *load, const LoadGame *game)
 	}
 	decode_again(game->image, &record);
 	change.key.dboid = MyDatabaseId;
-	change.key.id = game->id;
+	change.key.id = *game->id;
 	change.db = load->db;
 	change.image_in = table_of(load, game);
 	gs_replay_image(&change, &record);
+	if (DsaPointerIsValid(game->image->state))
+		change.state = (GsText){GS_PTR(game->image->state), game->image->state_len};
 	wrong = take_updates(&change, game);
 	if (wrong)
 		lack_updates(load, game, &change, wrong);
-	if (!load->keep)
-		put_into_memory(load, &change);
+	if (load->keep)
+		return;
+	if (DsaPointerIsValid(game->image->state))
+		pass_state(game->image, &change);
+	put_into_memory(load, &change);
 }
 
 /* A group that is not whole: cut off by a crash, or damaged? */
@@ -610,21 +646,143 @@ check_groups(Load *load)
 			leave_out(load, group);
 }
 
+/* ----------------------------------------------------------------
+ *		Buckets
+ * ----------------------------------------------------------------
+ */
+
+/* By id, in any order; the highest incarnation first; by version. */
+static inline int
+compare_records(const LoadRecord *a, const LoadRecord *b)
+{
+	uint64 ids[2][2];
+
+	memcpy(ids[0], a->id.data, UUID_LEN);
+	memcpy(ids[1], b->id.data, UUID_LEN);
+	if (ids[0][1] != ids[1][1])
+		return ids[0][1] < ids[1][1] ? -1 : 1;
+	if (ids[0][0] != ids[1][0])
+		return ids[0][0] < ids[1][0] ? -1 : 1;
+	if (a->incarnation != b->incarnation)
+		return a->incarnation > b->incarnation ? -1 : 1;
+	if (a->version != b->version)
+		return a->version < b->version ? -1 : 1;
+	return 0;
+}
+
+#define ST_SORT			 sort_records
+#define ST_ELEMENT_TYPE	 LoadRecordRef
+#define ST_COMPARE(a, b) compare_records(*(a), *(b))
+#define ST_SCOPE		 static
+#define ST_DEFINE
+#include "lib/sort_template.h"
+
+static void
+free_state(GsDatabase *db, LoadRecord *record)
+{
+	if (!DsaPointerIsValid(record->state))
+		return;
+	gs_free(db, record->state, gs_alloc_size(Max(record->state_len, 1)));
+	record->state = InvalidDsaPointer;
+}
+
+/* The game of n sorted records of one id. */
+static LoadGame
+make_game(LoadRecord **records, int n)
+{
+	LoadGame game = {.id = &records[0]->id, .updates = records};
+	int first = 0;
+
+	while (records[n - 1]->incarnation != records[0]->incarnation)
+		n--;
+	for (int i = 0; i < n; i++)
+	{
+		if (records[i]->kind == GS_RECORD_REMOVE)
+			game.removed = true;
+		if (records[i]->kind == GS_RECORD_IMAGE)
+			game.image = records[i];
+		if (game.image && records[i]->version <= game.image->version)
+			first = i + 1;
+	}
+	game.updates = records + first;
+	game.nupdates = n - first;
+	return game;
+}
+
+/* The records of games that come soon, whose bytes lie anywhere in the arena. */
+static inline void
+prefetch_record(const LoadRecord *record)
+{
+	for (uint32 at = 0; at < Min(record->len, PREFETCH_MAX); at += PG_CACHE_LINE_SIZE)
+		__builtin_prefetch(record->data + at);
+}
+
+static int
+sort_bucket(Load *load, const LoadBucket *bucket)
+{
+	int n = 0;
+
+	for (LoadBlock *block = bucket->blocks; block != NULL; block = block->next)
+		for (int i = 0; i < block->n; i++)
+			load->sorted[n++] = &block->records[i];
+	sort_records(load->sorted, n);
+	return n;
+}
+
+static void
+load_bucket(Load *load, const LoadBucket *bucket)
+{
+	LoadRecord **records = load->sorted;
+	int n = sort_bucket(load, bucket);
+	int ahead = 0;
+	int start;
+	int end;
+
+	for (start = 0; start < n; start = end)
+	{
+		LoadGame game;
+
+		CHECK_FOR_INTERRUPTS();
+		for (end = start + 1; end < n; end++)
+			if (memcmp(&records[end]->id, &records[start]->id, UUID_LEN) != 0)
+				break;
+		for (; ahead < Min(n, end + PREFETCH_AHEAD); ahead++)
+			prefetch_record(records[ahead]);
+		game = make_game(records + start, end - start);
+		load_game(load, &game);
+		for (int i = start; i < end; i++)
+			free_state(load->db, records[i]);
+		MemoryContextReset(load->game_context);
+	}
+}
+
 static void
 load_games(Load *load)
 {
-	load_games_iterator scan;
-	LoadGame *game;
 	MemoryContext old = MemoryContextSwitchTo(load->game_context);
+	uint32 most = 0;
 
-	load_games_start_iterate(load->games, &scan);
-	while ((game = load_games_iterate(load->games, &scan)) != NULL)
-	{
-		CHECK_FOR_INTERRUPTS();
-		load_game(load, game);
-		MemoryContextReset(load->game_context);
-	}
+	for (int i = 0; i < NBUCKETS; i++)
+		most = Max(most, load->buckets[i].n);
+	load->sorted =
+		MemoryContextAllocHuge(load->context, sizeof(LoadRecord *) * Max(most, 1));
+	for (int i = 0; i < NBUCKETS; i++)
+		load_bucket(load, &load->buckets[i]);
 	MemoryContextSwitchTo(old);
+}
+
+/* Also when the process is ended: what no game owns yet. */
+static void
+free_states(int code, Datum arg)
+{
+	Load *load = (Load *) DatumGetPointer(arg);
+
+	if (load->buckets == NULL)
+		return;
+	for (int i = 0; i < NBUCKETS; i++)
+		for (LoadBlock *block = load->buckets[i].blocks; block; block = block->next)
+			for (int j = 0; j < block->n; j++)
+				free_state(load->db, &block->records[j]);
 }
 
 /* ----------------------------------------------------------------
@@ -798,13 +956,13 @@ open_tables(Load *load, int timeout)
 }
 
 static void
-create_hashes(Load *load)
+create_containers(Load *load)
 {
 	HASHCTL ctl = {.keysize = sizeof(int64),
 				   .entrysize = sizeof(LoadGroup),
 				   .hcxt = load->context};
 
-	load->games = load_games_create(load->context, 1024, NULL);
+	load->buckets = MemoryContextAllocZero(load->context, sizeof(LoadBucket) * NBUCKETS);
 	load->groups = hash_create("gamestate load groups", 64, &ctl,
 							   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 }
@@ -827,7 +985,7 @@ static void
 run(Load *load, int timeout)
 {
 	open_tables(load, timeout);
-	create_hashes(load);
+	create_containers(load);
 	for (int table = 0; table < 2; table++)
 		scan_table(load, table);
 	check_groups(load);
@@ -881,6 +1039,22 @@ end_progress(Load *load)
 	pg_atomic_write_u32(&db->load_state, GS_LOAD_DONE);
 }
 
+static void
+load_or_clean_up(Load *load, int timeout, MemoryContext context)
+{
+	PG_TRY();
+	{
+		run(load, timeout);
+	}
+	PG_CATCH();
+	{
+		gs_table_remove_database(load->db);
+		remember_failure(load->db, context);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+}
+
 /* The caller holds the load lock. */
 static void
 load_now(GsDatabase *db, int timeout)
@@ -890,17 +1064,11 @@ load_now(GsDatabase *db, int timeout)
 
 	begin_progress(db);
 	begin(&load);
-	PG_TRY();
+	PG_ENSURE_ERROR_CLEANUP(free_states, PointerGetDatum(&load));
 	{
-		run(&load, timeout);
+		load_or_clean_up(&load, timeout, context);
 	}
-	PG_CATCH();
-	{
-		gs_table_remove_database(db);
-		remember_failure(db, context);
-		PG_RE_THROW();
-	}
-	PG_END_TRY();
+	PG_END_ENSURE_ERROR_CLEANUP(free_states, PointerGetDatum(&load));
 	set_active(&load);
 	end_progress(&load);
 	MemoryContextDelete(load.context);

@@ -392,6 +392,23 @@ gs_alloc(GsDatabase *db, Size size, bool may_use_reserve)
 	return p;
 }
 
+/*
+ * For what can wait in local memory as well, and may turn out not to be needed:
+ * it is given half of the memory at most.
+ */
+dsa_pointer
+gs_alloc_spare(GsDatabase *db, Size size)
+{
+	dsa_pointer p;
+
+	if (pg_atomic_read_u64(&GsShmem->used_bytes) + size > GsShmem->area_size / 2)
+		return InvalidDsaPointer;
+	p = dsa_allocate_extended(GsArea, size, DSA_ALLOC_NO_OOM);
+	if (DsaPointerIsValid(p))
+		gs_account(db, gs_alloc_size(size));
+	return p;
+}
+
 void
 gs_free(GsDatabase *db, dsa_pointer p, Size size)
 {

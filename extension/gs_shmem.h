@@ -114,6 +114,8 @@ gs_attach(void)
 struct GsDatabase;
 extern Size gs_alloc_size(Size size); /* size rounded up to what DSA gives */
 extern dsa_pointer gs_alloc(struct GsDatabase *db, Size size, bool may_use_reserve);
+/* gives InvalidDsaPointer when there is not plenty of memory */
+extern dsa_pointer gs_alloc_spare(struct GsDatabase *db, Size size);
 extern void gs_free(struct GsDatabase *db, dsa_pointer p, Size size);
 extern void gs_account(struct GsDatabase *db, int64 delta);
 extern void gs_check_memory(struct GsDatabase *db, Size size);

@@ -61,6 +61,14 @@ gs_table_attach(void)
 	GsGames = dshash_attach(GsArea, &params, GsShmem->games_handle, NULL);
 }
 
+uint32
+gs_table_hash(const pg_uuid_t *id)
+{
+	GsGameKey key = {.dboid = MyDatabaseId, .id = *id};
+
+	return dshash_memhash(&key, sizeof(key), NULL);
+}
+
 const char *
 gs_status_name(GsStatus status)
 {

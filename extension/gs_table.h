@@ -229,7 +229,11 @@ typedef struct GsChange
 	TransactionId
 		archive_xid; /* ARCHIVE: on a standby, who did it; else this transaction */
 
-	/* filled by gs_table_reserve(), private to gs_table_change.c */
+	/*
+	 * Filled by gs_table_reserve(), private to gs_table_change.c; but whoever
+	 * has put the state or the initial state into shared memory before hands
+	 * it over here (CREATE only).
+	 */
 	bool reserved;
 	bool inserted; /* an invisible entry stands in the hash table */
 	bool marked;   /* ARCHIVE: the game carries our xid */
@@ -303,6 +307,9 @@ extern GsGameCopy *gs_table_copy(const pg_uuid_t *id, int what, bool for_write,
 extern GsGameCopy *gs_table_copy_log(const pg_uuid_t *id, int64 after_version,
 									 int64 max_entries, int64 *first_version,
 									 MemoryContext mcxt);
+
+/* Games of this database in the order of this hash are in the order of the hash table. */
+extern uint32 gs_table_hash(const pg_uuid_t *id);
 
 /* ids of all committed games of this database, in no order; palloc'd */
 extern pg_uuid_t *gs_table_ids(int *n);

@@ -336,9 +336,10 @@ reserve_create(GsChange *change)
 		change->inserted = true;
 	}
 
-	change->new_state =
-		alloc_bytes(change, &change->state, change->frees, &change->new_state_size);
-	if (change->initial.data)
+	if (!DsaPointerIsValid(change->new_state))
+		change->new_state =
+			alloc_bytes(change, &change->state, change->frees, &change->new_state_size);
+	if (change->initial.data && !DsaPointerIsValid(change->new_initial))
 		change->new_initial = alloc_bytes(change, &change->initial, change->frees,
 										  &change->new_initial_size);
 	reserve_info(change, NULL);
@@ -797,6 +798,7 @@ gs_table_unreserve(GsChange *change)
 	gs_free(db, change->new_initial, change->new_initial_size);
 	gs_free(db, change->new_info, change->new_info_size);
 	gs_free(db, change->new_chunk, change->new_chunk_size);
+	change->new_state = change->new_initial = InvalidDsaPointer;
 }
 
 /* ----------------------------------------------------------------

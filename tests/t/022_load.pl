@@ -387,12 +387,32 @@ for (1 .. 10)
 	sleep(0.2);
 }
 is($again, 't|out of memory for games|not loaded', 'the next call has the same error without reading the journal again');
+ok($sums->poll_query_until('postgres', 'SELECT used_bytes = 0 FROM gamestate.stat_memory'), 'nothing is left in memory');
 sql($sums, 'CREATE TABLE t0 AS SELECT load_started_at FROM gamestate.stat_journal');
 ok($sums->poll_query_until('postgres', q{SELECT load_started_at > (SELECT load_started_at FROM t0) FROM gamestate.stat_journal}), 'but it is tried again');
 $sums->append_conf('postgresql.conf', 'gamestate.memory = 64MB');
 $sums->restart;
 is(sql($sums, q{SELECT versions()}), expected(%cost), 'with enough memory they are there');
 is(sql($sums, q{SELECT last_error IS NULL FROM gamestate.stat_journal}), 't', 'and the failure is forgotten');
+
+# Images of games that are no more are left out again, whether their states were put
+# into shared memory or, when half of it was taken, into local memory.
+sql($sums, q{
+SELECT count(gamestate.delete_game(id(1000 + i))) FROM generate_series(1, 20) i;
+SELECT count(gamestate.create_game('big', to_json(repeat(chr(96 + i), 900000)), game_id => id(1000 + i))) FROM generate_series(3, 16) i;
+SELECT count(gamestate.apply_move(id(1000 + i), 1, '1', to_json(repeat(chr(65 + i), 100)))) FROM generate_series(9, 12) i});
+my $states = q{SELECT md5(string_agg(md5(gamestate.get_state(id(1000 + i))::text), '' ORDER BY i)), count(gamestate.get_state(id(1000 + i))) FROM generate_series(1, 20) i};
+my $all_states = sql($sums, $states);
+my $used = sql($sums, 'SELECT used_bytes FROM gamestate.stat_memory');
+foreach my $memory ('19MB', '48MB')
+{
+	$sums->append_conf('postgresql.conf', "gamestate.memory = $memory");
+	$sums->restart;
+	is(sql($sums, $states), $all_states, "states after a load into $memory");
+	cmp_ok(abs(sql($sums, 'SELECT used_bytes FROM gamestate.stat_memory') - $used), '<', $used / 20, 'nothing else is in memory');
+}
+sql($sums, 'SELECT count(gamestate.delete_game(g.game_id)) FROM gamestate.list_live_games(with_state => false) g');
+is(sql($sums, 'SELECT used_bytes FROM gamestate.stat_memory'), 0, 'and what there is goes with the games');
 $sums->stop;
 
 unlike(slurp_file($node->logfile) . slurp_file($sums->logfile), qr/PANIC|TRAP|terminated by signal/, 'nothing crashed');
