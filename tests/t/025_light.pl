@@ -273,6 +273,16 @@ waits(q{SELECT gamestate.join_game(id(50), 'bob')}, 'a full room');
 waits(q{SELECT gamestate.start_game(id(50))}, 'a wrong status');
 waits(q{SELECT gamestate.create_game('l', game_id => id(50))}, 'a duplicate id');
 waits(q{SELECT gamestate.create_game('l', room_code => 'room 50')}, 'a taken room code');
+waits(q{BEGIN; SELECT gamestate.apply_move(id(50), NULL, '1', '{}')}, 'a move in a transaction block');
+waits(q{BEGIN; SELECT gamestate.delete_game(id(50))}, 'a deletion in a transaction block');
+# who waits for an answer that changes nothing does not hold up the next writer
+send_to($reader, 'SELECT pg_backend_pid()');
+my $reader_pid = answer($reader);
+send_to($reader, q{SELECT gamestate.apply_move(id(50), 1, '1', '{}')});
+ok($node->poll_query_until('postgres', "SELECT wait_event = 'SyncRep' FROM pg_stat_activity WHERE pid = $reader_pid"), 'the loser of a race waits');
+is(sql(q{SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'}), '0', 'without the lock of the game');
+sql("SELECT pg_cancel_backend($reader_pid)");
+answer($reader);
 at_once('SELECT gamestate.get_version(id(51))', '1', 'another game');
 at_once(q{SELECT gamestate.apply_move(id(51), 1, '1', '{"v": 2}')}, '2', 'a move of another game');
 
@@ -352,6 +362,28 @@ answer($writer);
 is(say_to($other, 'SELECT gamestate.get_version(id(57))'), '2', 'then the new one');
 
 # ---------------------------------------------------------------------------
+note 'Rotation does not wait for commits that wait';
+
+$node->append_conf('postgresql.conf', 'gamestate.journal_size = 16MB');
+$node->reload;
+stall();
+send_to($writer, q{SET synchronous_commit = on; SELECT gamestate.apply_move(id(59), 1, '1', '{}')});
+stalled();
+say_to($other, q{SET synchronous_commit = local; DO $$BEGIN FOR i IN 1 .. 60 LOOP
+	PERFORM gamestate.apply_move(id(62), NULL, '1', to_json((SELECT string_agg(md5(random()::text), '') FROM generate_series(1, 12000)))); COMMIT; END LOOP; END$$});
+# its last step, emptying the old table, is a commit like others
+ok($node->poll_query_until('postgres', q{SELECT wait_event = 'SyncRep' FROM pg_stat_activity WHERE backend_type = 'gamestate archiver'}), 'it gets to its last step');
+is(sql(q{SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'}), '0', 'and has no game locked');
+go_on();
+is(answer($writer), '2', 'the commit that waited');
+ok($node->poll_query_until('postgres', q{SELECT NOT rotating FROM gamestate.stat_journal}), 'the rotation ends');
+crash();
+is(sql('SELECT gamestate.get_version(id(59)) || $$ $$ || gamestate.get_version(id(62))'), '2 61', 'nothing is lost');
+$writer = session(q{SET synchronous_commit = on});
+$reader = session(q{SET synchronous_commit = off});
+$other = session(q{SET synchronous_commit = local});
+
+# ---------------------------------------------------------------------------
 note 'Asynchronous commits reach the disk by themselves';
 
 sql(q{SET synchronous_commit = off; SELECT gamestate.apply_move(id(58), NULL, '1', '{}') FROM generate_series(1, 1)});
@@ -387,6 +419,27 @@ foreach my $command ("VACUUM", "VACUUM (FREEZE, DISABLE_PAGE_SKIPPING)", "VACUUM
 	check_moves($command);
 }
 verify('amcheck finds nothing after all that');
+# a group of two rows that failed after pre-commit, its pages cut off, others made since
+$writer = session(q{SET synchronous_commit = on});
+my $big = q{(SELECT to_json(string_agg(md5(random()::text), '')) FROM generate_series(1, 400))};
+$active = sql(q{SELECT CASE WHEN pg_relation_size('gamestate.journal_0') >= pg_relation_size('gamestate.journal_1') THEN 0 ELSE 1 END});
+stall();
+send_to($writer, q{SET synchronous_commit = on; BEGIN; CREATE TABLE y (); NOTIFY n; COMMIT});
+stalled();
+like(say_to($mover, qq{SET lock_timeout = '200ms'; BEGIN; SELECT gamestate.apply_move(id(60), NULL, '1', $big); NOTIFY n; COMMIT}), qr/ERROR:  55P03/, 'a large move fails at the commit');
+say_to($mover, 'ROLLBACK; RESET lock_timeout');
+go_on();
+answer($writer);
+sql("VACUUM (TRUNCATE) gamestate.journal_$active");
+sql(qq{SELECT gamestate.apply_move(id(61), NULL, '1', $big)}) foreach 1 .. 3;
+like(say_to($mover, qq{SELECT gamestate.apply_move(id(60), NULL, '1', $big)}), qr/^\d+$/, 'the next one finds pages of its own');
+$moved++;
+
+# a prepared transaction keeps no lock of a call that has changed nothing
+sql(q{BEGIN; SELECT gamestate.join_game(id(63), 'ann'); PREPARE TRANSACTION 'p'});
+is(sql(q{SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'}), '0', 'nothing is locked by a prepared transaction');
+sql(q{ROLLBACK PREPARED 'p'});
+
 # sessions that come and go go on with one another's pages
 my $pages = sql("SELECT pg_relation_size('gamestate.journal_$active') / 8192");
 sql(q{SELECT gamestate.apply_move(id(61), NULL, '1', '{}')}) foreach 1 .. 40;
