@@ -288,9 +288,13 @@ share_state(Load *load, LoadRecord *kept, const GsRecord *record, const char *da
 {
 	uint32 head = record->state.data - data - gs_varint_size(record->state.len);
 	uint32 rest = data + len - (record->state.data + record->state.len);
+	const char *at = data + head;
+	uint64 state_len;
 	char *p;
 
-	if (load->keep)
+	/* a length that takes more bytes than it needs is not ours, but valid */
+	if (load->keep || !gs_varint_get(&at, data + len, &state_len) ||
+		at != record->state.data)
 		return false;
 	kept->state = gs_alloc_spare(load->db, Max(record->state.len, 1));
 	if (!DsaPointerIsValid(kept->state))
