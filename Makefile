@@ -58,17 +58,17 @@ PURE_SRCS = \
 	extension/gs_entry.c \
 	extension/gs_payload.c \
 	extension/gs_record.c \
-	client/hist.c \
-	client/hokm.c \
-	client/hokm_text.c \
-	client/json.c \
-	client/records.c \
-	client/util.c
+	client/tool/hist.c \
+	client/tool/hokm.c \
+	client/tool/hokm_text.c \
+	client/tool/json.c \
+	client/tool/records.c \
+	client/tool/util.c
 
 PG_CONFIG ?= pg_config
 # The version stands in the control file only (and in the names of the scripts).
 EXTENSION_VERSION := $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" gamestate.control)
-PG_CPPFLAGS = -Iextension -Iclient -DGAMESTATE_VERSION='"$(EXTENSION_VERSION)"'
+PG_CPPFLAGS = -Iextension -Iclient/include -Iclient/tool -DGAMESTATE_VERSION='"$(EXTENSION_VERSION)"'
 PG_CFLAGS = -std=gnu11 -Wall -Wextra -Wno-unused-parameter
 SHLIB_LINK = -lzstd
 
@@ -86,12 +86,12 @@ torture: export TORTURE_CRASHES ?= 200
 override with_llvm = no
 
 # (PGXS would install what is called HEADERS.)
-OUR_HEADERS = $(wildcard extension/*.h client/*.h tests/unit/*.h)
+OUR_HEADERS = $(wildcard extension/*.h client/*/*.h tests/unit/*.h)
 UNIT_SRCS = $(sort $(wildcard tests/unit/*.c))
 FUZZ_SRCS = $(sort $(wildcard tests/fuzz/*.c))
 UNIT_PROGRAMS = $(UNIT_SRCS:tests/unit/%.c=build/unit/%)
-C_FILES = $(sort $(wildcard extension/*.c client/*.c tests/unit/*.c tests/fuzz/*.c tests/bench/*.c tests/torture/*.c))
-H_FILES = $(sort $(wildcard extension/*.h client/*.h tests/unit/*.h tests/bench/*.h))
+C_FILES = $(sort $(wildcard extension/*.c client/*/*.c tests/unit/*.c tests/fuzz/*.c tests/bench/*.c tests/torture/*.c))
+H_FILES = $(sort $(wildcard extension/*.h client/*/*.h tests/unit/*.h tests/bench/*.h))
 
 TOOLS = tests/tools
 # With a jobserver above us its number of jobs counts, without one all processors.
@@ -231,7 +231,7 @@ lint-scripts:
 lint-cppcheck:
 	cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr \
 		--suppress=missingIncludeSystem --suppress=unknownMacro --suppress=nullPointerArithmetic \
-		--error-exitcode=1 -Iextension -Iclient $(C_FILES)
+		--error-exitcode=1 -Iextension -Iclient/include -Iclient/tool $(C_FILES)
 
 lint-tidy: $(C_FILES:%=lint-tidy/%)
 
@@ -251,7 +251,7 @@ $(OBJS): $(OUR_HEADERS) gamestate.control build/flags
 
 PROGRAM_CFLAGS = $(CPPFLAGS) -I$(includedir) $(CFLAGS)
 
-build/client/gamestate-demo: gamestate.control $(sort $(wildcard client/*.c)) $(OUR_HEADERS) build/flags
+build/client/gamestate-demo: gamestate.control $(sort $(wildcard client/tool/*.c)) $(OUR_HEADERS) build/flags
 	@mkdir -p $(@D)
 	$(CC) $(PROGRAM_CFLAGS) $(filter %.c,$^) $(LDFLAGS) $(libpq) -lm -lpthread -o $@
 

@@ -3,7 +3,7 @@
  * gs_errors.h
  *	  The extension's SQLSTATEs as ereport() wants them.
  *
- * The codes themselves stand in client/gamestate_errors.h, which clients
+ * The codes themselves stand in client/include/gamestate_errors.h, which clients
  * include too: one list, one truth.
  *
  *-------------------------------------------------------------------------
@@ -11,7 +11,7 @@
 #ifndef GS_ERRORS_H
 #define GS_ERRORS_H
 
-#include "../client/gamestate_errors.h"
+#include "gamestate_errors.h"
 
 /* A string literal is not a constant expression for MAKE_SQLSTATE. */
 #define GS_SQLSTATE(s) MAKE_SQLSTATE((s)[0], (s)[1], (s)[2], (s)[3], (s)[4])
