@@ -28,6 +28,7 @@ OBJS = \
 	extension/gs_load.o \
 	extension/gs_lock.o \
 	extension/gs_lookup.o \
+	extension/gs_maintenance.o \
 	extension/gs_module.o \
 	extension/gs_pages.o \
 	extension/gs_partition.o \
@@ -38,6 +39,7 @@ OBJS = \
 	extension/gs_record.o \
 	extension/gs_replay.o \
 	extension/gs_restore.o \
+	extension/gs_retention.o \
 	extension/gs_rotate.o \
 	extension/gs_row.o \
 	extension/gs_save.o \
