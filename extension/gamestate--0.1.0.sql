@@ -103,20 +103,29 @@ ALTER TABLE gamestate.journal_damage OWNER TO gamestate_owner;
 REVOKE ALL ON gamestate.journal_damage FROM PUBLIC;
 
 -- A subscription to all tables of another database would copy that one's journal
--- into ours when it begins.  This trigger fires in the processes of logical
--- replication only, and leaves the rows out, see extension/gs_protect.c.
+-- into ours when it begins.  These triggers fire in the processes of logical
+-- replication only; they leave the rows out and refuse TRUNCATE, see
+-- extension/gs_protect.c.
 CREATE FUNCTION gamestate.journal_trigger()
 RETURNS trigger
 AS 'MODULE_PATHNAME', 'gs_journal_trigger' LANGUAGE C;
-COMMENT ON FUNCTION gamestate.journal_trigger() IS 'keeps rows that logical replication brings out of the journal';
+COMMENT ON FUNCTION gamestate.journal_trigger() IS 'keeps what logical replication brings out of the journal';
 CREATE TRIGGER keep_out_replicated_rows BEFORE INSERT OR UPDATE OR DELETE ON gamestate.journal_0
 	FOR EACH ROW EXECUTE FUNCTION gamestate.journal_trigger();
 CREATE TRIGGER keep_out_replicated_rows BEFORE INSERT OR UPDATE OR DELETE ON gamestate.journal_1
 	FOR EACH ROW EXECUTE FUNCTION gamestate.journal_trigger();
-ALTER TABLE gamestate.journal_0 ENABLE REPLICA TRIGGER keep_out_replicated_rows;
-ALTER TABLE gamestate.journal_1 ENABLE REPLICA TRIGGER keep_out_replicated_rows;
+CREATE TRIGGER keep_out_replicated_truncate BEFORE TRUNCATE ON gamestate.journal_0
+	EXECUTE FUNCTION gamestate.journal_trigger();
+CREATE TRIGGER keep_out_replicated_truncate BEFORE TRUNCATE ON gamestate.journal_1
+	EXECUTE FUNCTION gamestate.journal_trigger();
+ALTER TABLE gamestate.journal_0 ENABLE REPLICA TRIGGER keep_out_replicated_rows,
+	ENABLE REPLICA TRIGGER keep_out_replicated_truncate;
+ALTER TABLE gamestate.journal_1 ENABLE REPLICA TRIGGER keep_out_replicated_rows,
+	ENABLE REPLICA TRIGGER keep_out_replicated_truncate;
 COMMENT ON TRIGGER keep_out_replicated_rows ON gamestate.journal_0 IS 'the journal of another database must not get into this one';
 COMMENT ON TRIGGER keep_out_replicated_rows ON gamestate.journal_1 IS 'the journal of another database must not get into this one';
+COMMENT ON TRIGGER keep_out_replicated_truncate ON gamestate.journal_0 IS 'the journal of another database may be emptied, this one may not';
+COMMENT ON TRIGGER keep_out_replicated_truncate ON gamestate.journal_1 IS 'the journal of another database may be emptied, this one may not';
 
 -- ---------------------------------------------------------------------------
 -- Policies of game types
