@@ -30,6 +30,7 @@ OBJS = \
 	extension/gs_lookup.o \
 	extension/gs_maintenance.o \
 	extension/gs_module.o \
+	extension/gs_move.o \
 	extension/gs_pages.o \
 	extension/gs_partition.o \
 	extension/gs_payload.o \
@@ -45,8 +46,10 @@ OBJS = \
 	extension/gs_save.o \
 	extension/gs_scan.o \
 	extension/gs_shmem.o \
+	extension/gs_states.o \
 	extension/gs_table.o \
 	extension/gs_table_change.o \
+	extension/gs_target.o \
 	extension/gs_tick.o \
 	extension/gs_utility.o \
 	extension/gs_uuid.o \

@@ -333,6 +333,42 @@ AS 'MODULE_PATHNAME', 'gs_apply_move_bytes' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION gamestate.apply_move_bytes(uuid, bigint, bytea, bytea, text, uuid)
 IS 'apply_move for a game whose encoding is bytes';
 
+CREATE FUNCTION gamestate.apply_moves(
+	game_ids uuid[],
+	expected_versions bigint[],
+	events json[],
+	states json[],
+	players text[] DEFAULT NULL,
+	all_or_nothing boolean DEFAULT false,
+	request_ids uuid[] DEFAULT NULL)
+RETURNS TABLE (
+	ord integer,
+	game_id uuid,
+	version bigint,
+	sqlstate text,
+	message text)
+AS 'MODULE_PATHNAME', 'gs_apply_moves' LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 32;
+COMMENT ON FUNCTION gamestate.apply_moves(uuid[], bigint[], json[], json[], text[], boolean, uuid[])
+IS 'many moves in one call, in the order of the arrays: a row for each, with the new version or why it was refused; with all_or_nothing the first refusal is an error';
+
+CREATE FUNCTION gamestate.apply_moves_bytes(
+	game_ids uuid[],
+	expected_versions bigint[],
+	events bytea[],
+	states bytea[],
+	players text[] DEFAULT NULL,
+	all_or_nothing boolean DEFAULT false,
+	request_ids uuid[] DEFAULT NULL)
+RETURNS TABLE (
+	ord integer,
+	game_id uuid,
+	version bigint,
+	sqlstate text,
+	message text)
+AS 'MODULE_PATHNAME', 'gs_apply_moves_bytes' LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 32;
+COMMENT ON FUNCTION gamestate.apply_moves_bytes(uuid[], bigint[], bytea[], bytea[], text[], boolean, uuid[])
+IS 'apply_moves for games whose encoding is bytes';
+
 CREATE FUNCTION gamestate.set_metadata(
 	game_id uuid,
 	metadata json,
@@ -423,6 +459,30 @@ RETURNS bytea
 AS 'MODULE_PATHNAME', 'gs_get_state_bytes' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
 COMMENT ON FUNCTION gamestate.get_state_bytes(uuid)
 IS 'get_state for a game whose encoding is bytes';
+
+CREATE FUNCTION gamestate.get_state_if_newer(game_id uuid, version bigint)
+RETURNS json
+AS 'MODULE_PATHNAME', 'gs_get_state_if_newer' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION gamestate.get_state_if_newer(uuid, bigint)
+IS 'a game''s state if the game is beyond this version; else, or if there is no such game, NULL';
+
+CREATE FUNCTION gamestate.get_state_if_newer_bytes(game_id uuid, version bigint)
+RETURNS bytea
+AS 'MODULE_PATHNAME', 'gs_get_state_if_newer_bytes' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION gamestate.get_state_if_newer_bytes(uuid, bigint)
+IS 'get_state_if_newer for a game whose encoding is bytes';
+
+CREATE FUNCTION gamestate.get_states(game_ids uuid[])
+RETURNS TABLE (game_id uuid, version bigint, state json)
+AS 'MODULE_PATHNAME', 'gs_get_states' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED ROWS 32;
+COMMENT ON FUNCTION gamestate.get_states(uuid[])
+IS 'version and state of many games, in the order of the array, as of one moment: a commit of several games is seen whole or not at all; no row for what does not exist';
+
+CREATE FUNCTION gamestate.get_states_bytes(game_ids uuid[])
+RETURNS TABLE (game_id uuid, version bigint, state bytea)
+AS 'MODULE_PATHNAME', 'gs_get_states_bytes' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED ROWS 32;
+COMMENT ON FUNCTION gamestate.get_states_bytes(uuid[])
+IS 'get_states for games whose encoding is bytes';
 
 CREATE FUNCTION gamestate.get_version(game_id uuid)
 RETURNS bigint
@@ -906,11 +966,14 @@ SELECT CASE
 		THEN 'common'
 	WHEN object_name IN (
 		'create_game', 'create_game_bytes', 'apply_move', 'apply_move_bytes',
+		'apply_moves', 'apply_moves_bytes',
 		'set_metadata', 'set_room_code', 'start_game', 'join_game', 'leave_game',
 		'finish_game', 'delete_game')
 		THEN 'write'
 	WHEN object_name IN (
-		'get_game', 'get_state', 'get_state_bytes', 'get_version', 'get_changes',
+		'get_game', 'get_state', 'get_state_bytes', 'get_state_if_newer',
+		'get_state_if_newer_bytes', 'get_states', 'get_states_bytes', 'get_version',
+		'get_changes',
 		'find_room', 'player_games', 'list_live_games')
 		THEN 'read'
 	WHEN object_name IN ('live_games', 'games')
