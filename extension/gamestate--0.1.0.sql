@@ -126,15 +126,14 @@ COMMENT ON TRIGGER keep_out_replicated_rows ON gamestate.journal_1 IS 'the journ
 -- extension/gs_policy.c: the trigger tells them that there is something new.
 CREATE TABLE gamestate.policy (
 	game_type text COLLATE pg_catalog."C" PRIMARY KEY,
-	durability text NOT NULL DEFAULT 'journal',
+	durability text,
 	CONSTRAINT policy_game_type_check
-		CHECK (pg_catalog.octet_length(game_type) OPERATOR(pg_catalog.>=) 1
-		   AND pg_catalog.octet_length(game_type) OPERATOR(pg_catalog.<=) 63),
+		CHECK (pg_catalog.octet_length(game_type) OPERATOR(pg_catalog.<=) 63),
 	CONSTRAINT policy_durability_check
 		CHECK (durability OPERATOR(pg_catalog.=) 'journal' OR durability OPERATOR(pg_catalog.=) 'memory')
 );
-COMMENT ON TABLE gamestate.policy IS 'what holds for the games of a type; for a type without a row the settings hold';
-COMMENT ON COLUMN gamestate.policy.game_type IS 'game type, 1 to 63 bytes';
+COMMENT ON TABLE gamestate.policy IS 'what holds for the games of a type; what is NULL, and types without a row, follow the row of the empty type, then the settings';
+COMMENT ON COLUMN gamestate.policy.game_type IS 'game type; empty = the default of all types';
 COMMENT ON COLUMN gamestate.policy.durability IS 'of games created from now on: journal, or memory (faster, lost when the server stops or crashes)';
 
 CREATE FUNCTION gamestate.policy_changed()
