@@ -614,6 +614,7 @@ COMMENT ON COLUMN gamestate.retention_log.ended_before IS 'end of the partition'
 COMMENT ON COLUMN gamestate.retention_log.action IS 'drop or detach';
 COMMENT ON COLUMN gamestate.retention_log.decided_at IS 'when the policy was found to ask for it';
 COMMENT ON COLUMN gamestate.retention_log.done_at IS 'when it was done; NULL = not yet';
+COMMENT ON SEQUENCE gamestate.retention_log_entry_seq IS 'numbers the entries of gamestate.retention_log';
 ALTER TABLE gamestate.retention_log OWNER TO gamestate_owner;
 
 -- Partitions are made by the archiver.  There is no default partition on
