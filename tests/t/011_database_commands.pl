@@ -31,7 +31,7 @@ sub archiver
 	my ($db) = @_;
 	for (1 .. 300)
 	{
-		my $pid = $node->safe_psql('postgres', qq{SELECT pid FROM gamestate.stat_workers WHERE database = '$db' AND state = 'running'});
+		my $pid = $node->safe_psql('postgres', qq{SELECT pid FROM gamestate.stat_workers WHERE database = '$db' AND state = 'running' AND kind = 'archiver'});
 		return $pid if $pid ne '';
 		sleep(0.05);
 	}
@@ -105,7 +105,7 @@ $red = archiver('crimson');
 # In a transaction that is rolled back, and shown as barred meanwhile
 my $other = session('postgres');
 say_to($other, 'BEGIN; ALTER DATABASE crimson RENAME TO pink;');
-ok($node->poll_query_until('postgres', q{SELECT state = 'barred' AND pid IS NULL FROM gamestate.stat_workers WHERE database = 'crimson'}), 'barred');
+ok($node->poll_query_until('postgres', q{SELECT bool_and(state = 'barred' AND pid IS NULL) FROM gamestate.stat_workers WHERE database = 'crimson'}), 'barred');
 say_to($other, 'ROLLBACK;');
 archiver('crimson');
 pass('back after ROLLBACK');
