@@ -99,6 +99,9 @@ extern void gs_open_target(FunctionCallInfo fcinfo, const GsText *player,
 /* What is not in memory may be in the archive; the lock is given back. */
 extern bool gs_is_archived(const pg_uuid_t *id);
 
+/* The state as this transaction sees it: not to be changed, maybe a copy. */
+extern GsText gs_target_state(const GsTarget *target);
+
 /* ---- may it be changed? ---- */
 
 extern void gs_check_version(const GsTarget *target, FunctionCallInfo fcinfo, int n);
