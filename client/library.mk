@@ -10,7 +10,7 @@ LIB_SRCS = $(sort $(wildcard client/lib/*.c))
 LIB_OBJS = $(LIB_SRCS:client/lib/%.c=build/client/lib/%.o)
 LIB_HEADERS = $(sort $(wildcard client/include/*.h))
 LIB_PRIVATE_HEADERS = $(wildcard client/lib/*.h)
-LIB_CFLAGS = -Iclient/include -I$(includedir) -DGAMESTATE_VERSION='"$(EXTENSION_VERSION)"' -fvisibility=hidden -pthread
+LIB_CFLAGS = -Iclient/include -I$(includedir) -DGAMESTATE_VERSION='"$(EXTENSION_VERSION)"' -pthread
 LIB_SONAME = libgamestate.so.$(LIBGAMESTATE_SO_MAJOR)
 LIB_REAL_NAME = $(LIB_SONAME).$(EXTENSION_VERSION)
 LIB_SHARED = build/client/$(LIB_REAL_NAME)
@@ -38,9 +38,9 @@ endif
 .PHONY: library install-client uninstall-client
 library: $(LIB_SHARED) $(LIB_STATIC)
 
-build/client/lib/%.o: client/lib/%.c $(LIB_HEADERS) $(LIB_PRIVATE_HEADERS) gamestate.control build/flags
+build/client/lib/%.o: client/lib/%.c $(LIB_HEADERS) $(LIB_PRIVATE_HEADERS) gamestate.control client/library.mk build/flags
 	@mkdir -p $(@D)
-	$(CC) $(LIB_CFLAGS) $(CFLAGS) -fPIC -c $< -o $@
+	$(CC) $(LIB_CFLAGS) $(CFLAGS) -fvisibility=default -fPIC -c $< -o $@
 
 $(LIB_SHARED): $(LIB_OBJS) $(LIB_MAP)
 	$(CC) -shared $(LIB_OBJS) $(LDFLAGS) -Wl,-soname,$(LIB_SONAME) -Wl,--version-script,$(LIB_MAP) \
