@@ -74,3 +74,14 @@ client-programs: build/client/lib_test
 build/client/lib_test: $(sort $(wildcard client/test/*.c)) $(wildcard client/test/*.h) $(LIB_STATIC) build/flags
 	@mkdir -p $(@D)
 	$(CC) $(LIB_CFLAGS) -Itests/unit $(CFLAGS) $(filter %.c,$^) $(LDFLAGS) $(LIB_USE) -o $@
+
+# The same under sanitizers, for make sanitize.
+.PHONY: sanitize-client
+sanitize-client: build/sanitize/lib_test_asan build/sanitize/lib_test_tsan build/client/lib_test
+build/sanitize/lib_test_asan: LIB_SANITIZE = -fsanitize=address,undefined
+build/sanitize/lib_test_tsan: LIB_SANITIZE = -fsanitize=thread
+build/sanitize/lib_test_asan build/sanitize/lib_test_tsan: $(LIB_SRCS) $(sort $(wildcard client/test/*.c)) \
+		$(LIB_HEADERS) $(LIB_PRIVATE_HEADERS) $(wildcard client/test/*.h) build/flags
+	@mkdir -p $(@D)
+	clang -std=gnu11 -g -O1 -fno-omit-frame-pointer -fno-sanitize-recover=all $(LIB_SANITIZE) $(LIB_CFLAGS) -Itests/unit \
+		$(filter %.c,$^) $(libpq) -lpthread -o $@
