@@ -29,6 +29,7 @@ OBJS = \
 	extension/gs_lock.o \
 	extension/gs_lookup.o \
 	extension/gs_maintenance.o \
+	extension/gs_merge.o \
 	extension/gs_module.o \
 	extension/gs_move.o \
 	extension/gs_pages.o \
@@ -39,9 +40,11 @@ OBJS = \
 	extension/gs_read.o \
 	extension/gs_record.o \
 	extension/gs_replay.o \
+	extension/gs_request.o \
 	extension/gs_restore.o \
 	extension/gs_retention.o \
 	extension/gs_rotate.o \
+	extension/gs_ring.o \
 	extension/gs_row.o \
 	extension/gs_save.o \
 	extension/gs_scan.o \
@@ -61,6 +64,7 @@ OBJS = \
 PURE_SRCS = \
 	extension/gs_delta.c \
 	extension/gs_entry.c \
+	extension/gs_merge.c \
 	extension/gs_payload.c \
 	extension/gs_record.c \
 	client/tool/hist.c \

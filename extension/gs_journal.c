@@ -141,6 +141,7 @@ set_header(GsRecord *record, const GsHeader *h)
 	{
 		record->fields |= GS_RECORD_SET_REQUEST;
 		memcpy(record->create_request, h->create_request.data, UUID_LEN);
+		record->create_arguments = h->create_arguments;
 	}
 }
 
