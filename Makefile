@@ -30,6 +30,7 @@ OBJS = \
 	extension/gs_lock.o \
 	extension/gs_lookup.o \
 	extension/gs_maintenance.o \
+	extension/gs_merge.o \
 	extension/gs_module.o \
 	extension/gs_move.o \
 	extension/gs_owner.o \
@@ -65,6 +66,7 @@ OBJS = \
 PURE_SRCS = \
 	extension/gs_delta.c \
 	extension/gs_entry.c \
+	extension/gs_merge.c \
 	extension/gs_payload.c \
 	extension/gs_record.c \
 	client/tool/hist.c \

@@ -490,8 +490,8 @@ gs_journal_check(Relation rel)
 }
 
 /* Lock the active table, and see that it still is the active one. */
-static Relation
-open_active(GsDatabase *db, uint32 *which)
+Relation
+gs_journal_open(GsDatabase *db, uint32 *which)
 {
 	for (;;)
 	{
@@ -599,7 +599,7 @@ gs_journal_write(uint64 seq, bool light)
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("too many changes of games in one transaction")));
 	light = light && pieces <= GS_LIGHT_MAX_ROWS;
-	rel = open_active(db, &which);
+	rel = gs_journal_open(db, &which);
 	gs_pages_begin(which);
 	if (light)
 	{

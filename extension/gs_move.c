@@ -27,6 +27,7 @@
 #include "gs_durable.h"
 #include "gs_errors.h"
 #include "gs_lock.h"
+#include "gs_merge.h"
 #include "gs_target.h"
 
 #include "access/xact.h"
@@ -41,6 +42,7 @@
 
 PG_FUNCTION_INFO_V1(gs_apply_move);
 PG_FUNCTION_INFO_V1(gs_apply_move_bytes);
+PG_FUNCTION_INFO_V1(gs_apply_patch);
 PG_FUNCTION_INFO_V1(gs_apply_moves);
 PG_FUNCTION_INFO_V1(gs_apply_moves_bytes);
 
@@ -94,11 +96,11 @@ move_is_allowed(const Move *move, const char *function, const GsTarget *target,
 	return false;
 }
 
+/* "state" is in the write set's memory; data NULL = unchanged */
 static GsPending *
-record_move(const Move *move, GsTarget *target)
+record_move(const Move *move, GsText state, GsTarget *target)
 {
 	GsText event = gs_keep(&move->event);
-	GsText state = gs_keep(&move->state);
 	GsText player = gs_keep(&move->player);
 	GsEntry e = {.kind = GS_KIND_MOVE,
 				 .at = GetCurrentTimestamp(),
@@ -125,34 +127,49 @@ request_function(GsEncoding encoding)
 										: GS_REQUEST_APPLY_MOVE_BYTES;
 }
 
+/*
+ * The arguments of apply_move() and its like, and the target, if it may be
+ * made.  false if the request has been answered already: target->answered.
+ */
+static bool
+open_move(FunctionCallInfo fcinfo, const char *function, GsRequestFunction request,
+		  Move *move, int64 *expected, GsTarget *target)
+{
+	GsRefusal refusal;
+
+	GS_REQUIRE_ARG(2, "event");
+	move->event = gs_arg_bytes(fcinfo, 2);
+	move->state = gs_arg_bytes(fcinfo, 3);
+	move->player = gs_arg_bytes(fcinfo, 4);
+	move->request = gs_request(fcinfo, request, "u8vvv");
+	if (!PG_ARGISNULL(1))
+	{
+		*expected = PG_GETARG_INT64(1);
+		move->expected_version = expected;
+	}
+	if (unlikely(!sizes_are_allowed(move, &refusal)))
+		gs_raise(&refusal);
+
+	if (!gs_open_target(fcinfo, &move->request, move->player.data ? &move->player : NULL,
+						target))
+		return false;
+	if (unlikely(!move_is_allowed(move, function, target, &refusal)))
+		gs_raise(&refusal);
+	gs_check_memory(gs_my_database(), 0);
+	return true;
+}
+
 static Datum
 apply_move(FunctionCallInfo fcinfo, GsEncoding encoding)
 {
 	Move move = {.encoding = encoding};
 	int64 expected;
 	GsTarget target;
-	GsRefusal refusal;
 
-	GS_REQUIRE_ARG(2, "event");
-	move.event = gs_arg_bytes(fcinfo, 2);
-	move.state = gs_arg_bytes(fcinfo, 3);
-	move.player = gs_arg_bytes(fcinfo, 4);
-	move.request = gs_request(fcinfo, request_function(encoding), "u8vvv");
-	if (!PG_ARGISNULL(1))
-	{
-		expected = PG_GETARG_INT64(1);
-		move.expected_version = &expected;
-	}
-	if (unlikely(!sizes_are_allowed(&move, &refusal)))
-		gs_raise(&refusal);
-
-	if (!gs_open_target(fcinfo, &move.request, move.player.data ? &move.player : NULL,
-						&target))
+	if (!open_move(fcinfo, "apply_move", request_function(encoding), &move, &expected,
+				   &target))
 		PG_RETURN_INT64(target.answered.version);
-	if (unlikely(!move_is_allowed(&move, "apply_move", &target, &refusal)))
-		gs_raise(&refusal);
-	gs_check_memory(gs_my_database(), 0);
-	PG_RETURN_INT64(gs_new_version(record_move(&move, &target)));
+	PG_RETURN_INT64(gs_new_version(record_move(&move, gs_keep(&move.state), &target)));
 }
 
 Datum
@@ -167,6 +184,54 @@ gs_apply_move_bytes(PG_FUNCTION_ARGS)
 {
 	gs_begin_write("apply_move_bytes()");
 	return apply_move(fcinfo, GS_ENCODING_BYTES);
+}
+
+/* The game's state with the patch applied, in the write set's memory. */
+static GsText
+patched_state(const GsTarget *target, const GsText *patch)
+{
+	GsText old = gs_target_state(target);
+	void *scratch;
+	char *dst;
+	Size len;
+	const char *wrong;
+	GsText state;
+	GsRefusal refusal;
+
+	if ((Size) old.len + patch->len > GS_MERGE_MAX_BYTES)
+		ereport(ERROR, (errcode(ERRCODE_GS_TOO_LARGE), errmsg("state is too large")));
+	scratch = MemoryContextAllocHuge(CurrentMemoryContext,
+									 gs_merge_scratch_size(patch->data, patch->len));
+	dst = MemoryContextAllocHuge(gs_writeset_context(), (Size) old.len + patch->len + 1);
+	wrong = gs_merge(old.data, old.len, patch->data, patch->len, scratch, dst, &len);
+	pfree(scratch);
+	if (wrong)
+		ereport(ERROR,
+				(errcode(ERRCODE_GS_TOO_LARGE),
+				 errmsg("cannot apply the patch to the state of game %s",
+						gs_id_text(&target->id)),
+				 errdetail("%s.", wrong)));
+	state = (GsText){dst, len};
+	if (!gs_size_is_allowed(&state, "state", gs_max_state_size,
+							"gamestate.max_state_size", &refusal))
+		gs_raise(&refusal);
+	return state;
+}
+
+Datum
+gs_apply_patch(PG_FUNCTION_ARGS)
+{
+	Move move = {.encoding = GS_ENCODING_JSON};
+	int64 expected;
+	GsTarget target;
+	GsText state = {NULL, 0};
+
+	gs_begin_write("apply_patch()");
+	if (!open_move(fcinfo, "apply_move", GS_REQUEST_APPLY_PATCH, &move, &expected, &target))
+		PG_RETURN_INT64(target.answered.version);
+	if (move.state.data)
+		state = patched_state(&target, &move.state);
+	PG_RETURN_INT64(gs_new_version(record_move(&move, state, &target)));
 }
 
 /* ----------------------------------------------------------------
@@ -414,7 +479,7 @@ try_move(Batch *batch, int i)
 		return NULL;
 
 	gs_check_memory(gs_my_database(), 0);
-	pending = record_move(&move, &target);
+	pending = record_move(&move, gs_keep(&move.state), &target);
 	outcome->version = pending->change.h.version;
 	return pending;
 }

@@ -393,6 +393,26 @@ gs_open_target(FunctionCallInfo fcinfo, const GsRequest *request, const GsText *
 	return true;
 }
 
+GsText
+gs_target_state(const GsTarget *target)
+{
+	GsText state;
+	GsGame *game;
+	char *data;
+
+	if (target->pending && target->pending->change.state_changed)
+		return target->pending->change.state;
+	game = gs_table_find(&target->id, true);
+	if (game == NULL)
+		gs_table_removed();
+	state.len = game->state_len;
+	state.data = data =
+		MemoryContextAllocHuge(CurrentMemoryContext, (Size) state.len + 1);
+	memcpy(data, GS_PTR(game->state), state.len);
+	gs_table_release(game);
+	return state;
+}
+
 void
 gs_check_version(const GsTarget *target, FunctionCallInfo fcinfo, int n)
 {

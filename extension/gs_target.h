@@ -114,6 +114,9 @@ extern bool gs_is_retry_of_archived(const pg_uuid_t *id, const GsRequest *reques
 extern void gs_answer_again(const GsRequest *request, const pg_uuid_t *game_id,
 							const GsAnswered *answered);
 
+/* The state as this transaction sees it: not to be changed, maybe a copy. */
+extern GsText gs_target_state(const GsTarget *target);
+
 /* ---- may it be changed? ---- */
 
 extern void gs_check_version(const GsTarget *target, FunctionCallInfo fcinfo, int n);
