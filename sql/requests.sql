@@ -184,3 +184,12 @@ SELECT gamestate.delete_game(:'d', request_id => pg_temp.r(312));
 SELECT gamestate.delete_game(:'d', request_id => pg_temp.r(313));
 SELECT gamestate.apply_move(:'d', 1, '1', NULL, NULL, pg_temp.r(312));
 \echo :SQLSTATE
+
+-- apply_patch; its request id is not apply_move's
+SELECT gamestate.create_game('requests', '{"n": 1}', game_id => :'d') = :'d';
+SELECT gamestate.apply_patch(:'d', 1, '1', '{"m": 2}', request_id => pg_temp.r(320));
+SELECT gamestate.apply_patch(:'d', 1, '1', '{"m": 2}', request_id => pg_temp.r(320));
+SELECT gamestate.apply_move(:'d', 1, '1', '{"m": 2}', request_id => pg_temp.r(320));
+\echo :SQLSTATE
+SELECT version, state FROM gamestate.get_game(:'d');
+SELECT gamestate.delete_game(:'d');
