@@ -13,6 +13,7 @@ OBJS = \
 	extension/gs_config.o \
 	extension/gs_damage.o \
 	extension/gs_database.o \
+	extension/gs_deleted.o \
 	extension/gs_delta.o \
 	extension/gs_durable.o \
 	extension/gs_entry.o \
@@ -32,6 +33,7 @@ OBJS = \
 	extension/gs_merge.o \
 	extension/gs_module.o \
 	extension/gs_move.o \
+	extension/gs_owner.o \
 	extension/gs_pages.o \
 	extension/gs_partition.o \
 	extension/gs_payload.o \
