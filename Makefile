@@ -41,9 +41,11 @@ OBJS = \
 	extension/gs_read.o \
 	extension/gs_record.o \
 	extension/gs_replay.o \
+	extension/gs_request.o \
 	extension/gs_restore.o \
 	extension/gs_retention.o \
 	extension/gs_rotate.o \
+	extension/gs_ring.o \
 	extension/gs_row.o \
 	extension/gs_save.o \
 	extension/gs_scan.o \

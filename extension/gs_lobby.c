@@ -171,14 +171,13 @@ enum
 	ARG_PLAYER,
 	ARG_STATE,
 	ARG_MAX_PLAYERS,
-	ARG_METADATA,
-	ARG_REQUEST_ID
+	ARG_METADATA
 };
 
 /* Who looks for what, and what the new room would be. */
 typedef struct Search
 {
-	FunctionCallInfo fcinfo;
+	GsRequest request;
 	GsInfoParts parts; /* game type, the player, metadata */
 	GsText player;
 	GsText state;
@@ -198,7 +197,6 @@ take_arguments(FunctionCallInfo fcinfo, GsEncoding encoding, Search *search)
 	GS_REQUIRE_ARG(ARG_PLAYER, "player");
 	GS_REQUIRE_ARG(ARG_STATE, "state");
 	GS_REQUIRE_ARG(ARG_METADATA, "metadata");
-	search->fcinfo = fcinfo;
 	search->parts.game_type = gs_arg_bytes(fcinfo, ARG_GAME_TYPE);
 	gs_check_id(&search->parts.game_type, "game type");
 	search->player = gs_arg_bytes(fcinfo, ARG_PLAYER);
@@ -214,6 +212,10 @@ take_arguments(FunctionCallInfo fcinfo, GsEncoding encoding, Search *search)
 	search->h.encoding = encoding;
 	search->h.status = GS_STATUS_WAITING;
 	search->h.max_players = search->max_players;
+	search->request = gs_request(fcinfo,
+								 encoding == GS_ENCODING_JSON ? GS_REQUEST_JOIN_ANY
+															  : GS_REQUEST_JOIN_ANY_BYTES,
+								 "vvv4v");
 }
 
 /* Does a room of the right type fit what is looked for? */
@@ -224,10 +226,37 @@ fits(const Search *search, const GsHeader *h)
 		   (search->max_players == 0 || h->max_players == search->max_players);
 }
 
-/* The waiting game of this type in which the player sits already. */
+/* Did this request take a seat in the game?  The lock is given back if not. */
+static bool
+is_answered(Search *search, const pg_uuid_t *id)
+{
+	int mark = gs_lock_mark();
+	GsTarget target;
+	GsAnswered answered;
+
+	if (search->request.id == NULL)
+		return false;
+	if (gs_find_target(id, NULL, &target) &&
+		gs_request_find(&search->request, id, target.pending, &answered))
+	{
+		gs_answer_again(&search->request, id, &answered);
+		search->id = *id;
+		search->version = answered.version;
+		search->created = answered.version == 1;
+		return true;
+	}
+	gs_unlock_to(mark);
+	return false;
+}
+
+/*
+ * The answer to this request, if it was given before and the player still sits
+ * there; else the waiting game of this type in which he sits already.
+ */
 static bool
 find_own_seat(Search *search)
 {
+	bool found = false;
 	int n;
 	pg_uuid_t *ids = gs_lookup_player(&search->player, &n);
 
@@ -238,16 +267,19 @@ find_own_seat(Search *search)
 							   ? gs_writeset_copy(pending, 0, CurrentMemoryContext)
 							   : gs_table_copy(&ids[i], 0, true, CurrentMemoryContext);
 
-		if (game && game->h.status == GS_STATUS_WAITING &&
-			gs_text_equal(&game->info.game_type, &search->parts.game_type) &&
-			fits(search, &game->h))
+		if (game == NULL ||
+			!gs_text_equal(&game->info.game_type, &search->parts.game_type))
+			continue;
+		if (is_answered(search, &ids[i]))
+			return true;
+		if (!found && game->h.status == GS_STATUS_WAITING && fits(search, &game->h))
 		{
 			search->id = ids[i];
 			search->version = game->h.version;
-			return true;
+			found = true;
 		}
 	}
-	return false;
+	return found;
 }
 
 /* Without its lock: is it worth locking? */
@@ -280,8 +312,8 @@ try_room(Search *search, const pg_uuid_t *id)
 		GsPending *pending;
 
 		gs_check_memory(gs_my_database(), search->player.len);
-		pending = gs_take_seat(search->fcinfo, &target, &search->player,
-							   gs_count_players(&target), ARG_REQUEST_ID);
+		pending = gs_take_seat(&search->request, &target, &search->player,
+							   gs_count_players(&target));
 		search->id = *id;
 		search->version = pending->change.h.version;
 		return true;
@@ -330,10 +362,11 @@ create_room(Search *search)
 	h->durability = gs_policy_durability(&search->parts.game_type);
 	h->version = 1;
 	h->created_at = h->updated_at = GetCurrentTimestamp();
-	if (!search->fcinfo->args[ARG_REQUEST_ID].isnull)
+	if (search->request.id)
 	{
 		h->has_create_request = true;
-		h->create_request = *DatumGetUUIDP(search->fcinfo->args[ARG_REQUEST_ID].value);
+		h->create_request = *search->request.id;
+		h->create_arguments = search->request.arguments;
 	}
 	gs_uuid_generate(&search->id);
 	gs_check_memory(gs_my_database(),

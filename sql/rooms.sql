@@ -51,6 +51,14 @@ SELECT status, players, max_players, state, metadata FROM gamestate.get_game(:'e
 SELECT game_id = :'e' AS same, version, created FROM gamestate.join_any('rooms', 'fay', request_id => '0000000e-0000-4000-8000-00000000f002');
 SELECT version, kind, player, request_id FROM gamestate.get_changes(:'e');
 EXECUTE rooms;
+-- a retry gets the first answer, also in a game that has started
+SELECT gamestate.start_game(:'e');
+SELECT game_id = :'e' AS same, version, created FROM gamestate.join_any('rooms', 'eve', '{"new":true}', 2, '{"m":1}', '0000000e-0000-4000-8000-00000000f001');
+SELECT game_id = :'e' AS same, version, created FROM gamestate.join_any('rooms', 'fay', request_id => '0000000e-0000-4000-8000-00000000f002');
+\set VERBOSITY terse
+SELECT gamestate.join_any('rooms', 'fay', max_players => 2, request_id => '0000000e-0000-4000-8000-00000000f002');
+\echo :SQLSTATE
+\set VERBOSITY default
 -- other numbers of seats, other encodings, other types are other rooms
 SELECT game_id AS f, created FROM gamestate.join_any('rooms', 'gil', max_players => 4) \gset
 \echo :created
@@ -78,5 +86,5 @@ SELECT gamestate.join_any('rooms', repeat('p', 64));
 \echo :SQLSTATE
 SELECT gamestate.join_any('rooms', 'x', max_players => 0);
 \echo :SQLSTATE
-SELECT count(*) FROM (SELECT gamestate.delete_game(game_id) FROM gamestate.list_live_games() WHERE game_type LIKE '%rooms') d;
+SELECT count(*) FROM (SELECT gamestate.delete_game(game_id) FROM gamestate.list_live_games() WHERE game_type LIKE '%rooms' AND status <> 'abandoned') d;
 EXECUTE rooms;
