@@ -27,6 +27,7 @@ OBJS = \
 	extension/gs_launcher.o \
 	extension/gs_light.o \
 	extension/gs_load.o \
+	extension/gs_lobby.o \
 	extension/gs_lock.o \
 	extension/gs_lookup.o \
 	extension/gs_maintenance.o \
