@@ -826,6 +826,17 @@ RETURNS TABLE (
 AS 'MODULE_PATHNAME', 'gs_archiver_payloads' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION gamestate.archiver_payloads() IS 'internal: what the archiver inserts into gamestate.archive_payload';
 
+CREATE FUNCTION gamestate.import_games(games text[])
+RETURNS TABLE (
+	ord integer,
+	game_id uuid,
+	outcome text,
+	sqlstate text,
+	message text)
+AS 'MODULE_PATHNAME', 'gs_import_games' LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 100;
+COMMENT ON FUNCTION gamestate.import_games(text[])
+IS 'put games that are over into the archive, each a JSON object as `gamestate export` writes it; says of each whether it was imported, skipped (the same game is archived already) or refused, and why';
+
 CREATE FUNCTION gamestate.allow_drop_extension()
 RETURNS void
 AS 'MODULE_PATHNAME', 'gs_allow_drop_extension' LANGUAGE C VOLATILE PARALLEL UNSAFE;
@@ -882,7 +893,8 @@ SELECT CASE
 		THEN 'memory'
 	WHEN object_name LIKE 'stat\_%'
 		THEN 'statistics'
-	WHEN object_name IN ('policy', 'saved_games', 'save_live_games', 'load_saved_games')
+	WHEN object_name IN ('policy', 'saved_games', 'save_live_games', 'load_saved_games',
+		'import_games')
 		THEN 'operate'
 	WHEN object_name LIKE 'archiver\_%'
 		THEN 'worker'
