@@ -30,7 +30,9 @@ OBJS = \
 	extension/gs_load.o \
 	extension/gs_lock.o \
 	extension/gs_lookup.o \
+	extension/gs_maintenance.o \
 	extension/gs_module.o \
+	extension/gs_move.o \
 	extension/gs_pages.o \
 	extension/gs_partition.o \
 	extension/gs_payload.o \
@@ -40,13 +42,16 @@ OBJS = \
 	extension/gs_record.o \
 	extension/gs_replay.o \
 	extension/gs_restore.o \
+	extension/gs_retention.o \
 	extension/gs_rotate.o \
 	extension/gs_row.o \
 	extension/gs_save.o \
 	extension/gs_scan.o \
 	extension/gs_shmem.o \
+	extension/gs_states.o \
 	extension/gs_table.o \
 	extension/gs_table_change.o \
+	extension/gs_target.o \
 	extension/gs_tick.o \
 	extension/gs_utility.o \
 	extension/gs_uuid.o \

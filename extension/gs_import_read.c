@@ -169,7 +169,7 @@ static void
 check_name(const GsText *name, const char *what)
 {
 	if (name->data == NULL)
-		refuse(ERRCODE_NULL_VALUE_NOT_ALLOWED, psprintf("the game has no %s", what));
+		refuse(ERRCODE_NULL_VALUE_NOT_ALLOWED, psprintf("%s is missing", what));
 	if (name->len == 0)
 		refuse(ERRCODE_INVALID_PARAMETER_VALUE, psprintf("%s must not be empty", what));
 	if (name->len > GS_MAX_ID_LENGTH)

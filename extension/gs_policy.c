@@ -30,10 +30,12 @@
 
 #include "gs_config.h"
 #include "gs_policy.h"
+#include "gs_worker.h"
 
 #include "access/heapam.h"
 #include "access/table.h"
 #include "access/tableam.h"
+#include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
@@ -70,7 +72,8 @@ typedef struct PolicyColumn
 	void (*set)(GsPolicy *policy, Datum value);
 } PolicyColumn;
 
-static const GsPolicy builtin_policy = {.durability = GS_POLICY_SETTING};
+static const GsPolicy builtin_policy = {.durability = GS_POLICY_SETTING,
+										.retention_action = GS_RETENTION_DROP};
 
 static GsPolicy default_policy;
 static HTAB *policies = NULL; /* NULL = there is at most a default */
@@ -78,6 +81,20 @@ static MemoryContext policies_context = NULL;
 static Oid policy_table = InvalidOid; /* as of the last reading */
 static uint64 changes = 1;
 static uint64 changes_read = 0; /* what "changes" was before the last reading */
+
+/* this transaction has changed rows in that database, which has a maintenance worker */
+static GsDatabase *changed_in = NULL;
+
+/* Cannot fail. */
+static void
+xact_callback(XactEvent event, void *arg)
+{
+	if (changed_in && event == XACT_EVENT_COMMIT)
+		gs_worker_wake_maintenance(changed_in);
+	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT ||
+		event == XACT_EVENT_PREPARE)
+		changed_in = NULL;
+}
 
 static void
 relcache_callback(Datum arg, Oid relid)
@@ -91,6 +108,7 @@ void
 gs_policy_init(void)
 {
 	CacheRegisterRelcacheCallback(relcache_callback, (Datum) 0);
+	RegisterXactCallback(xact_callback, NULL);
 }
 
 /* Trigger: rows of the table have been changed. */
@@ -105,6 +123,8 @@ gs_policy_changed(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("gamestate.policy_changed() must be called by an AFTER ... FOR EACH STATEMENT trigger")));
 	CacheInvalidateRelcache(trigger->tg_relation);
+	if (GsShmem != NULL)
+		changed_in = gs_database_find(MyDatabaseId, false);
 	return PointerGetDatum(NULL);
 }
 
@@ -139,8 +159,32 @@ set_durability(GsPolicy *policy, Datum value)
 		is_word(value, "memory") ? GS_DURABILITY_MEMORY : GS_DURABILITY_JOURNAL;
 }
 
+static void
+set_retention_action(GsPolicy *policy, Datum value)
+{
+	policy->retention_action =
+		is_word(value, "drop") ? GS_RETENTION_DROP : GS_RETENTION_DETACH;
+}
+
+static void
+set_retention(GsPolicy *policy, Datum value)
+{
+	policy->has_retention = true;
+	policy->retention = *DatumGetIntervalP(value);
+}
+
+static void
+set_payload_retention(GsPolicy *policy, Datum value)
+{
+	policy->has_payload_retention = true;
+	policy->payload_retention = *DatumGetIntervalP(value);
+}
+
 static const PolicyColumn policy_columns[] = {
 	{"durability", TEXTOID, set_durability},
+	{"retention", INTERVALOID, set_retention},
+	{"retention_action", TEXTOID, set_retention_action},
+	{"payload_retention", INTERVALOID, set_payload_retention},
 };
 
 #define NCOLUMNS ((int) lengthof(policy_columns))

@@ -2,7 +2,7 @@
 SET timezone = 'UTC';
 CREATE FUNCTION import(VARIADIC games text[]) RETURNS TABLE (ord int, id text, outcome text, sqlstate text, message text)
 LANGUAGE sql AS $$
-SELECT ord, left(game_id::text, 8), outcome, sqlstate, CASE WHEN sqlstate NOT IN ('22P02', '22P05', '22023', '22007') THEN message END
+SELECT ord, left(game_id::text, 8), outcome, sqlstate, CASE WHEN message !~ '^(cannot call|invalid|unsupported|argument)' THEN message END
   FROM gamestate.import_games(games) ORDER BY ord
 $$;
 

@@ -34,5 +34,6 @@ extern int cmd_import(int argc, char **argv);
 extern int cmd_play(int argc, char **argv);
 extern int cmd_replay(int argc, char **argv);
 extern int cmd_show(int argc, char **argv);
+extern int cmd_top(int argc, char **argv);
 
 #endif /* GAMESTATE_CLIENT_COMMAND_H */

@@ -27,6 +27,7 @@ static const Command commands[] = {
 	{"play", "play games by bots", cmd_play},
 	{"replay", "play recorded games", cmd_replay},
 	{"show", "show a game and its log", cmd_show},
+	{"top", "what happens now", cmd_top},
 };
 
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))

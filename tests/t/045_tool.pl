@@ -61,7 +61,7 @@ sub json
 
 # ---- help, version, wrong arguments
 
-my @commands = qw(archive check play replay show);
+my @commands = qw(archive check export import play replay show top);
 
 like(is_status(0, undef, '--help', '--help'), qr/^gamestate works with.*Commands:/s, 'help');
 like(is_status(0, undef, '-?', '-?'), qr/Commands:/, '-? is help');
@@ -96,7 +96,7 @@ is_status(3, qr/invalid value "5,1" for option --lag/, 'check --lag=5,1', 'check
 
 # ---- no server, no database, no extension
 
-for my $command (['show', 'x'], ['archive'], ['play', '-g1', 'hokm'])
+for my $command (['show', 'x'], ['archive'], ['play', '-g1', 'hokm'], ['top', '-n1'], ['export', '-Z0'])
 {
 	is_status(2, qr/^gamestate: error: connection to server on socket/, "$command->[0] without a server",
 		@$command, '-h', $dir, '-d', 'postgres');
@@ -164,6 +164,18 @@ sql(q{CREATE ROLE watcher LOGIN; GRANT pg_monitor TO watcher});
 like(is_status(0, undef, 'check by pg_monitor', 'check', '-U', 'watcher'), qr/^(OK [^\n]+\n)+$/, 'pg_monitor may ask');
 sql(q{CREATE ROLE nobody LOGIN});
 like(is_status(3, undef, 'check by nobody', 'check', '-U', 'nobody'), qr/^UNKNOWN launcher: permission denied/, 'nobody may not');
+
+# ---- top
+
+sql(q{ALTER SYSTEM SET track_functions = 'all'});
+$node->reload;
+like(is_status(0, undef, 'top -b -n 2', 'top', '-b', '-n', 2, '-s', '0.1'), qr/^(gamestate top - .*?\nGames: .*?\nMemory: .*?\nWORKER .*?launcher .*?){2}$/s,
+	'two samples');
+my $sample = json('top', '--json', '-n', 1);
+is($sample->{journal_state}, 'loaded', 'top --json');
+is(scalar(split /\n/, is_status(0, undef, 'top --json -n 3', 'top', '--json', '-n', 3, '-s', '0.1')), 3, 'a line a sample');
+is_status(2, qr/invalid value "0" for option --samples/, 'top -n 0', 'top', '-n', 0);
+is_status(2, qr/invalid value "often" for option --delay/, 'top -s often', 'top', '-s', 'often');
 
 # ---- play and replay
 
