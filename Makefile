@@ -13,6 +13,7 @@ OBJS = \
 	extension/gs_config.o \
 	extension/gs_damage.o \
 	extension/gs_database.o \
+	extension/gs_deleted.o \
 	extension/gs_delta.o \
 	extension/gs_durable.o \
 	extension/gs_entry.o \
@@ -28,11 +29,14 @@ OBJS = \
 	extension/gs_launcher.o \
 	extension/gs_light.o \
 	extension/gs_load.o \
+	extension/gs_lobby.o \
 	extension/gs_lock.o \
 	extension/gs_lookup.o \
 	extension/gs_maintenance.o \
+	extension/gs_merge.o \
 	extension/gs_module.o \
 	extension/gs_move.o \
+	extension/gs_owner.o \
 	extension/gs_pages.o \
 	extension/gs_partition.o \
 	extension/gs_payload.o \
@@ -41,9 +45,11 @@ OBJS = \
 	extension/gs_read.o \
 	extension/gs_record.o \
 	extension/gs_replay.o \
+	extension/gs_request.o \
 	extension/gs_restore.o \
 	extension/gs_retention.o \
 	extension/gs_rotate.o \
+	extension/gs_ring.o \
 	extension/gs_row.o \
 	extension/gs_save.o \
 	extension/gs_scan.o \
@@ -63,6 +69,7 @@ OBJS = \
 PURE_SRCS = \
 	extension/gs_delta.c \
 	extension/gs_entry.c \
+	extension/gs_merge.c \
 	extension/gs_payload.c \
 	extension/gs_record.c \
 	client/tool/hist.c \
@@ -122,8 +129,9 @@ check-objs:
 help:
 	@sed -n 's/^## \{0,1\}//p' $(firstword $(MAKEFILE_LIST))
 
-## make                 build the extension and the tool
+## make                 build the extension, the tool and libgamestate
 ## make install         install it for the PostgreSQL of PG_CONFIG=pg_config
+## make install-client  only libgamestate, for programs (prefix=/usr/local, DESTDIR=...)
 ## make uninstall       take it away again
 ## make installcheck    SQL tests against a running server that preloads it
 ## make clean           remove what was built, and stop the private servers
@@ -222,9 +230,10 @@ else
 # The private copy of PostgreSQL with this extension in it.
 private: all
 	@PG_CONFIG='$(PG_CONFIG)' $(TOOLS)/private-pg.sh
-	@umask 022; $(MAKE) --no-print-directory -s install PG_CONFIG='$(PRIVATE_PG_CONFIG)'
+	@umask 022; $(MAKE) --no-print-directory -s install PG_CONFIG='$(PRIVATE_PG_CONFIG)' \
+		CLIENT_PREFIX='$(CURDIR)/build/client/installed'
 
-client: build/client/gamestate
+client: build/client/gamestate library client-programs
 unit-programs: $(UNIT_PROGRAMS)
 torture-programs: build/torture/writer build/torture/reader build/torture/powerloss.so build/torture/diskfull.so
 sanitize-programs: $(UNIT_SRCS:tests/unit/%.c=build/sanitize/%) $(FUZZ_SRCS:tests/fuzz/%.c=build/fuzz/%)
@@ -238,7 +247,7 @@ lint-scripts:
 lint-cppcheck:
 	cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr \
 		--suppress=missingIncludeSystem --suppress=unknownMacro --suppress=nullPointerArithmetic \
-		--error-exitcode=1 -Iextension -Iclient/include -Iclient/tool $(C_FILES)
+		--error-exitcode=1 -Iextension -Iclient/include -Iclient/tool -Iclient/lib $(C_FILES)
 
 lint-tidy: $(C_FILES:%=lint-tidy/%)
 
@@ -295,9 +304,10 @@ build/bench/gs_noop.so: tests/bench/gs_noop.c build/flags
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) $(CFLAGS_SL) $(CFLAGS_SL_MODULE) -shared $< $(LDFLAGS) -o $@
 
-# The tool and its page.
-install: install-tool
-uninstall: uninstall-tool
+# The library; the tool and its page.
+include client/library.mk
+install: install-client install-tool
+uninstall: uninstall-client uninstall-tool
 .PHONY: install-tool uninstall-tool
 install-tool: build/client/gamestate
 	$(MKDIR_P) '$(DESTDIR)$(bindir)' '$(DESTDIR)$(mandir)/man1'

@@ -99,6 +99,7 @@ static bool
 same_entry(const GsEntry *a, const GsEntry *b)
 {
 	return a->kind == b->kind && a->at == b->at &&
+		   a->request_arguments == b->request_arguments &&
 		   same_bytes(a->player, a->player_len, b->player, b->player_len) &&
 		   same_bytes(a->event, a->event_len, b->event, b->event_len) &&
 		   same_bytes((const char *) a->request_id, UUID_LEN,
@@ -124,7 +125,10 @@ same_log(const GsGameCopy *game, const GsPayload *payload)
 			GsEntry create = {.kind = GS_KIND_CREATE, .at = game->h.created_at};
 
 			if (game->h.has_create_request)
+			{
 				create.request_id = game->h.create_request.data;
+				create.request_arguments = game->h.create_arguments;
+			}
 			if (!same_entry(&create, &e))
 				return false;
 		}

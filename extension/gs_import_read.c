@@ -91,15 +91,17 @@ enum
 	COLUMN_AT,
 	COLUMN_REQUEST_ID,
 	COLUMN_EVENT,
-	COLUMN_EVENT_BYTES
+	COLUMN_EVENT_BYTES,
+	COLUMN_REQUEST_ARGUMENTS
 };
 
 static const char read_log_sql[] =
 	"SELECT r.version, r.kind, r.player, r.at, r.request_id,"
-	" coalesce(r.event, r.event_text::json), pg_catalog.decode(r.event_bytes, 'base64')"
+	" coalesce(r.event, r.event_text::json), pg_catalog.decode(r.event_bytes, 'base64'),"
+	" r.request_arguments"
 	" FROM pg_catalog.json_to_recordset($1) AS r("
 	"  version bigint, kind text, player text, at timestamptz, request_id uuid,"
-	"  event json, event_text text, event_bytes text)";
+	"  request_arguments bigint, event json, event_text text, event_bytes text)";
 
 static SPIPlanPtr read_game_plan = NULL;
 static SPIPlanPtr read_log_plan = NULL;
@@ -364,7 +366,16 @@ read_entry(const GsImport *import, uint64 row, GsEntry *e)
 	}
 	datum = column(row, COLUMN_REQUEST_ID, &isnull);
 	if (!isnull)
+	{
+		/* without the checksum of its arguments: no retry is taken for this one */
+		int64 arguments = int64_column(row, COLUMN_REQUEST_ARGUMENTS, 0);
+
+		if (arguments < 0 || arguments > PG_UINT32_MAX)
+			refuse(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
+				   "a checksum of arguments in the log is out of range");
 		e->request_id = memcpy(palloc(UUID_LEN), DatumGetUUIDP(datum)->data, UUID_LEN);
+		e->request_arguments = (uint32) arguments;
+	}
 
 	/* what was set (metadata, a result) is json in every game */
 	if (event_bytes.data && (!bytes || e->kind != GS_KIND_MOVE))
@@ -420,6 +431,7 @@ take_create(GsGameCopy *game, const GsEntry *e)
 	{
 		game->h.has_create_request = true;
 		memcpy(game->h.create_request.data, e->request_id, UUID_LEN);
+		game->h.create_arguments = e->request_arguments;
 	}
 }
 

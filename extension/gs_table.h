@@ -85,6 +85,7 @@ typedef struct GsHeader
 	TimestampTz ended_at;	  /* 0 = not over */
 	TimestampTz deadline;	  /* 0 = none */
 	pg_uuid_t create_request; /* request id of the creation, if any */
+	uint32 create_arguments;  /* and its arguments, see gs_request.h */
 	int32 max_players;		  /* 0 = only gamestate.max_players */
 	uint8 status;			  /* GsStatus */
 	uint8 encoding;			  /* GsEncoding */
@@ -119,22 +120,25 @@ typedef struct GsGame
 	dsa_pointer info;	   /* GsInfo */
 	dsa_pointer log_first; /* GsLogChunk; invalid = no entries */
 	dsa_pointer log_last;
+	dsa_pointer ring; /* GsRing, gs_ring.h; invalid = no request ids */
 	uint32 state_len;
 	uint32 state_size; /* allocated */
 	uint32 initial_len;
 	uint32 initial_size;
 	uint32 info_size;
 	uint32 log_bytes; /* allocated by all chunks */
-	dlist_node link;  /* protected by queue_lock of the database */
+	uint32 ring_size;
+	dlist_node link; /* protected by queue_lock of the database */
 } GsGame;
 
 /*
  * What changes rarely: one allocation, replaced as a whole.
  *
- *	GsInfo, index nodes [1 + nplayers], game type, room code, players (a
- *	length byte and the bytes, each), metadata, result
+ *	GsInfo, index nodes, game type, room code, players (a length byte and the
+ *	bytes, each), metadata, result
  *
- * nodes[0] is the index node of the room code, nodes[1 + i] that of player i.
+ * nodes[0] is the index node of the room code, nodes[1 + i] that of player i,
+ * nodes[1 + nplayers], if is_open, that of the open rooms of the game type.
  */
 typedef struct GsInfo
 {
@@ -145,8 +149,15 @@ typedef struct GsInfo
 	uint8 room_len; /* 0 = no room code */
 	bool has_metadata;
 	bool has_result;
+	bool is_open; /* waits, and has a free seat */
 	dsa_pointer nodes[FLEXIBLE_ARRAY_MEMBER];
 } GsInfo;
+
+static inline int
+gs_info_nodes(const GsInfo *info)
+{
+	return 1 + info->nplayers + info->is_open;
+}
 
 typedef struct GsText
 {
@@ -245,6 +256,8 @@ typedef struct GsChange
 	Size new_info_size;
 	dsa_pointer new_chunk;
 	Size new_chunk_size;
+	dsa_pointer new_ring;
+	Size new_ring_size;
 	int nadded; /* index nodes that are new with this change */
 	dsa_pointer *added;
 	int ndropped; /* index nodes that go with this change */
@@ -291,6 +304,7 @@ extern void gs_table_release(GsGame *game);
  * heavyweight lock.  players is an array of at least info->nplayers.
  */
 extern void gs_info_parts(const GsInfo *info, GsInfoParts *parts, GsText *players);
+extern bool gs_is_open(const GsHeader *h, int nplayers);
 extern bool gs_info_has_player(const GsInfo *info, const GsText *player);
 extern bool gs_info_has_room(const GsInfo *info, const GsText *room_code);
 extern bool gs_parts_have_player(const GsInfoParts *parts, const GsText *player);

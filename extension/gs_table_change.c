@@ -27,6 +27,7 @@
 
 #include "gs_database.h"
 #include "gs_index.h"
+#include "gs_ring.h"
 #include "gs_table.h"
 #include "gs_worker.h"
 
@@ -50,6 +51,8 @@ typedef struct Garbage
 	Size initial_size;
 	dsa_pointer info;
 	Size info_size;
+	dsa_pointer ring;
+	Size ring_size;
 	dsa_pointer log; /* first chunk of a whole log */
 } Garbage;
 
@@ -59,9 +62,10 @@ typedef struct Garbage
  */
 
 static Size
-info_size(const GsInfoParts *parts)
+info_size(const GsInfoParts *parts, bool is_open)
 {
-	Size size = offsetof(GsInfo, nodes) + sizeof(dsa_pointer) * (1 + parts->nplayers);
+	Size size =
+		offsetof(GsInfo, nodes) + sizeof(dsa_pointer) * (1 + parts->nplayers + is_open);
 
 	size += parts->game_type.len + parts->room_code.len;
 	for (int i = 0; i < parts->nplayers; i++)
@@ -79,9 +83,9 @@ put_text(char *p, const GsText *text)
 
 /* Writes everything but the index nodes. */
 static void
-build_info(GsInfo *info, const GsInfoParts *parts)
+build_info(GsInfo *info, const GsInfoParts *parts, bool is_open)
 {
-	char *p = (char *) &info->nodes[1 + parts->nplayers];
+	char *p = (char *) &info->nodes[1 + parts->nplayers + is_open];
 
 	info->metadata_len = parts->metadata.len;
 	info->result_len = parts->result.len;
@@ -90,7 +94,8 @@ build_info(GsInfo *info, const GsInfoParts *parts)
 	info->room_len = parts->room_code.len;
 	info->has_metadata = parts->metadata.data != NULL;
 	info->has_result = parts->result.data != NULL;
-	for (int i = 0; i <= parts->nplayers; i++)
+	info->is_open = is_open;
+	for (int i = 0; i < gs_info_nodes(info); i++)
 		info->nodes[i] = InvalidDsaPointer;
 
 	p = put_text(p, &parts->game_type);
@@ -127,9 +132,9 @@ link_info(GsChange *change, GsInfo *info, const GsInfo *old)
 	bool *kept;
 	int nold = old ? old->nplayers : 0;
 
-	change->added = palloc(sizeof(dsa_pointer) * (1 + parts->nplayers));
-	change->dropped = palloc(sizeof(dsa_pointer) * (1 + nold));
-	kept = palloc0(sizeof(bool) * (1 + nold));
+	change->added = palloc(sizeof(dsa_pointer) * gs_info_nodes(info));
+	change->dropped = palloc(sizeof(dsa_pointer) * (2 + nold));
+	kept = palloc0(sizeof(bool) * (2 + nold));
 	if (old)
 		gs_info_parts(old, &was, palloc(sizeof(GsText) * Max(nold, 1)));
 
@@ -163,9 +168,22 @@ link_info(GsChange *change, GsInfo *info, const GsInfo *old)
 					add_node(change, GS_INDEX_PLAYER, &parts->players[i]);
 		}
 	}
+	if (info->is_open)
+	{
+		dsa_pointer *node = &info->nodes[1 + parts->nplayers];
+
+		/* the type does not change; who stays open keeps his place */
+		if (old && old->is_open)
+		{
+			*node = old->nodes[1 + nold];
+			kept[1 + nold] = true;
+		}
+		else
+			*node = add_node(change, GS_INDEX_OPEN, &parts->game_type);
+	}
 
 	if (old)
-		for (int j = 0; j <= nold; j++)
+		for (int j = 0; j < gs_info_nodes(old); j++)
 			if (DsaPointerIsValid(old->nodes[j]) && !kept[j])
 				change->dropped[change->ndropped++] = old->nodes[j];
 }
@@ -173,12 +191,13 @@ link_info(GsChange *change, GsInfo *info, const GsInfo *old)
 static void
 reserve_info(GsChange *change, const GsInfo *old)
 {
+	bool is_open = gs_is_open(&change->h, change->info.nplayers);
 	GsInfo *info;
 
-	change->new_info_size = info_size(&change->info);
+	change->new_info_size = info_size(&change->info, is_open);
 	change->new_info = gs_alloc(change->db, change->new_info_size, change->frees);
 	info = GS_PTR(change->new_info);
-	build_info(info, &change->info);
+	build_info(info, &change->info, is_open);
 	link_info(change, info, old);
 }
 
@@ -347,6 +366,7 @@ reserve_create(GsChange *change)
 	{
 		order_entries(change);
 		reserve_chunk(change, 0);
+		gs_ring_reserve(change, 0, 0);
 	}
 }
 
@@ -358,6 +378,7 @@ reserve_update(GsChange *change)
 	bool new_state;
 	bool new_chunk;
 	uint32 log_bytes;
+	GsRing ring = {.size = 0};
 
 	if (change->nentries > 0)
 		order_entries(change);
@@ -365,6 +386,8 @@ reserve_update(GsChange *change)
 	new_state = change->state_changed && !state_fits(game, change->state.len);
 	new_chunk = change->nentries > 0 && !log_has_room(change, game);
 	log_bytes = game->log_bytes;
+	if (DsaPointerIsValid(game->ring))
+		ring = *(const GsRing *) GS_PTR(game->ring);
 	if (change->info_changed)
 	{
 		info = palloc(game->info_size);
@@ -380,6 +403,8 @@ reserve_update(GsChange *change)
 		reserve_info(change, info);
 	if (new_chunk)
 		reserve_chunk(change, log_bytes);
+	if (change->nentries > 0)
+		gs_ring_reserve(change, ring.size, ring.n);
 }
 
 static void
@@ -465,6 +490,8 @@ collect_game(const GsGame *game, Garbage *garbage)
 	garbage->initial_size = game->initial_size;
 	garbage->info = game->info;
 	garbage->info_size = game->info_size;
+	garbage->ring = game->ring;
+	garbage->ring_size = game->ring_size;
 	garbage->log = game->log_first;
 }
 
@@ -487,6 +514,7 @@ free_garbage(GsDatabase *db, const Garbage *garbage)
 	gs_free(db, garbage->state, garbage->state_size);
 	gs_free(db, garbage->initial, garbage->initial_size);
 	gs_free(db, garbage->info, garbage->info_size);
+	gs_free(db, garbage->ring, garbage->ring_size);
 	free_log(db, garbage->log);
 }
 
@@ -499,7 +527,7 @@ unlink_info(GsDatabase *db, Oid dboid, dsa_pointer p)
 	if (!DsaPointerIsValid(p))
 		return;
 	info = GS_PTR(p);
-	for (int i = 0; i <= info->nplayers; i++)
+	for (int i = 0; i < gs_info_nodes(info); i++)
 		gs_index_remove(db, dboid, info->nodes[i]);
 }
 
@@ -597,6 +625,8 @@ apply_create(GsChange *change)
 	game->log_last = InvalidDsaPointer;
 	game->log_bytes = 0;
 	install_log(change, game);
+	game->ring = InvalidDsaPointer;
+	(void) gs_ring_install(change, game, &garbage.ring_size);
 	game->visible = true;
 	if (GS_STATUS_IS_OVER(game->h.status))
 		set_link(change->db, game, GS_LINK_QUEUE);
@@ -655,6 +685,7 @@ apply_update(GsChange *change)
 		game->info_size = change->new_info_size;
 	}
 	install_log(change, game);
+	garbage.ring = gs_ring_install(change, game, &garbage.ring_size);
 	if (change->imaged)
 		game->image_in = change->image_in;
 	if (GS_STATUS_IS_OVER(change->h.status) && !GS_STATUS_IS_OVER(game->h.status))
@@ -798,6 +829,7 @@ gs_table_unreserve(GsChange *change)
 	gs_free(db, change->new_initial, change->new_initial_size);
 	gs_free(db, change->new_info, change->new_info_size);
 	gs_free(db, change->new_chunk, change->new_chunk_size);
+	gs_free(db, change->new_ring, change->new_ring_size);
 	change->new_state = change->new_initial = InvalidDsaPointer;
 }
 

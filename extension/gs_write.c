@@ -12,6 +12,7 @@
 #include "gs_archive.h"
 #include "gs_config.h"
 #include "gs_database.h"
+#include "gs_deleted.h"
 #include "gs_durable.h"
 #include "gs_errors.h"
 #include "gs_lock.h"
@@ -103,29 +104,112 @@ take_room(const GsText *room_code, const pg_uuid_t *for_game)
 	}
 }
 
-/* An id of the caller's: locked, and an error if there is such a game. */
-static void
-take_id(const pg_uuid_t *id)
+static _Noreturn void
+duplicate_game(const pg_uuid_t *id, const char *status)
+{
+	gs_wait_before_answer();
+	ereport(ERROR,
+			(errcode(ERRCODE_GS_DUPLICATE_GAME),
+			 errmsg("game %s exists already", gs_id_text(id)),
+			 errdetail("It is %s.", status)));
+}
+
+/*
+ * Has the request been answered by the archived game of this id?  *exists: there
+ * is one.  derived: the id follows from the request's.
+ */
+static bool
+find_archived(const pg_uuid_t *id, const GsRequest *request, bool derived, bool *exists,
+			  GsAnswered *answered)
+{
+	GsArchivedRequest found;
+
+	if (request->id == NULL)
+	{
+		*exists = gs_archive_exists(id);
+		return false;
+	}
+	found = gs_request_find_archived(request, id, derived, answered);
+	*exists = found != GS_REQUEST_NO_GAME;
+	if (found == GS_REQUEST_NO_PAYLOAD && derived)
+	{
+		/* nothing else makes such ids; only the arguments are not known any more */
+		*answered = (GsAnswered){1, request->arguments};
+		return true;
+	}
+	return found == GS_REQUEST_IS_ANSWERED;
+}
+
+/*
+ * Lock the id.  Has this request created the game before?  A game of this id
+ * that something else has created is an error.
+ */
+static bool
+is_created(const pg_uuid_t *id, const GsRequest *request, bool derived)
 {
 	GsTarget target;
+	GsAnswered answered;
+	const char *status = NULL; /* of what has the id */
+	bool found = false;
 
-	gs_lock_names(false);
 	if (gs_find_target(id, NULL, &target))
 	{
-		gs_wait_before_answer();
-		ereport(ERROR,
-				(errcode(ERRCODE_GS_DUPLICATE_GAME),
-				 errmsg("game %s exists already", gs_id_text(id)),
-				 errdetail("It is %s.", gs_status_name(target.h.status))));
+		found = gs_request_find(request, id, target.pending, &answered);
+		status = gs_status_name(target.h.status);
 	}
-	if (target.pending == NULL && gs_archive_exists(id))
+	else if (target.pending == NULL)
 	{
-		gs_wait_before_answer();
-		ereport(ERROR,
-				(errcode(ERRCODE_GS_DUPLICATE_GAME),
-				 errmsg("game %s exists already", gs_id_text(id)),
-				 errdetail("It is archived.")));
+		bool exists;
+
+		found = find_archived(id, request, derived, &exists, &answered);
+		status = exists ? "archived" : NULL;
 	}
+	/* it may have been deleted since, and another one have the id */
+	if (!found && request->id)
+		found = gs_deleted_find(request, id, &answered);
+	if (found)
+		gs_answer_again(request, id, &answered);
+	else if (status)
+		duplicate_game(id, status);
+	return found;
+}
+
+/* The id that follows from the request's; true if the request has created the game before. */
+static bool
+take_request_id(const GsRequest *request, pg_uuid_t *id)
+{
+	GsUuidOfRequest candidates = gs_uuid_of_request(request->id);
+
+	gs_lock_names(false);
+	if (candidates.n > 1)
+		(void) gs_lock_game(&candidates.lock, false);
+	for (int i = candidates.n - 1; i >= 0; i--)
+	{
+		int mark = gs_lock_mark();
+
+		*id = candidates.ids[i];
+		if (is_created(id, request, true))
+			return true;
+		if (i > 0)
+			gs_unlock_to(mark);
+	}
+	return false;
+}
+
+/* The id of the new game, locked if somebody else could have it; true as above. */
+static bool
+take_id(FunctionCallInfo fcinfo, const GsRequest *request, pg_uuid_t *id)
+{
+	if (!PG_ARGISNULL(5))
+	{
+		*id = *PG_GETARG_UUID_P(5);
+		gs_lock_names(false);
+		return is_created(id, request, false);
+	}
+	if (request->id)
+		return take_request_id(request, id);
+	gs_uuid_generate(id);
+	return false;
 }
 
 static GsStatus
@@ -143,8 +227,8 @@ arg_first_status(FunctionCallInfo fcinfo, int n)
 			 errhint("Use \"waiting\" or \"active\".")));
 }
 
-static int
-arg_max_players(FunctionCallInfo fcinfo, int n, int nplayers)
+int
+gs_arg_max_players(FunctionCallInfo fcinfo, int n, int nplayers)
 {
 	int max_players;
 
@@ -183,10 +267,9 @@ keep_parts(GsInfoParts *kept, const GsInfoParts *parts)
 		kept->players[i] = gs_keep(&parts->players[i]);
 }
 
-/* Record a creation; everything has been checked. */
-static void
-record_create(const pg_uuid_t *id, const GsHeader *h, const GsText *state,
-			  const GsInfoParts *parts)
+void
+gs_record_create(const pg_uuid_t *id, const GsHeader *h, const GsText *state,
+				 const GsInfoParts *parts)
 {
 	GsText kept_state = gs_keep(state);
 	GsInfoParts kept_parts;
@@ -215,6 +298,7 @@ static Datum
 create_game(FunctionCallInfo fcinfo, GsEncoding encoding)
 {
 	pg_uuid_t *id = palloc(sizeof(pg_uuid_t));
+	GsRequest request;
 	GsInfoParts parts = {0};
 	GsText state;
 	GsHeader h = {0};
@@ -241,29 +325,28 @@ create_game(FunctionCallInfo fcinfo, GsEncoding encoding)
 	h.encoding = encoding;
 	h.durability = gs_policy_durability(&parts.game_type);
 	h.status = arg_first_status(fcinfo, 6);
-	h.max_players = arg_max_players(fcinfo, 7, parts.nplayers);
+	h.max_players = gs_arg_max_players(fcinfo, 7, parts.nplayers);
 	h.version = 1;
 	h.created_at = h.updated_at = now;
 	h.started_at = h.status == GS_STATUS_ACTIVE ? now : 0;
-	if (!PG_ARGISNULL(8))
+	request = gs_request(fcinfo,
+						 encoding == GS_ENCODING_JSON ? GS_REQUEST_CREATE_GAME
+													  : GS_REQUEST_CREATE_GAME_BYTES,
+						 "vvvvvuv4");
+	if (request.id)
 	{
 		h.has_create_request = true;
-		h.create_request = *PG_GETARG_UUID_P(8);
+		h.create_request = *request.id;
+		h.create_arguments = request.arguments;
 	}
-
-	if (PG_ARGISNULL(5))
-		gs_uuid_generate(id);
-	else
-	{
-		*id = *PG_GETARG_UUID_P(5);
-		take_id(id);
-	}
+	if (take_id(fcinfo, &request, id))
+		PG_RETURN_UUID_P(id);
 	if (parts.room_code.data)
 		take_room(&parts.room_code, id);
 	gs_check_memory(gs_my_database(), sizeof(GsGame) + state.len + parts.metadata.len);
 
 	h.incarnation = pg_atomic_add_fetch_u64(&GsShmem->incarnation, 1);
-	record_create(id, &h, &state, &parts);
+	gs_record_create(id, &h, &state, &parts);
 	if (IsTransactionBlock())
 		gs_durable_wait();
 	PG_RETURN_UUID_P(id);
@@ -291,6 +374,7 @@ gs_create_game_bytes(PG_FUNCTION_ARGS)
 Datum
 gs_set_metadata(PG_FUNCTION_ARGS)
 {
+	GsRequest request;
 	GsTarget target;
 	GsText metadata;
 	GsPending *pending;
@@ -300,13 +384,15 @@ gs_set_metadata(PG_FUNCTION_ARGS)
 	metadata = gs_arg_bytes(fcinfo, 1);
 	gs_check_size(&metadata, "metadata", gs_max_metadata_size,
 				  "gamestate.max_metadata_size");
-	gs_open_target(fcinfo, NULL, &target);
+	request = gs_request(fcinfo, GS_REQUEST_SET_METADATA, "uv8");
+	if (!gs_open_target(fcinfo, &request, NULL, &target))
+		PG_RETURN_INT64(target.answered.version);
 	gs_check_version(&target, fcinfo, 2);
 	gs_check_log(&target);
 	gs_check_memory(gs_my_database(), metadata.len);
 
 	metadata = gs_keep(&metadata);
-	pending = gs_change_info(fcinfo, &target, GS_KIND_METADATA, NULL, &metadata, 3);
+	pending = gs_change_info(&request, &target, GS_KIND_METADATA, NULL, &metadata);
 	pending->change.info.metadata = metadata;
 	PG_RETURN_INT64(gs_new_version(pending));
 }
@@ -335,6 +421,7 @@ give_up_room(const GsTarget *target)
 Datum
 gs_set_room_code(PG_FUNCTION_ARGS)
 {
+	GsRequest request;
 	GsTarget target;
 	GsText room_code;
 	StringInfoData event;
@@ -345,7 +432,9 @@ gs_set_room_code(PG_FUNCTION_ARGS)
 	room_code = gs_arg_bytes(fcinfo, 1);
 	if (room_code.data)
 		gs_check_id(&room_code, "room code");
-	gs_open_target(fcinfo, NULL, &target);
+	request = gs_request(fcinfo, GS_REQUEST_SET_ROOM_CODE, "uv8");
+	if (!gs_open_target(fcinfo, &request, NULL, &target))
+		PG_RETURN_INT64(target.answered.version);
 	gs_check_version(&target, fcinfo, 2);
 	gs_check_log(&target);
 	gs_check_memory(gs_my_database(), room_code.len);
@@ -363,7 +452,7 @@ gs_set_room_code(PG_FUNCTION_ARGS)
 	event_text.len = event.len;
 
 	room_code = gs_keep(&room_code);
-	pending = gs_change_info(fcinfo, &target, GS_KIND_ROOM_CODE, NULL, &event_text, 3);
+	pending = gs_change_info(&request, &target, GS_KIND_ROOM_CODE, NULL, &event_text);
 	pending->change.info.room_code = room_code;
 	PG_RETURN_INT64(gs_new_version(pending));
 }
@@ -371,28 +460,28 @@ gs_set_room_code(PG_FUNCTION_ARGS)
 Datum
 gs_start_game(PG_FUNCTION_ARGS)
 {
+	GsRequest request;
 	GsTarget target;
-	GsEntry e = {.kind = GS_KIND_START};
 	GsPending *pending;
 
 	gs_begin_write("start_game()");
-	gs_open_target(fcinfo, NULL, &target);
+	request = gs_request(fcinfo, GS_REQUEST_START_GAME, "u8");
+	if (!gs_open_target(fcinfo, &request, NULL, &target))
+		PG_RETURN_INT64(target.answered.version);
 	gs_require_status(&target, GS_STATUS_WAITING, "start");
 	gs_check_version(&target, fcinfo, 1);
 	gs_check_log(&target);
 	gs_check_memory(gs_my_database(), 0);
 
-	e.at = GetCurrentTimestamp();
-	e.request_id = gs_keep_request(fcinfo, 2);
-	pending = gs_next_version(&target, e.at);
+	/* with the info: an open room leaves its index */
+	pending = gs_change_info(&request, &target, GS_KIND_START, NULL, NULL);
 	pending->change.h.status = GS_STATUS_ACTIVE;
-	pending->change.h.started_at = e.at;
-	gs_writeset_log(pending, &e);
+	pending->change.h.started_at = pending->change.h.updated_at;
 	PG_RETURN_INT64(gs_new_version(pending));
 }
 
-static int
-count_players(const GsTarget *target)
+int
+gs_count_players(const GsTarget *target)
 {
 	GsGame *game;
 	int n;
@@ -407,21 +496,37 @@ count_players(const GsTarget *target)
 	return n;
 }
 
+GsPending *
+gs_take_seat(const GsRequest *request, GsTarget *target, const GsText *player, int n)
+{
+	GsText *players = MemoryContextAlloc(gs_writeset_context(), sizeof(GsText) * (n + 1));
+	GsText kept = gs_keep(player);
+	GsPending *pending = gs_change_info(request, target, GS_KIND_JOIN, &kept, NULL);
+	GsInfoParts *info = &pending->change.info;
+
+	memcpy(players, info->players, sizeof(GsText) * n);
+	players[n] = kept;
+	info->players = players;
+	info->nplayers = n + 1;
+	return pending;
+}
+
 Datum
 gs_join_game(PG_FUNCTION_ARGS)
 {
+	GsRequest request;
 	GsTarget target;
 	GsText player;
 	GsPending *pending;
-	GsInfoParts *info;
-	GsText *players;
 	int n;
 
 	gs_begin_write("join_game()");
 	GS_REQUIRE_ARG(1, "player");
 	player = gs_arg_bytes(fcinfo, 1);
 	gs_check_id(&player, "player");
-	gs_open_target(fcinfo, &player, &target);
+	request = gs_request(fcinfo, GS_REQUEST_JOIN_GAME, "uv8");
+	if (!gs_open_target(fcinfo, &request, &player, &target))
+		PG_RETURN_INT64(target.answered.version);
 	if (target.has_player)
 	{
 		/* a repeated join changes nothing */
@@ -430,7 +535,7 @@ gs_join_game(PG_FUNCTION_ARGS)
 	}
 	gs_check_version(&target, fcinfo, 2);
 	gs_check_log(&target);
-	n = count_players(&target);
+	n = gs_count_players(&target);
 	if (target.h.max_players > 0 && n >= target.h.max_players)
 	{
 		gs_wait_before_answer();
@@ -450,20 +555,14 @@ gs_join_game(PG_FUNCTION_ARGS)
 	}
 	gs_check_memory(gs_my_database(), player.len);
 
-	players = MemoryContextAlloc(gs_writeset_context(), sizeof(GsText) * (n + 1));
-	player = gs_keep(&player);
-	pending = gs_change_info(fcinfo, &target, GS_KIND_JOIN, &player, NULL, 3);
-	info = &pending->change.info;
-	memcpy(players, info->players, sizeof(GsText) * n);
-	players[n] = player;
-	info->players = players;
-	info->nplayers = n + 1;
+	pending = gs_take_seat(&request, &target, &player, n);
 	PG_RETURN_INT64(gs_new_version(pending));
 }
 
 Datum
 gs_leave_game(PG_FUNCTION_ARGS)
 {
+	GsRequest request;
 	GsTarget target;
 	GsText player;
 	GsPending *pending;
@@ -474,7 +573,9 @@ gs_leave_game(PG_FUNCTION_ARGS)
 	gs_begin_write("leave_game()");
 	GS_REQUIRE_ARG(1, "player");
 	player = gs_arg_bytes(fcinfo, 1);
-	gs_open_target(fcinfo, &player, &target);
+	request = gs_request(fcinfo, GS_REQUEST_LEAVE_GAME, "uv8");
+	if (!gs_open_target(fcinfo, &request, &player, &target))
+		PG_RETURN_INT64(target.answered.version);
 	if (!target.has_player)
 		gs_not_a_player(&target, &player);
 	gs_check_version(&target, fcinfo, 2);
@@ -482,8 +583,8 @@ gs_leave_game(PG_FUNCTION_ARGS)
 	gs_check_memory(gs_my_database(), 0);
 
 	players = MemoryContextAlloc(gs_writeset_context(),
-								 sizeof(GsText) * count_players(&target));
-	pending = gs_change_info(fcinfo, &target, GS_KIND_LEAVE, &player, NULL, 3);
+								 sizeof(GsText) * gs_count_players(&target));
+	pending = gs_change_info(&request, &target, GS_KIND_LEAVE, &player, NULL);
 	info = &pending->change.info;
 	for (int i = 0; i < info->nplayers; i++)
 		if (!gs_text_equal(&info->players[i], &player))
@@ -518,6 +619,7 @@ arg_last_status(FunctionCallInfo fcinfo, int n)
 Datum
 gs_finish_game(PG_FUNCTION_ARGS)
 {
+	GsRequest request;
 	GsTarget target;
 	GsText result;
 	GsStatus status;
@@ -527,15 +629,17 @@ gs_finish_game(PG_FUNCTION_ARGS)
 	result = gs_arg_bytes(fcinfo, 1);
 	gs_check_size(&result, "result", gs_max_metadata_size, "gamestate.max_metadata_size");
 	status = arg_last_status(fcinfo, 3);
-	gs_open_target(fcinfo, NULL, &target);
+	request = gs_request(fcinfo, GS_REQUEST_FINISH_GAME, "uv8v");
+	if (!gs_open_target(fcinfo, &request, NULL, &target))
+		PG_RETURN_INT64(target.answered.version);
 	gs_check_version(&target, fcinfo, 2);
 	give_up_room(&target);
 
 	result = gs_keep(&result);
 	pending =
-		gs_change_info(fcinfo, &target,
+		gs_change_info(&request, &target,
 					   status == GS_STATUS_FINISHED ? GS_KIND_FINISH : GS_KIND_ABANDON,
-					   NULL, result.data ? &result : NULL, 4);
+					   NULL, result.data ? &result : NULL);
 	pending->change.frees = pending->change.kind == GS_CHANGE_UPDATE;
 	pending->change.info.result = result;
 	pending->change.h.status = status;
@@ -543,26 +647,50 @@ gs_finish_game(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(gs_new_version(pending));
 }
 
+/* A deletion with a request id: was it done before?  The game's lock is held. */
+static bool
+is_deleted(const GsRequest *request, GsTarget *target, bool exists)
+{
+	if (request->id == NULL)
+		return false;
+	if ((exists &&
+		 gs_request_find(request, &target->id, target->pending, &target->answered)) ||
+		gs_deleted_find(request, &target->id, &target->answered))
+	{
+		gs_answer_again(request, &target->id, &target->answered);
+		return true;
+	}
+	return false;
+}
+
 Datum
 gs_delete_game(PG_FUNCTION_ARGS)
 {
+	GsRequest request;
 	GsTarget target;
 	pg_uuid_t *id;
+	bool exists;
 	GsPending *pending;
 
 	gs_begin_write("delete_game()");
 	GS_REQUIRE_ARG(0, "game_id");
 	id = PG_GETARG_UUID_P(0);
-	if (!gs_find_target(id, NULL, &target))
+	request = gs_request(fcinfo, GS_REQUEST_DELETE_GAME, "u8");
+	exists = gs_find_target(id, NULL, &target);
+	if (is_deleted(&request, &target, exists))
+		PG_RETURN_BOOL(true);
+	if (!exists)
 	{
-		if (target.pending == NULL && gs_is_archived(id))
-			gs_game_over(id, "archived");
+		/* an archived one is an error: it cannot have been asked to delete itself */
+		if (target.pending == NULL)
+			(void) gs_is_retry_of_archived(id, &request, &target.answered);
 		gs_wait_before_answer();
 		PG_RETURN_BOOL(false);
 	}
 	gs_check_version(&target, fcinfo, 1);
 	if (!GS_STATUS_IS_OVER(target.h.status))
 		give_up_room(&target);
+	gs_deleted_keep(id, &request, &target.h);
 
 	pending = gs_writeset_open(id, &target.h);
 	pending->exists = false;

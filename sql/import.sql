@@ -81,11 +81,11 @@ SELECT metadata, result, final_state FROM gamestate.archived_games WHERE metadat
 SELECT version, moves, initial_state FROM gamestate.archived_games WHERE version = 17 AND game_type = 'import';
 
 -- ids that are taken; a live game can be seen only when it is durable, see the wait at the call's end
-SELECT gamestate.create_game('import', game_id := '10000000-0000-4000-8000-000000000001');
-SELECT * FROM import('{"game_type": "import", "game_id": "10000000-0000-4000-8000-000000000001", "ended_at": "2020-01-01"}');
-SELECT gamestate.delete_game('10000000-0000-4000-8000-000000000001');
-SELECT * FROM import('{"game_type": "import", "game_id": "10000000-0000-4000-8000-000000000001", "ended_at": "2020-01-01"}');
-SELECT gamestate.create_game('import', game_id := '10000000-0000-4000-8000-000000000001');
+SELECT gamestate.create_game('import', game_id := '1e000000-0000-4000-8000-000000000001');
+SELECT * FROM import('{"game_type": "import", "game_id": "1e000000-0000-4000-8000-000000000001", "ended_at": "2020-01-01"}');
+SELECT gamestate.delete_game('1e000000-0000-4000-8000-000000000001');
+SELECT * FROM import('{"game_type": "import", "game_id": "1e000000-0000-4000-8000-000000000001", "ended_at": "2020-01-01"}');
+SELECT gamestate.create_game('import', game_id := '1e000000-0000-4000-8000-000000000001');
 BEGIN;
 SELECT * FROM import('{"game_type": "import", "source_id": "rolled back", "ended_at": "1999-01-01"}');
 ROLLBACK;

@@ -78,16 +78,11 @@ print_help(void)
 		PROGRAM_NAME, PROGRAM_NAME, PROGRAM_NAME);
 }
 
-#define UTC(column) \
-	"to_char(" column " AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
-
 /* $1 = type, $2 and $3 = from and to */
-#define CONDITION                                      \
-	" WHERE ($1::text IS NULL OR game_type = $1)"      \
-	" AND ($2::timestamptz IS NULL OR ended_at >= $2)" \
-	" AND ($3::timestamptz IS NULL OR ended_at < $3)"
-
-static const char count_sql[] = "SELECT count(*) FROM gamestate.archive" CONDITION;
+static const char count_sql[] = "SELECT count(*) FROM gamestate.archive"
+								" WHERE ($1::text IS NULL OR game_type = $1)"
+								" AND ($2::timestamptz IS NULL OR ended_at >= $2)"
+								" AND ($3::timestamptz IS NULL OR ended_at < $3)";
 
 /* Columns of export_sql; those up to MOVES are members as they are. */
 enum
@@ -102,32 +97,39 @@ enum
 	COLUMN_LOG
 };
 
+/* $4 in export_sql: microseconds, UTC */
+static const char time_format[] = "YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"";
+
 /* OFFSET 0: payloads are read of sorted games, not sorted with them. */
 static const char export_sql[] =
 	"SELECT a.game_id, a.game_type, a.status, a.encoding, to_json(a.players) AS players,"
-	" a.max_players, a.room_code, a.metadata, a.result, " UTC("a.created_at") " AS created_at, " UTC("a.started_at") " AS started_at, " UTC(
-		"a.ended_at") " AS ended_at,"
-					  " a.version, a.moves,"
-					  " gamestate.archived_initial_state(a.game_type, a.ended_at, a.game_id) AS initial_state,"
-					  " gamestate.archived_final_state(a.game_type, a.ended_at, a.game_id) AS final_state,"
-					  " translate(encode(gamestate.archived_initial_state_bytes(a.game_type, a.ended_at,"
-					  "  a.game_id), 'base64'), E'\\n', '') AS initial_state_bytes,"
-					  " translate(encode(gamestate.archived_final_state_bytes(a.game_type, a.ended_at,"
-					  "  a.game_id), 'base64'), E'\\n', '') AS final_state_bytes,"
-					  " (SELECT string_agg('{\"version\":' || l.version || ',\"kind\":\"' || l.kind"
-					  "   || '\",\"at\":\"' || " UTC(
-						  "l.at") " || '\"'"
-								  "   || coalesce(',\"player\":' || to_json(l.player), '')"
-								  "   || coalesce(',\"request_id\":\"' || l.request_id || '\"', '')"
-								  "   || CASE WHEN l.event IS NULL THEN ''"
-								  "      WHEN l.event::text ~ '[\\n\\r]|^\\s|\\s$|^null$|\\\\u(0000|[dD])'"
-								  "      THEN ',\"event_text\":' || to_json(l.event::text)"
-								  "      ELSE ',\"event\":' || l.event END"
-								  "   || coalesce(',\"event_bytes\":\"' || translate(encode(l.event_bytes, 'base64'),"
-								  "      E'\\n', '') || '\"', '') || '}', ',' ORDER BY l.version)"
-								  "  FROM gamestate.archived_log(a.game_type, a.ended_at, a.game_id) l)"
-								  " FROM (SELECT * FROM gamestate.archive" CONDITION
-								  "  ORDER BY game_type, ended_at, game_id OFFSET 0) a";
+	" a.max_players, a.room_code, a.metadata, a.result,"
+	" to_char(a.created_at AT TIME ZONE 'UTC', $4) AS created_at,"
+	" to_char(a.started_at AT TIME ZONE 'UTC', $4) AS started_at,"
+	" to_char(a.ended_at AT TIME ZONE 'UTC', $4) AS ended_at, a.version, a.moves,"
+	" gamestate.archived_initial_state(a.game_type, a.ended_at, a.game_id) AS initial_state,"
+	" gamestate.archived_final_state(a.game_type, a.ended_at, a.game_id) AS final_state,"
+	" translate(encode(gamestate.archived_initial_state_bytes(a.game_type, a.ended_at,"
+	"  a.game_id), 'base64'), E'\\n', '') AS initial_state_bytes,"
+	" translate(encode(gamestate.archived_final_state_bytes(a.game_type, a.ended_at,"
+	"  a.game_id), 'base64'), E'\\n', '') AS final_state_bytes,"
+	" (SELECT string_agg('{\"version\":' || l.version || ',\"kind\":\"' || l.kind"
+	"   || '\",\"at\":\"' || to_char(l.at AT TIME ZONE 'UTC', $4) || '\"'"
+	"   || coalesce(',\"player\":' || to_json(l.player), '')"
+	"   || coalesce(',\"request_id\":\"' || l.request_id || '\",\"request_arguments\":'"
+	"      || l.request_arguments, '')"
+	"   || CASE WHEN l.event IS NULL THEN ''"
+	"      WHEN l.event::text ~ '[\\n\\r]|^\\s|\\s$|^null$|\\\\u(0000|[dD])'"
+	"      THEN ',\"event_text\":' || to_json(l.event::text)"
+	"      ELSE ',\"event\":' || l.event END"
+	"   || coalesce(',\"event_bytes\":\"' || translate(encode(l.event_bytes, 'base64'),"
+	"      E'\\n', '') || '\"', '') || '}', ',' ORDER BY l.version)"
+	"  FROM gamestate.archived_log(a.game_type, a.ended_at, a.game_id) l)"
+	" FROM (SELECT * FROM gamestate.archive"
+	"  WHERE ($1::text IS NULL OR game_type = $1)"
+	"  AND ($2::timestamptz IS NULL OR ended_at >= $2)"
+	"  AND ($3::timestamptz IS NULL OR ended_at < $3)"
+	"  ORDER BY game_type, ended_at, game_id OFFSET 0) a";
 
 static bool
 is_blank(char c)
@@ -247,11 +249,11 @@ static bool
 take_rows(Export *export)
 {
 	const ExportOptions *options = export->options;
-	const char *args[] = {options->game_type, options->from, options->to};
+	const char *args[] = {options->game_type, options->from, options->to, time_format};
 	PGresult *result;
 	bool ok = true;
 
-	if (PQsendQueryParams(export->conn, export_sql, 3, NULL, args, NULL, NULL, 0) != 1 ||
+	if (PQsendQueryParams(export->conn, export_sql, 4, NULL, args, NULL, NULL, 0) != 1 ||
 		PQsetSingleRowMode(export->conn) != 1)
 	{
 		report_connection_error("could not send the query: ", export->conn);
