@@ -21,6 +21,7 @@ typedef struct Command
 
 static const Command commands[] = {
 	{"archive", "what is in the archive, and waiting for it", cmd_archive},
+	{"bench", "measure how fast a server is at games", cmd_bench},
 	{"check", "whether all is well, for monitoring systems", cmd_check},
 	{"export", "write archived games to a file", cmd_export},
 	{"import", "bring games into the archive from a file", cmd_import},
