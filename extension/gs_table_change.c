@@ -577,6 +577,7 @@ static void
 apply_create(GsChange *change)
 {
 	Garbage garbage = {0};
+	Size ring_size;
 	GsGame *game = find_for_apply(change, change->replaces ? 0 : change->h.incarnation);
 
 	if (game == NULL)
@@ -610,7 +611,8 @@ apply_create(GsChange *change)
 	game->log_bytes = 0;
 	install_log(change, game);
 	game->ring = InvalidDsaPointer;
-	(void) gs_ring_install(change, game, &garbage.ring_size);
+	game->ring_size = 0;
+	(void) gs_ring_install(change, game, &ring_size);
 	game->visible = true;
 	if (GS_STATUS_IS_OVER(game->h.status))
 		set_link(change->db, game, GS_LINK_QUEUE);
