@@ -27,6 +27,7 @@ OBJS = \
 	extension/gs_launcher.o \
 	extension/gs_light.o \
 	extension/gs_load.o \
+	extension/gs_lobby.o \
 	extension/gs_lock.o \
 	extension/gs_lookup.o \
 	extension/gs_maintenance.o \
@@ -126,8 +127,9 @@ check-objs:
 help:
 	@sed -n 's/^## \{0,1\}//p' $(firstword $(MAKEFILE_LIST))
 
-## make                 build the extension and the tool
+## make                 build the extension, the tool and libgamestate
 ## make install         install it for the PostgreSQL of PG_CONFIG=pg_config
+## make install-client  only libgamestate, for programs (prefix=/usr/local, DESTDIR=...)
 ## make uninstall       take it away again
 ## make installcheck    SQL tests against a running server that preloads it
 ## make clean           remove what was built, and stop the private servers
@@ -226,9 +228,10 @@ else
 # The private copy of PostgreSQL with this extension in it.
 private: all
 	@PG_CONFIG='$(PG_CONFIG)' $(TOOLS)/private-pg.sh
-	@umask 022; $(MAKE) --no-print-directory -s install PG_CONFIG='$(PRIVATE_PG_CONFIG)'
+	@umask 022; $(MAKE) --no-print-directory -s install PG_CONFIG='$(PRIVATE_PG_CONFIG)' \
+		CLIENT_PREFIX='$(CURDIR)/build/client/installed'
 
-client: build/client/gamestate
+client: build/client/gamestate library client-programs
 unit-programs: $(UNIT_PROGRAMS)
 torture-programs: build/torture/writer build/torture/reader build/torture/powerloss.so build/torture/diskfull.so
 sanitize-programs: $(UNIT_SRCS:tests/unit/%.c=build/sanitize/%) $(FUZZ_SRCS:tests/fuzz/%.c=build/fuzz/%)
@@ -242,7 +245,7 @@ lint-scripts:
 lint-cppcheck:
 	cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr \
 		--suppress=missingIncludeSystem --suppress=unknownMacro --suppress=nullPointerArithmetic \
-		--error-exitcode=1 -Iextension -Iclient/include -Iclient/tool $(C_FILES)
+		--error-exitcode=1 -Iextension -Iclient/include -Iclient/tool -Iclient/lib $(C_FILES)
 
 lint-tidy: $(C_FILES:%=lint-tidy/%)
 
@@ -299,9 +302,10 @@ build/bench/gs_noop.so: tests/bench/gs_noop.c build/flags
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) $(CFLAGS_SL) $(CFLAGS_SL_MODULE) -shared $< $(LDFLAGS) -o $@
 
-# The tool and its page.
-install: install-tool
-uninstall: uninstall-tool
+# The library; the tool and its page.
+include client/library.mk
+install: install-client install-tool
+uninstall: uninstall-client uninstall-tool
 .PHONY: install-tool uninstall-tool
 install-tool: build/client/gamestate
 	$(MKDIR_P) '$(DESTDIR)$(bindir)' '$(DESTDIR)$(mandir)/man1'

@@ -445,6 +445,34 @@ AS 'MODULE_PATHNAME', 'gs_join_game' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION gamestate.join_game(uuid, text, bigint, uuid)
 IS 'a player takes a seat; one who sits already changes nothing; returns the version';
 
+CREATE FUNCTION gamestate.join_any(
+	game_type text,
+	player text,
+	state json DEFAULT '{}',
+	max_players integer DEFAULT NULL,
+	metadata json DEFAULT '{}',
+	request_id uuid DEFAULT NULL,
+	OUT game_id uuid,
+	OUT version bigint,
+	OUT created boolean)
+AS 'MODULE_PATHNAME', 'gs_join_any' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION gamestate.join_any(text, text, json, integer, json, uuid)
+IS 'quick match: a seat in the room of this type (and number of seats) that has been open longest, or in a new one; who waits in such a room already stays there';
+
+CREATE FUNCTION gamestate.join_any_bytes(
+	game_type text,
+	player text,
+	state bytea DEFAULT '',
+	max_players integer DEFAULT NULL,
+	metadata json DEFAULT '{}',
+	request_id uuid DEFAULT NULL,
+	OUT game_id uuid,
+	OUT version bigint,
+	OUT created boolean)
+AS 'MODULE_PATHNAME', 'gs_join_any_bytes' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION gamestate.join_any_bytes(text, text, bytea, integer, json, uuid)
+IS 'join_any for games whose encoding is bytes';
+
 CREATE FUNCTION gamestate.leave_game(
 	game_id uuid,
 	player text,
@@ -541,6 +569,12 @@ RETURNS uuid
 AS 'MODULE_PATHNAME', 'gs_find_room' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
 COMMENT ON FUNCTION gamestate.find_room(text)
 IS 'the waiting or active game that has this room code';
+
+CREATE FUNCTION gamestate.open_rooms(game_type text, max_rows integer DEFAULT 50)
+RETURNS SETOF gamestate.game
+AS 'MODULE_PATHNAME', 'gs_open_rooms' LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 50;
+COMMENT ON FUNCTION gamestate.open_rooms(text, integer)
+IS 'waiting games of a type that have a free seat, the one that opened last first';
 
 CREATE FUNCTION gamestate.player_games(player text)
 RETURNS SETOF uuid
@@ -1005,14 +1039,15 @@ SELECT CASE
 	WHEN object_name IN (
 		'create_game', 'create_game_bytes', 'apply_move', 'apply_move_bytes',
 		'apply_patch', 'apply_moves', 'apply_moves_bytes',
-		'set_metadata', 'set_room_code', 'start_game', 'join_game', 'leave_game',
+		'set_metadata', 'set_room_code', 'start_game', 'join_game', 'join_any',
+		'join_any_bytes', 'leave_game',
 		'finish_game', 'delete_game')
 		THEN 'write'
 	WHEN object_name IN (
 		'get_game', 'get_state', 'get_state_bytes', 'get_state_if_newer',
 		'get_state_if_newer_bytes', 'get_states', 'get_states_bytes', 'get_version',
 		'get_changes',
-		'find_room', 'player_games', 'list_live_games')
+		'find_room', 'player_games', 'open_rooms', 'list_live_games')
 		THEN 'read'
 	WHEN object_name IN ('live_games', 'games')
 		THEN 'live'

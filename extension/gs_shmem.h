@@ -20,7 +20,7 @@
  * The lock order, from first to last.  Never wait for one while holding one
  * that stands behind it.
  *
- *	1. heavyweight game locks, then the names lock, then room code locks
+ *	1. heavyweight match locks (join_any), game locks, names lock, room code locks
  *	   (gs_lock.c): taken by the writing functions, held to the end of the
  *	   transaction (load_saved_games() locks its table first, delete_game() with a
  *	   request id locks gamestate.deleted_games last); then, at

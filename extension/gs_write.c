@@ -227,8 +227,8 @@ arg_first_status(FunctionCallInfo fcinfo, int n)
 			 errhint("Use \"waiting\" or \"active\".")));
 }
 
-static int
-arg_max_players(FunctionCallInfo fcinfo, int n, int nplayers)
+int
+gs_arg_max_players(FunctionCallInfo fcinfo, int n, int nplayers)
 {
 	int max_players;
 
@@ -267,10 +267,9 @@ keep_parts(GsInfoParts *kept, const GsInfoParts *parts)
 		kept->players[i] = gs_keep(&parts->players[i]);
 }
 
-/* Record a creation; everything has been checked. */
-static void
-record_create(const pg_uuid_t *id, const GsHeader *h, const GsText *state,
-			  const GsInfoParts *parts)
+void
+gs_record_create(const pg_uuid_t *id, const GsHeader *h, const GsText *state,
+				 const GsInfoParts *parts)
 {
 	GsText kept_state = gs_keep(state);
 	GsInfoParts kept_parts;
@@ -326,7 +325,7 @@ create_game(FunctionCallInfo fcinfo, GsEncoding encoding)
 	h.encoding = encoding;
 	h.durability = gs_policy_durability(&parts.game_type);
 	h.status = arg_first_status(fcinfo, 6);
-	h.max_players = arg_max_players(fcinfo, 7, parts.nplayers);
+	h.max_players = gs_arg_max_players(fcinfo, 7, parts.nplayers);
 	h.version = 1;
 	h.created_at = h.updated_at = now;
 	h.started_at = h.status == GS_STATUS_ACTIVE ? now : 0;
@@ -347,7 +346,7 @@ create_game(FunctionCallInfo fcinfo, GsEncoding encoding)
 	gs_check_memory(gs_my_database(), sizeof(GsGame) + state.len + parts.metadata.len);
 
 	h.incarnation = pg_atomic_add_fetch_u64(&GsShmem->incarnation, 1);
-	record_create(id, &h, &state, &parts);
+	gs_record_create(id, &h, &state, &parts);
 	if (IsTransactionBlock())
 		gs_durable_wait();
 	PG_RETURN_UUID_P(id);
@@ -463,7 +462,6 @@ gs_start_game(PG_FUNCTION_ARGS)
 {
 	GsRequest request;
 	GsTarget target;
-	GsEntry e = {.kind = GS_KIND_START};
 	GsPending *pending;
 
 	gs_begin_write("start_game()");
@@ -475,17 +473,15 @@ gs_start_game(PG_FUNCTION_ARGS)
 	gs_check_log(&target);
 	gs_check_memory(gs_my_database(), 0);
 
-	e.at = GetCurrentTimestamp();
-	gs_request_keep(&request, &e);
-	pending = gs_next_version(&target, e.at);
+	/* with the info: an open room leaves its index */
+	pending = gs_change_info(&request, &target, GS_KIND_START, NULL, NULL);
 	pending->change.h.status = GS_STATUS_ACTIVE;
-	pending->change.h.started_at = e.at;
-	gs_writeset_log(pending, &e);
+	pending->change.h.started_at = pending->change.h.updated_at;
 	PG_RETURN_INT64(gs_new_version(pending));
 }
 
-static int
-count_players(const GsTarget *target)
+int
+gs_count_players(const GsTarget *target)
 {
 	GsGame *game;
 	int n;
@@ -500,6 +496,21 @@ count_players(const GsTarget *target)
 	return n;
 }
 
+GsPending *
+gs_take_seat(const GsRequest *request, GsTarget *target, const GsText *player, int n)
+{
+	GsText *players = MemoryContextAlloc(gs_writeset_context(), sizeof(GsText) * (n + 1));
+	GsText kept = gs_keep(player);
+	GsPending *pending = gs_change_info(request, target, GS_KIND_JOIN, &kept, NULL);
+	GsInfoParts *info = &pending->change.info;
+
+	memcpy(players, info->players, sizeof(GsText) * n);
+	players[n] = kept;
+	info->players = players;
+	info->nplayers = n + 1;
+	return pending;
+}
+
 Datum
 gs_join_game(PG_FUNCTION_ARGS)
 {
@@ -507,8 +518,6 @@ gs_join_game(PG_FUNCTION_ARGS)
 	GsTarget target;
 	GsText player;
 	GsPending *pending;
-	GsInfoParts *info;
-	GsText *players;
 	int n;
 
 	gs_begin_write("join_game()");
@@ -526,7 +535,7 @@ gs_join_game(PG_FUNCTION_ARGS)
 	}
 	gs_check_version(&target, fcinfo, 2);
 	gs_check_log(&target);
-	n = count_players(&target);
+	n = gs_count_players(&target);
 	if (target.h.max_players > 0 && n >= target.h.max_players)
 	{
 		gs_wait_before_answer();
@@ -546,14 +555,7 @@ gs_join_game(PG_FUNCTION_ARGS)
 	}
 	gs_check_memory(gs_my_database(), player.len);
 
-	players = MemoryContextAlloc(gs_writeset_context(), sizeof(GsText) * (n + 1));
-	player = gs_keep(&player);
-	pending = gs_change_info(&request, &target, GS_KIND_JOIN, &player, NULL);
-	info = &pending->change.info;
-	memcpy(players, info->players, sizeof(GsText) * n);
-	players[n] = player;
-	info->players = players;
-	info->nplayers = n + 1;
+	pending = gs_take_seat(&request, &target, &player, n);
 	PG_RETURN_INT64(gs_new_version(pending));
 }
 
@@ -581,7 +583,7 @@ gs_leave_game(PG_FUNCTION_ARGS)
 	gs_check_memory(gs_my_database(), 0);
 
 	players = MemoryContextAlloc(gs_writeset_context(),
-								 sizeof(GsText) * count_players(&target));
+								 sizeof(GsText) * gs_count_players(&target));
 	pending = gs_change_info(&request, &target, GS_KIND_LEAVE, &player, NULL);
 	info = &pending->change.info;
 	for (int i = 0; i < info->nplayers; i++)
