@@ -70,6 +70,10 @@ PURE_SRCS = \
 	extension/gs_merge.c \
 	extension/gs_payload.c \
 	extension/gs_record.c \
+	client/lib/call.c \
+	client/lib/codec.c \
+	client/lib/functions.c \
+	client/lib/uuid.c \
 	client/tool/hist.c \
 	client/tool/hokm.c \
 	client/tool/hokm_text.c \
@@ -197,7 +201,7 @@ format:
 
 sanitize:
 	@$(TOOLS)/deps.sh build test sanitize
-	@+$(SUBMAKE) private sanitize-programs
+	@+$(SUBMAKE) private sanitize-programs sanitize-client
 	@$(TOOLS)/sanitize.sh
 
 bench:
@@ -251,7 +255,7 @@ lint-tidy: $(C_FILES:%=lint-tidy/%)
 
 # One file at a time, so that make can run several at once.
 $(C_FILES:%=lint-tidy/%): lint-tidy/%:
-	clang-tidy --quiet $* -- $(PG_CPPFLAGS) $(PG_CFLAGS) -Itests/unit \
+	clang-tidy --quiet $* -- $(PG_CPPFLAGS) $(PG_CFLAGS) -Itests/unit -Iclient/lib \
 		-I$(includedir_server) -I$(includedir) -D_GNU_SOURCE
 
 # Everything is built anew when the compiler, its flags or PostgreSQL change.
@@ -280,10 +284,10 @@ build/torture/%.so: tests/torture/%.c build/flags
 
 build/unit/%: tests/unit/%.c $(PURE_SRCS) $(OUR_HEADERS) build/flags
 	@mkdir -p $(@D)
-	$(CC) $(PROGRAM_CFLAGS) -Itests/unit $(filter %.c,$^) $(LDFLAGS) -lzstd -lm -o $@
+	$(CC) $(PROGRAM_CFLAGS) -Itests/unit -Iclient/lib $(filter %.c,$^) $(LDFLAGS) -lzstd -lm -o $@
 
 SANITIZE = clang -std=gnu11 -g -O1 -fno-omit-frame-pointer -fno-sanitize-recover=all \
-	$(CPPFLAGS) -Itests/unit -Wno-ignored-attributes
+	$(CPPFLAGS) -Itests/unit -Iclient/lib -Wno-ignored-attributes
 SANITIZE_LIBS = -lzstd -lm
 
 build/sanitize/%: tests/unit/%.c $(PURE_SRCS) $(OUR_HEADERS) build/flags
