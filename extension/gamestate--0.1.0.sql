@@ -774,10 +774,11 @@ RETURNS TABLE (
 	at timestamptz,
 	request_id uuid,
 	event json,
-	event_bytes bytea)
+	event_bytes bytea,
+	request_arguments bigint)
 AS 'MODULE_PATHNAME', 'gs_archived_log' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 1000 ROWS 100;
 COMMENT ON FUNCTION gamestate.archived_log(text, timestamptz, uuid, boolean)
-IS 'log of an archived game in order, every change or only its moves; ord numbers the moves from 1';
+IS 'log of an archived game in order, every change or only its moves; ord numbers the moves from 1, request_arguments is a checksum of what the request id was used with';
 
 -- security_invoker: the right to read is that on the tables, and row security
 -- that somebody puts on them holds here too.  Payload columns are functions of
@@ -1062,6 +1063,17 @@ RETURNS TABLE (
 AS 'MODULE_PATHNAME', 'gs_archiver_payloads' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION gamestate.archiver_payloads() IS 'internal: what the archiver inserts into gamestate.archive_payload';
 
+CREATE FUNCTION gamestate.import_games(games text[])
+RETURNS TABLE (
+	ord integer,
+	game_id uuid,
+	outcome text,
+	sqlstate text,
+	message text)
+AS 'MODULE_PATHNAME', 'gs_import_games' LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 100;
+COMMENT ON FUNCTION gamestate.import_games(text[])
+IS 'put games that are over into the archive, each a JSON object as `gamestate export` writes it; says of each whether it was imported, skipped (the same game is archived already) or refused, and why';
+
 CREATE FUNCTION gamestate.allow_drop_extension()
 RETURNS void
 AS 'MODULE_PATHNAME', 'gs_allow_drop_extension' LANGUAGE C VOLATILE PARALLEL UNSAFE;
@@ -1122,7 +1134,8 @@ SELECT CASE
 		THEN 'memory'
 	WHEN object_name LIKE 'stat\_%' OR object_name = 'retention_log'
 		THEN 'statistics'
-	WHEN object_name IN ('policy', 'saved_games', 'deleted_games', 'save_live_games', 'load_saved_games')
+	WHEN object_name IN ('policy', 'saved_games', 'deleted_games', 'save_live_games', 'load_saved_games',
+		'import_games')
 		THEN 'operate'
 	WHEN object_name LIKE 'archiver\_%'
 		THEN 'worker'
