@@ -83,6 +83,20 @@ $r->rates("\nlook-ups, 8 connections",
 	map { ("${_}_1000" => "$_, 1,000 games", "${_}_50000" => "$_, 50,000 games") }
 	  qw(by_id by_room by_player));
 
+my %client = (move => 'apply_move, awaited', get => 'get_state, awaited',
+	pipe_move => 'apply_move, 32 in flight', pipe_get => 'get_state, 32 in flight, ungrouped',
+	pipe_get_grouped => 'get_state, 32 in flight');
+my @client = grep { $r->has("client_$_") } qw(move get pipe_move pipe_get pipe_get_grouped);
+if (@client)
+{
+	print "\nlibgamestate beside libpq, 1 connection, off\n";
+	printf "%-44s %12s %12s %12s %12s\n", '', 'libpq/s', 'lib/s', 'libpq CPU us', 'lib CPU us';
+	printf "%-44s %12.0f %12.0f %12.2f %12.2f\n", $client{$_},
+	  map { $_->{median} } $r->stat("client_${_}_libpq", 'rate'), $r->stat("client_$_", 'rate'),
+	  $r->stat("client_${_}_libpq", 'cpu_us'), $r->stat("client_$_", 'cpu_us')
+	  foreach @client;
+}
+
 if ($r->has('select1', 'move'))
 {
 	my $cpu = $r->stat('move', 'cpu_us')->{median};
@@ -121,6 +135,9 @@ $aims->ratio('p50 of moves, archiver busy / without', 'p50_us', 'half_archiver',
 $aims->value('archived games/s, meanwhile', $r->stat('half_archiver', 'archived_rate'), '>=', 10000);
 $aims->ratio("look-up $_, 50,000 games / 1,000", 'rate', "${_}_50000", "${_}_1000", '>=', 0.8)
   foreach qw(by_id by_room by_player);
+
+$aims->value("libgamestate's time / libpq's: $client{$_}", $r->stat("client_$_", 'ratio'), '<=', 1.05)
+  foreach @client;
 
 # ---------------------------------------------------------------------
 # WAL, transaction ids, dead rows
