@@ -203,6 +203,8 @@ extern bool gsl_line_resend(gamestate_conn *conn, const Slot *slot);
 extern gamestate_status gsl_answers_receive(gamestate_conn *conn, int64_t now);
 /* Answers the calls whose deadlines have passed, cancels the one in the way. */
 extern gamestate_status gsl_answers_expire(gamestate_conn *conn, int64_t now);
+/* Calls that are sent after a cancel is done cannot be hit by it. */
+extern void gsl_answers_note_cancel(gamestate_conn *conn);
 /* When gsl_answers_expire() has something to do. */
 extern int64_t gsl_answers_deadline(const gamestate_conn *conn);
 

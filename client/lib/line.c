@@ -257,6 +257,7 @@ gamestate_conn_send(gamestate_conn *conn, const gamestate_call *call, int timeou
 	if (encode(conn, call) != GAMESTATE_OK)
 		return conn->error.status;
 
+	gsl_answers_note_cancel(conn);
 	if (timeout <= 0)
 		timeout = conn->options.call_timeout;
 	if (timeout > 0)
