@@ -28,7 +28,9 @@ OBJS = \
 	extension/gs_load.o \
 	extension/gs_lock.o \
 	extension/gs_lookup.o \
+	extension/gs_maintenance.o \
 	extension/gs_module.o \
+	extension/gs_move.o \
 	extension/gs_pages.o \
 	extension/gs_partition.o \
 	extension/gs_payload.o \
@@ -38,13 +40,16 @@ OBJS = \
 	extension/gs_record.o \
 	extension/gs_replay.o \
 	extension/gs_restore.o \
+	extension/gs_retention.o \
 	extension/gs_rotate.o \
 	extension/gs_row.o \
 	extension/gs_save.o \
 	extension/gs_scan.o \
 	extension/gs_shmem.o \
+	extension/gs_states.o \
 	extension/gs_table.o \
 	extension/gs_table_change.o \
+	extension/gs_target.o \
 	extension/gs_tick.o \
 	extension/gs_utility.o \
 	extension/gs_uuid.o \
@@ -99,7 +104,7 @@ SUBMAKE = $(MAKE) -s --no-print-directory $(if $(filter -j% --jobserver%,$(MAKEF
 # The copied pg_config of the private installation.
 PRIVATE_PG_CONFIG = $(CURDIR)/build/run/bin/pg_config
 
-all:
+all: client
 
 # A file that was forgotten in OBJS would only be missed when the library is loaded.
 unlisted = $(filter-out $(OBJS:.o=.c),$(wildcard extension/*.c))
@@ -115,7 +120,7 @@ check-objs:
 help:
 	@sed -n 's/^## \{0,1\}//p' $(firstword $(MAKEFILE_LIST))
 
-## make                 build the extension
+## make                 build the extension and the tool
 ## make install         install it for the PostgreSQL of PG_CONFIG=pg_config
 ## make uninstall       take it away again
 ## make installcheck    SQL tests against a running server that preloads it
@@ -217,7 +222,7 @@ private: all
 	@PG_CONFIG='$(PG_CONFIG)' $(TOOLS)/private-pg.sh
 	@umask 022; $(MAKE) --no-print-directory -s install PG_CONFIG='$(PRIVATE_PG_CONFIG)'
 
-client: build/client/gamestate-demo
+client: build/client/gamestate
 unit-programs: $(UNIT_PROGRAMS)
 torture-programs: build/torture/writer build/torture/reader build/torture/powerloss.so build/torture/diskfull.so
 sanitize-programs: $(UNIT_SRCS:tests/unit/%.c=build/sanitize/%) $(FUZZ_SRCS:tests/fuzz/%.c=build/fuzz/%)
@@ -251,7 +256,7 @@ $(OBJS): $(OUR_HEADERS) gamestate.control build/flags
 
 PROGRAM_CFLAGS = $(CPPFLAGS) -I$(includedir) $(CFLAGS)
 
-build/client/gamestate-demo: gamestate.control $(sort $(wildcard client/tool/*.c)) $(OUR_HEADERS) build/flags
+build/client/gamestate: gamestate.control $(sort $(wildcard client/tool/*.c)) $(OUR_HEADERS) build/flags
 	@mkdir -p $(@D)
 	$(CC) $(PROGRAM_CFLAGS) $(filter %.c,$^) $(LDFLAGS) $(libpq) -lm -lpthread -o $@
 
@@ -287,6 +292,17 @@ build/bench/gs_bench: $(filter-out tests/bench/gs_noop.c,$(sort $(wildcard tests
 build/bench/gs_noop.so: tests/bench/gs_noop.c build/flags
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) $(CFLAGS_SL) $(CFLAGS_SL_MODULE) -shared $< $(LDFLAGS) -o $@
+
+# The tool and its page.
+install: install-tool
+uninstall: uninstall-tool
+.PHONY: install-tool uninstall-tool
+install-tool: build/client/gamestate
+	$(MKDIR_P) '$(DESTDIR)$(bindir)' '$(DESTDIR)$(mandir)/man1'
+	$(INSTALL_PROGRAM) $< '$(DESTDIR)$(bindir)/gamestate'
+	$(INSTALL_DATA) client/man/gamestate.1 '$(DESTDIR)$(mandir)/man1/gamestate.1'
+uninstall-tool:
+	rm -f '$(DESTDIR)$(bindir)/gamestate' '$(DESTDIR)$(mandir)/man1/gamestate.1'
 
 installcheck: | build/installcheck
 build/installcheck:

@@ -103,20 +103,29 @@ ALTER TABLE gamestate.journal_damage OWNER TO gamestate_owner;
 REVOKE ALL ON gamestate.journal_damage FROM PUBLIC;
 
 -- A subscription to all tables of another database would copy that one's journal
--- into ours when it begins.  This trigger fires in the processes of logical
--- replication only, and leaves the rows out, see extension/gs_protect.c.
+-- into ours when it begins.  These triggers fire in the processes of logical
+-- replication only; they leave the rows out and refuse TRUNCATE, see
+-- extension/gs_protect.c.
 CREATE FUNCTION gamestate.journal_trigger()
 RETURNS trigger
 AS 'MODULE_PATHNAME', 'gs_journal_trigger' LANGUAGE C;
-COMMENT ON FUNCTION gamestate.journal_trigger() IS 'keeps rows that logical replication brings out of the journal';
+COMMENT ON FUNCTION gamestate.journal_trigger() IS 'keeps what logical replication brings out of the journal';
 CREATE TRIGGER keep_out_replicated_rows BEFORE INSERT OR UPDATE OR DELETE ON gamestate.journal_0
 	FOR EACH ROW EXECUTE FUNCTION gamestate.journal_trigger();
 CREATE TRIGGER keep_out_replicated_rows BEFORE INSERT OR UPDATE OR DELETE ON gamestate.journal_1
 	FOR EACH ROW EXECUTE FUNCTION gamestate.journal_trigger();
-ALTER TABLE gamestate.journal_0 ENABLE REPLICA TRIGGER keep_out_replicated_rows;
-ALTER TABLE gamestate.journal_1 ENABLE REPLICA TRIGGER keep_out_replicated_rows;
+CREATE TRIGGER keep_out_replicated_truncate BEFORE TRUNCATE ON gamestate.journal_0
+	EXECUTE FUNCTION gamestate.journal_trigger();
+CREATE TRIGGER keep_out_replicated_truncate BEFORE TRUNCATE ON gamestate.journal_1
+	EXECUTE FUNCTION gamestate.journal_trigger();
+ALTER TABLE gamestate.journal_0 ENABLE REPLICA TRIGGER keep_out_replicated_rows,
+	ENABLE REPLICA TRIGGER keep_out_replicated_truncate;
+ALTER TABLE gamestate.journal_1 ENABLE REPLICA TRIGGER keep_out_replicated_rows,
+	ENABLE REPLICA TRIGGER keep_out_replicated_truncate;
 COMMENT ON TRIGGER keep_out_replicated_rows ON gamestate.journal_0 IS 'the journal of another database must not get into this one';
 COMMENT ON TRIGGER keep_out_replicated_rows ON gamestate.journal_1 IS 'the journal of another database must not get into this one';
+COMMENT ON TRIGGER keep_out_replicated_truncate ON gamestate.journal_0 IS 'the journal of another database may be emptied, this one may not';
+COMMENT ON TRIGGER keep_out_replicated_truncate ON gamestate.journal_1 IS 'the journal of another database may be emptied, this one may not';
 
 -- ---------------------------------------------------------------------------
 -- Policies of game types
@@ -126,16 +135,27 @@ COMMENT ON TRIGGER keep_out_replicated_rows ON gamestate.journal_1 IS 'the journ
 -- extension/gs_policy.c: the trigger tells them that there is something new.
 CREATE TABLE gamestate.policy (
 	game_type text COLLATE pg_catalog."C" PRIMARY KEY,
-	durability text NOT NULL DEFAULT 'journal',
+	durability text,
+	retention interval,
+	retention_action text,
+	payload_retention interval,
 	CONSTRAINT policy_game_type_check
-		CHECK (pg_catalog.octet_length(game_type) OPERATOR(pg_catalog.>=) 1
-		   AND pg_catalog.octet_length(game_type) OPERATOR(pg_catalog.<=) 63),
+		CHECK (pg_catalog.octet_length(game_type) OPERATOR(pg_catalog.<=) 63),
 	CONSTRAINT policy_durability_check
-		CHECK (durability OPERATOR(pg_catalog.=) 'journal' OR durability OPERATOR(pg_catalog.=) 'memory')
+		CHECK (durability OPERATOR(pg_catalog.=) 'journal' OR durability OPERATOR(pg_catalog.=) 'memory'),
+	CONSTRAINT policy_retention_check
+		CHECK (retention OPERATOR(pg_catalog.>=) '0'::interval),
+	CONSTRAINT policy_retention_action_check
+		CHECK (retention_action OPERATOR(pg_catalog.=) 'drop' OR retention_action OPERATOR(pg_catalog.=) 'detach'),
+	CONSTRAINT policy_payload_retention_check
+		CHECK (payload_retention OPERATOR(pg_catalog.>=) '0'::interval)
 );
-COMMENT ON TABLE gamestate.policy IS 'what holds for the games of a type; for a type without a row the settings hold';
-COMMENT ON COLUMN gamestate.policy.game_type IS 'game type, 1 to 63 bytes';
+COMMENT ON TABLE gamestate.policy IS 'what holds for the games of a type; what is NULL, and types without a row, follow the row of the empty type, then the settings';
+COMMENT ON COLUMN gamestate.policy.game_type IS 'game type; empty = the default of all types';
 COMMENT ON COLUMN gamestate.policy.durability IS 'of games created from now on: journal, or memory (faster, lost when the server stops or crashes)';
+COMMENT ON COLUMN gamestate.policy.retention IS 'how long after its end a partition of the archive is kept; NULL = for ever';
+COMMENT ON COLUMN gamestate.policy.retention_action IS 'what becomes of a partition then: drop (default), or detach: it stays as a table of its own';
+COMMENT ON COLUMN gamestate.policy.payload_retention IS 'the same for the payloads (states and logs), if that is shorter';
 
 CREATE FUNCTION gamestate.policy_changed()
 RETURNS trigger
@@ -313,6 +333,42 @@ AS 'MODULE_PATHNAME', 'gs_apply_move_bytes' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION gamestate.apply_move_bytes(uuid, bigint, bytea, bytea, text, uuid)
 IS 'apply_move for a game whose encoding is bytes';
 
+CREATE FUNCTION gamestate.apply_moves(
+	game_ids uuid[],
+	expected_versions bigint[],
+	events json[],
+	states json[],
+	players text[] DEFAULT NULL,
+	all_or_nothing boolean DEFAULT false,
+	request_ids uuid[] DEFAULT NULL)
+RETURNS TABLE (
+	ord integer,
+	game_id uuid,
+	version bigint,
+	sqlstate text,
+	message text)
+AS 'MODULE_PATHNAME', 'gs_apply_moves' LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 32;
+COMMENT ON FUNCTION gamestate.apply_moves(uuid[], bigint[], json[], json[], text[], boolean, uuid[])
+IS 'many moves in one call, in the order of the arrays: a row for each, with the new version or why it was refused; with all_or_nothing the first refusal is an error';
+
+CREATE FUNCTION gamestate.apply_moves_bytes(
+	game_ids uuid[],
+	expected_versions bigint[],
+	events bytea[],
+	states bytea[],
+	players text[] DEFAULT NULL,
+	all_or_nothing boolean DEFAULT false,
+	request_ids uuid[] DEFAULT NULL)
+RETURNS TABLE (
+	ord integer,
+	game_id uuid,
+	version bigint,
+	sqlstate text,
+	message text)
+AS 'MODULE_PATHNAME', 'gs_apply_moves_bytes' LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 32;
+COMMENT ON FUNCTION gamestate.apply_moves_bytes(uuid[], bigint[], bytea[], bytea[], text[], boolean, uuid[])
+IS 'apply_moves for games whose encoding is bytes';
+
 CREATE FUNCTION gamestate.set_metadata(
 	game_id uuid,
 	metadata json,
@@ -403,6 +459,30 @@ RETURNS bytea
 AS 'MODULE_PATHNAME', 'gs_get_state_bytes' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
 COMMENT ON FUNCTION gamestate.get_state_bytes(uuid)
 IS 'get_state for a game whose encoding is bytes';
+
+CREATE FUNCTION gamestate.get_state_if_newer(game_id uuid, version bigint)
+RETURNS json
+AS 'MODULE_PATHNAME', 'gs_get_state_if_newer' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION gamestate.get_state_if_newer(uuid, bigint)
+IS 'a game''s state if the game is beyond this version; else, or if there is no such game, NULL';
+
+CREATE FUNCTION gamestate.get_state_if_newer_bytes(game_id uuid, version bigint)
+RETURNS bytea
+AS 'MODULE_PATHNAME', 'gs_get_state_if_newer_bytes' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION gamestate.get_state_if_newer_bytes(uuid, bigint)
+IS 'get_state_if_newer for a game whose encoding is bytes';
+
+CREATE FUNCTION gamestate.get_states(game_ids uuid[])
+RETURNS TABLE (game_id uuid, version bigint, state json)
+AS 'MODULE_PATHNAME', 'gs_get_states' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED ROWS 32;
+COMMENT ON FUNCTION gamestate.get_states(uuid[])
+IS 'version and state of many games, in the order of the array, as of one moment: a commit of several games is seen whole or not at all; no row for what does not exist';
+
+CREATE FUNCTION gamestate.get_states_bytes(game_ids uuid[])
+RETURNS TABLE (game_id uuid, version bigint, state bytea)
+AS 'MODULE_PATHNAME', 'gs_get_states_bytes' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED ROWS 32;
+COMMENT ON FUNCTION gamestate.get_states_bytes(uuid[])
+IS 'get_states for games whose encoding is bytes';
 
 CREATE FUNCTION gamestate.get_version(game_id uuid)
 RETURNS bigint
@@ -514,6 +594,27 @@ COMMENT ON COLUMN gamestate.archive_payload.payload IS 'one zstd frame';
 
 ALTER TABLE gamestate.archive OWNER TO gamestate_owner;
 ALTER TABLE gamestate.archive_payload OWNER TO gamestate_owner;
+
+-- Written by the maintenance worker, see extension/gs_retention.c.
+CREATE TABLE gamestate.retention_log (
+	entry bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+	relid oid NOT NULL,
+	partition text NOT NULL,
+	game_type text COLLATE pg_catalog."C" NOT NULL,
+	ended_before timestamptz NOT NULL,
+	action text NOT NULL,
+	decided_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+	done_at timestamptz
+);
+COMMENT ON TABLE gamestate.retention_log IS 'partitions of the archive that a policy has removed, or is about to';
+COMMENT ON COLUMN gamestate.retention_log.relid IS 'oid of the table';
+COMMENT ON COLUMN gamestate.retention_log.partition IS 'its name then';
+COMMENT ON COLUMN gamestate.retention_log.game_type IS 'whose policy it followed; empty = the default';
+COMMENT ON COLUMN gamestate.retention_log.ended_before IS 'end of the partition''s period';
+COMMENT ON COLUMN gamestate.retention_log.action IS 'drop or detach';
+COMMENT ON COLUMN gamestate.retention_log.decided_at IS 'when the policy was found to ask for it';
+COMMENT ON COLUMN gamestate.retention_log.done_at IS 'when it was done; NULL = not yet';
+ALTER TABLE gamestate.retention_log OWNER TO gamestate_owner;
 
 -- Partitions are made by the archiver.  There is no default partition on
 -- purpose: with one, the first game of a new type would have to wait for
@@ -709,11 +810,11 @@ CREATE FUNCTION gamestate.stat_workers(
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'gs_stat_workers' LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 10;
 COMMENT ON FUNCTION gamestate.stat_workers()
-IS 'the background workers: the launcher, and the archiver (on a standby the follower) of each database that has the extension';
+IS 'the background workers: the launcher, and of each database that has the extension the archiver and the maintenance worker, on a standby the follower';
 
 CREATE VIEW gamestate.stat_workers AS SELECT * FROM gamestate.stat_workers();
-COMMENT ON VIEW gamestate.stat_workers IS 'the background workers: the launcher, and the archiver (on a standby the follower) of each database that has the extension';
-COMMENT ON COLUMN gamestate.stat_workers.kind IS 'launcher, archiver or, on a standby, follower';
+COMMENT ON VIEW gamestate.stat_workers IS 'the background workers: the launcher, and of each database that has the extension the archiver and the maintenance worker, on a standby the follower';
+COMMENT ON COLUMN gamestate.stat_workers.kind IS 'launcher, archiver, maintenance or, on a standby, follower';
 COMMENT ON COLUMN gamestate.stat_workers.pid IS 'process id; NULL = none runs';
 COMMENT ON COLUMN gamestate.stat_workers.state IS 'running, starting, stopped, paused (after failures), barred (a command needs the database without connections) or no free slot (max_worker_processes is used up)';
 COMMENT ON COLUMN gamestate.stat_workers.batches IS 'transactions that archived games, since the server started';
@@ -865,11 +966,14 @@ SELECT CASE
 		THEN 'common'
 	WHEN object_name IN (
 		'create_game', 'create_game_bytes', 'apply_move', 'apply_move_bytes',
+		'apply_moves', 'apply_moves_bytes',
 		'set_metadata', 'set_room_code', 'start_game', 'join_game', 'leave_game',
 		'finish_game', 'delete_game')
 		THEN 'write'
 	WHEN object_name IN (
-		'get_game', 'get_state', 'get_state_bytes', 'get_version', 'get_changes',
+		'get_game', 'get_state', 'get_state_bytes', 'get_state_if_newer',
+		'get_state_if_newer_bytes', 'get_states', 'get_states_bytes', 'get_version',
+		'get_changes',
 		'find_room', 'player_games', 'list_live_games')
 		THEN 'read'
 	WHEN object_name IN ('live_games', 'games')
@@ -881,7 +985,7 @@ SELECT CASE
 		THEN 'archive'
 	WHEN object_name = 'stat_memory'
 		THEN 'memory'
-	WHEN object_name LIKE 'stat\_%'
+	WHEN object_name LIKE 'stat\_%' OR object_name = 'retention_log'
 		THEN 'statistics'
 	WHEN object_name IN ('policy', 'saved_games', 'save_live_games', 'load_saved_games')
 		THEN 'operate'

@@ -43,12 +43,14 @@
 #include "catalog/pg_database.h"
 #include "catalog/pg_extension.h"
 #include "catalog/pg_namespace.h"
+#define GS_CLASS_OWNERCHECK(oid, role)	  object_ownercheck(RelationRelationId, oid, role)
 #define GS_DATABASE_OWNERCHECK(oid, role) object_ownercheck(DatabaseRelationId, oid, role)
 #define GS_EXTENSION_OWNERCHECK(oid, role) \
 	object_ownercheck(ExtensionRelationId, oid, role)
 #define GS_NAMESPACE_OWNERCHECK(oid, role) \
 	object_ownercheck(NamespaceRelationId, oid, role)
 #else
+#define GS_CLASS_OWNERCHECK(oid, role)	   pg_class_ownercheck(oid, role)
 #define GS_DATABASE_OWNERCHECK(oid, role)  pg_database_ownercheck(oid, role)
 #define GS_EXTENSION_OWNERCHECK(oid, role) pg_extension_ownercheck(oid, role)
 #define GS_NAMESPACE_OWNERCHECK(oid, role) pg_namespace_ownercheck(oid, role)

@@ -40,27 +40,30 @@
  * Metadata and result together must fit into one block of the reserve
  * (GS_RESERVE_BLOCK), so that a game can always be finished.
  */
-#define GS_METADATA_MAX			  100
-#define GS_LOG_DEFAULT			  100000
-#define GS_LOG_MAX				  100000000
-#define GS_PLAYERS_DEFAULT		  128
-#define GS_PLAYERS_MAX			  512
-#define GS_GAMES_PER_XACT_DEFAULT 2000
-#define GS_GAMES_PER_XACT_MAX	  1000000
-#define GS_JOURNAL_DEFAULT		  512
-#define GS_JOURNAL_MIN			  16
-#define GS_PITR_TICK_DEFAULT	  1000
-#define GS_PITR_TICK_MAX		  3600000
-#define GS_LOAD_TIMEOUT_DEFAULT	  60000
-#define GS_BATCH_DEFAULT		  500
-#define GS_BATCH_MAX			  2000
-#define GS_LEVEL_DEFAULT		  3
-#define GS_LEVEL_MIN			  1
-#define GS_LEVEL_MAX			  19
-#define GS_MAKE_AHEAD_DEFAULT	  2
-#define GS_MAKE_AHEAD_MAX		  100
-#define GS_TYPES_DEFAULT		  100
-#define GS_TYPES_MAX			  10000
+#define GS_METADATA_MAX					100
+#define GS_LOG_DEFAULT					100000
+#define GS_LOG_MAX						100000000
+#define GS_PLAYERS_DEFAULT				128
+#define GS_PLAYERS_MAX					512
+#define GS_GAMES_PER_XACT_DEFAULT		2000
+#define GS_GAMES_PER_XACT_MAX			1000000
+#define GS_JOURNAL_DEFAULT				512
+#define GS_JOURNAL_MIN					16
+#define GS_PITR_TICK_DEFAULT			1000
+#define GS_PITR_TICK_MAX				3600000
+#define GS_LOAD_TIMEOUT_DEFAULT			60000
+#define GS_MAINTENANCE_INTERVAL_DEFAULT (60 * 1000)
+#define GS_MAINTENANCE_INTERVAL_MIN		100
+#define GS_MAINTENANCE_INTERVAL_MAX		(24 * 3600 * 1000)
+#define GS_BATCH_DEFAULT				500
+#define GS_BATCH_MAX					2000
+#define GS_LEVEL_DEFAULT				3
+#define GS_LEVEL_MIN					1
+#define GS_LEVEL_MAX					19
+#define GS_MAKE_AHEAD_DEFAULT			2
+#define GS_MAKE_AHEAD_MAX				100
+#define GS_TYPES_DEFAULT				100
+#define GS_TYPES_MAX					10000
 
 int gs_memory = GS_MEMORY_DEFAULT;
 int gs_reserve_percent = GS_RESERVE_DEFAULT;
@@ -81,6 +84,8 @@ int gs_load_timeout = GS_LOAD_TIMEOUT_DEFAULT;
 int gs_durability = GS_DURABILITY_JOURNAL;
 bool gs_allow_journal_changes = false;
 bool gs_archiver = true;
+bool gs_maintenance = true;
+int gs_maintenance_interval = GS_MAINTENANCE_INTERVAL_DEFAULT;
 bool gs_standby_reads = true;
 int gs_archive_batch = GS_BATCH_DEFAULT;
 int gs_archive_compression_level = GS_LEVEL_DEFAULT;
@@ -212,6 +217,18 @@ define_archive_settings(void)
 		"Starts an archiver for each database that has the extension.",
 		"While it is off, games that are over stay in memory.", &gs_archiver, true,
 		PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable(
+		"gamestate.maintenance",
+		"Starts a maintenance worker for each database that has the extension.",
+		"While it is off, no partition of the archive is removed.", &gs_maintenance, true,
+		PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"gamestate.maintenance_interval",
+		"Sets how often the maintenance worker looks for work.",
+		"Shorter intervals carry out policies sooner; a look reads a few catalog rows for each partition.",
+		&gs_maintenance_interval, GS_MAINTENANCE_INTERVAL_DEFAULT,
+		GS_MAINTENANCE_INTERVAL_MIN, GS_MAINTENANCE_INTERVAL_MAX, PGC_SIGHUP, GUC_UNIT_MS,
+		NULL, NULL, NULL);
 	DefineCustomIntVariable(
 		"gamestate.archive_batch",
 		"Sets the largest number of games archived in one transaction.",

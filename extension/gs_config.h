@@ -40,6 +40,8 @@ extern bool gs_standby_reads;
 
 /* archiver */
 extern bool gs_archiver;
+extern bool gs_maintenance;
+extern int gs_maintenance_interval; /* ms */
 extern int gs_archive_batch;
 extern int gs_archive_compression_level;
 extern int gs_archive_make_ahead; /* partitions */

@@ -121,6 +121,7 @@ typedef struct ChangeList
 
 static MemoryContext context = NULL;
 static MemoryContext change_context = NULL; /* one group, reset */
+static MemoryContext row_context = NULL; /* rows of groups, reset when there are none */
 static HTAB *groups = NULL;
 static HTAB *settled[2];
 static HTAB *removed = NULL;
@@ -147,6 +148,8 @@ gs_groups_reset(void)
 									ALLOCSET_DEFAULT_SIZES);
 	change_context = AllocSetContextCreate(context, "gamestate follower's changes",
 										   ALLOCSET_DEFAULT_SIZES);
+	row_context = AllocSetContextCreate(context, "gamestate follower's rows",
+										ALLOCSET_DEFAULT_SIZES);
 	groups = create_hash("gamestate groups", sizeof(GroupKey), sizeof(Group));
 	for (int i = 0; i < 2; i++)
 		settled[i] =
@@ -309,7 +312,6 @@ gs_groups_row(int table, const ItemPointerData *tid, HeapTupleHeader header, Siz
 	Group *group;
 	bool found;
 	const char *wrong = gs_replay_row(header, len, &row);
-	MemoryContext old;
 	char *data;
 
 	if (wrong == NULL && is_settled(table, row.seq))
@@ -325,7 +327,6 @@ gs_groups_row(int table, const ItemPointerData *tid, HeapTupleHeader header, Siz
 		return;
 	}
 
-	old = MemoryContextSwitchTo(context);
 	group = hash_search(groups, &key, HASH_ENTER, &found);
 	if (!found)
 	{
@@ -333,7 +334,7 @@ gs_groups_row(int table, const ItemPointerData *tid, HeapTupleHeader header, Siz
 		group->have = 0;
 		group->pieces = NULL;
 		group->complete_at = 0;
-		group->pieces = MemoryContextAllocExtended(context, sizeof(GsBytes) * row.cnt,
+		group->pieces = MemoryContextAllocExtended(row_context, sizeof(GsBytes) * row.cnt,
 												   MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO |
 													   MCXT_ALLOC_NO_OOM);
 		if (group->pieces == NULL)
@@ -350,12 +351,11 @@ gs_groups_row(int table, const ItemPointerData *tid, HeapTupleHeader header, Siz
 						  "number of rows differs from that of another row of its group");
 	else if (group->pieces[row.idx].data == NULL)
 	{
-		data = palloc(Max(row.len, 1));
+		data = MemoryContextAlloc(row_context, Max(row.len, 1));
 		memcpy(data, row.data, row.len);
 		group->pieces[row.idx] = (GsBytes){data, row.len};
 		group->have++;
 	}
-	MemoryContextSwitchTo(old);
 }
 
 /* ----------------------------------------------------------------
@@ -865,6 +865,10 @@ gs_groups_apply(GsDatabase *db, bool *all)
 	pfree(ready);
 	forget_old_marks();
 	status.pending = hash_get_num_entries(groups);
+
+	/* a load has had the whole journal there: give that back to the system */
+	if (status.pending == 0)
+		MemoryContextReset(row_context);
 	pass++;
 	return true;
 }

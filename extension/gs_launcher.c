@@ -78,16 +78,22 @@
 /* An archiver that ran so long starts with a clean record. */
 #define GOOD_RUN_MS 60000
 
+/* What the launcher knows about a worker of a database. */
+typedef struct KnownWorker
+{
+	bool was_running;	  /* it ran when we looked last */
+	int failures;		  /* in a row */
+	TimestampTz next_try; /* 0 = now */
+} KnownWorker;
+
 /* What the launcher knows about a database. */
 typedef struct KnownDatabase
 {
 	Oid dboid; /* hash key */
 	bool seen; /* in this scan of pg_database */
 	bool no_extension;
-	bool ask_again;		  /* asked to look since the last worker was launched */
-	bool was_running;	  /* an archiver ran when we looked last */
-	int failures;		  /* in a row */
-	TimestampTz next_try; /* 0 = now */
+	bool ask_again; /* asked to look since the last worker was launched */
+	KnownWorker workers[GS_WORKER_ROLES];
 } KnownDatabase;
 
 static HTAB *databases = NULL;
@@ -156,11 +162,19 @@ known(Oid dboid)
 }
 
 static void
-failed(KnownDatabase *entry)
+failed(KnownWorker *known_worker)
 {
-	entry->failures++;
-	entry->next_try = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-												  gs_worker_backoff(entry->failures));
+	known_worker->failures++;
+	known_worker->next_try =
+		TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+									gs_worker_backoff(known_worker->failures));
+}
+
+/* Forget about failures. */
+static void
+clear(KnownDatabase *entry)
+{
+	memset(entry->workers, 0, sizeof(entry->workers));
 }
 
 static void
@@ -176,7 +190,7 @@ take_requests(void)
 
 		entry->no_extension = false;
 		entry->ask_again = true;
-		entry->next_try = 0;
+		entry->workers[GS_ROLE_GAMES].next_try = 0;
 	}
 	if (all)
 	{
@@ -292,16 +306,22 @@ read_pg_database(void)
  * ----------------------------------------------------------------
  */
 
+static GsWorkerSlot *
+nth_slot(int i)
+{
+	return gs_worker_slot(gs_database_by_index(i / GS_WORKER_ROLES), i % GS_WORKER_ROLES);
+}
+
 /*
- * The database has no extension (any more): its worker slot, if it has one,
- * is not shown.  The caller holds slots_lock exclusively.
+ * The database has no extension (any more): its worker slots, if it has any,
+ * are not shown.  The caller holds slots_lock exclusively.
  */
 static void
 forget_worker(Oid dboid)
 {
-	for (int i = 0; i < gs_max_databases; i++)
+	for (int i = 0; i < gs_max_databases * GS_WORKER_ROLES; i++)
 	{
-		GsWorkerSlot *slot = gs_worker_slot(gs_database_by_index(i));
+		GsWorkerSlot *slot = nth_slot(i);
 
 		if (slot->dboid == dboid && slot->pid == 0)
 			slot->dboid = InvalidOid;
@@ -320,6 +340,7 @@ settle_launches(void)
 		pid_t pid;
 		bool stopped;
 		KnownDatabase *entry;
+		KnownWorker *known_worker;
 
 		/*
 		 * Until the postmaster has noticed the end of a worker it keeps its
@@ -354,17 +375,17 @@ settle_launches(void)
 			handles[i] = NULL;
 		}
 		entry = known(dboid);
+		known_worker = &entry->workers[launch->role];
 		if (state == GS_LAUNCH_NO_EXTENSION)
 		{
 			/* a worker that looked before CREATE EXTENSION committed knows nothing */
 			entry->no_extension = !entry->ask_again;
-			entry->was_running = false;
-			entry->failures = 0;
+			clear(entry);
 		}
 		else if (state == GS_LAUNCH_AT_WORK)
-			entry->was_running = true; /* even if it has ended already */
+			known_worker->was_running = true; /* even if it has ended already */
 		else if (state == GS_LAUNCH_FAILED)
-			failed(entry);
+			failed(known_worker);
 	}
 }
 
@@ -380,7 +401,7 @@ typedef struct WorkerStatus
 } WorkerStatus;
 
 static WorkerStatus
-look_up_worker(Oid dboid)
+look_up_worker(Oid dboid, GsWorkerRole role)
 {
 	WorkerStatus status = {.free_launch = -1};
 
@@ -388,7 +409,7 @@ look_up_worker(Oid dboid)
 	status.barred = gs_worker_is_barred(dboid);
 	for (int i = 0; i < gs_max_databases; i++)
 	{
-		GsWorkerSlot *slot = gs_worker_slot(gs_database_by_index(i));
+		GsWorkerSlot *slot = gs_worker_slot(gs_database_by_index(i), role);
 
 		if (slot->dboid != dboid)
 			continue;
@@ -403,7 +424,7 @@ look_up_worker(Oid dboid)
 
 		if (launch->state == GS_LAUNCH_FREE)
 			status.free_launch = i;
-		else if (launch->dboid == dboid)
+		else if (launch->dboid == dboid && launch->role == role)
 			status.busy = true;
 	}
 	LWLockRelease(GsShmem->slots_lock);
@@ -411,12 +432,12 @@ look_up_worker(Oid dboid)
 }
 
 static void
-set_slot_state(Oid dboid, GsWorkerState state)
+set_slot_state(Oid dboid, GsWorkerRole role, GsWorkerState state)
 {
 	LWLockAcquire(GsShmem->slots_lock, LW_EXCLUSIVE);
 	for (int i = 0; i < gs_max_databases; i++)
 	{
-		GsWorkerSlot *slot = gs_worker_slot(gs_database_by_index(i));
+		GsWorkerSlot *slot = gs_worker_slot(gs_database_by_index(i), role);
 
 		if (slot->dboid == dboid && slot->pid == 0)
 			slot->state = state;
@@ -424,12 +445,30 @@ set_slot_state(Oid dboid, GsWorkerState state)
 	LWLockRelease(GsShmem->slots_lock);
 }
 
+static const char *
+worker_kind(GsWorkerRole role)
+{
+	if (role == GS_ROLE_MAINTENANCE)
+		return "maintenance";
+	return on_standby ? "follower" : "archiver";
+}
+
+static const char *
+what_is_missing(GsWorkerRole role)
+{
+	if (role == GS_ROLE_MAINTENANCE)
+		return "Nothing is dropped from the archive until the maintenance worker of the database runs.";
+	if (on_standby)
+		return "Running games cannot be read on this standby until the follower of their database runs.";
+	return "Games that are over stay in memory until the archiver of their database runs.";
+}
+
 static void
-no_worker_slot(Oid dboid)
+no_worker_slot(Oid dboid, GsWorkerRole role)
 {
 	TimestampTz now = GetCurrentTimestamp();
 
-	set_slot_state(dboid, GS_WORKER_NO_SLOT);
+	set_slot_state(dboid, role, GS_WORKER_NO_SLOT);
 	gs_worker_set_error(gs_worker_launcher_slot(), "no free background worker slot");
 	if (last_no_slot_warning != 0 &&
 		!TimestampDifferenceExceeds(last_no_slot_warning, now, NO_SLOT_WARNING_MS))
@@ -437,20 +476,20 @@ no_worker_slot(Oid dboid)
 	last_no_slot_warning = now;
 	ereport(WARNING,
 			(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
-			 errmsg("no free background worker slot for a gamestate %s",
-					on_standby ? "follower" : "archiver"),
-			 on_standby ?
-			 errdetail("Running games cannot be read on this standby until the follower of their database runs.") :
-			 errdetail("Games that are over stay in memory until the archiver of their database runs."),
-			 errhint("Raise max_worker_processes by one for the launcher and one for each database that has the extension gamestate, and restart the server.")));
+			 errmsg("no free background worker slot for gamestate %s", worker_kind(role)),
+			 errdetail_internal("%s", what_is_missing(role)),
+			 errhint("Raise max_worker_processes by one for the launcher and two for each database that has the extension gamestate, and restart the server.")));
 }
 
 /* Start a worker; false if the postmaster has no place for it. */
 static bool
-launch_worker(Oid dboid, int i)
+launch_worker(Oid dboid, GsWorkerRole role, int i)
 {
 	GsLaunch *launch = gs_worker_launch(i);
-	GsLaunchArgument argument = {.launch = i, .dboid = dboid};
+	GsLaunchArgument argument = {.launch = i, .dboid = dboid, .role = role};
+	const char *main_function = role == GS_ROLE_MAINTENANCE ? "gs_maintenance_main"
+								: on_standby				? "gs_follower_main"
+															: "gs_archiver_main";
 	MemoryContext old;
 	bool registered;
 
@@ -461,17 +500,15 @@ launch_worker(Oid dboid, int i)
 	worker.bgw_restart_time = BGW_NEVER_RESTART; /* the launcher does that */
 	worker.bgw_notify_pid = MyProcPid;
 	strlcpy(worker.bgw_library_name, "gamestate", sizeof(worker.bgw_library_name));
-	strlcpy(worker.bgw_function_name,
-			on_standby ? "gs_follower_main" : "gs_archiver_main",
-			sizeof(worker.bgw_function_name));
+	strlcpy(worker.bgw_function_name, main_function, sizeof(worker.bgw_function_name));
 	snprintf(worker.bgw_name, BGW_MAXLEN, "gamestate %s for database %u",
-			 on_standby ? "follower" : "archiver", dboid);
-	snprintf(worker.bgw_type, BGW_MAXLEN, "gamestate %s",
-			 on_standby ? "follower" : "archiver");
+			 worker_kind(role), dboid);
+	snprintf(worker.bgw_type, BGW_MAXLEN, "gamestate %s", worker_kind(role));
 
 	LWLockAcquire(GsShmem->slots_lock, LW_EXCLUSIVE);
 	launch->state = GS_LAUNCH_REQUESTED;
 	launch->dboid = dboid;
+	launch->role = role;
 	launch->pid = 0;
 	argument.number = launch->number;
 	LWLockRelease(GsShmem->slots_lock);
@@ -492,49 +529,63 @@ launch_worker(Oid dboid, int i)
 	return registered;
 }
 
+static bool
+is_wanted(const KnownDatabase *entry, GsWorkerRole role)
+{
+	if (entry->no_extension)
+		return false;
+	if (role == GS_ROLE_GAMES)
+		return on_standby ? gs_standby_reads : gs_archiver;
+
+	/* the archiver has found the extension */
+	return !on_standby && gs_maintenance && entry->workers[GS_ROLE_GAMES].was_running;
+}
+
 /*
  * Start a worker for a database if it should have one and has none.  Returns
  * when to look at it again; 0 = when something happens.
  */
 static TimestampTz
-consider(KnownDatabase *entry)
+consider(KnownDatabase *entry, GsWorkerRole role)
 {
 	TimestampTz now = GetCurrentTimestamp();
+	KnownWorker *known_worker = &entry->workers[role];
 	WorkerStatus status;
 
-	if (entry->no_extension || !(on_standby ? gs_standby_reads : gs_archiver))
+	if (!is_wanted(entry, role))
 		return 0;
-	status = look_up_worker(entry->dboid);
-	if (entry->was_running && !status.running)
+	status = look_up_worker(entry->dboid, role);
+	if (known_worker->was_running && !status.running)
 	{
 		if (status.clean_exit)
 		{
-			entry->failures = 0;
-			entry->next_try = 0;
+			known_worker->failures = 0;
+			known_worker->next_try = 0;
 		}
 		else
 		{
 			if (TimestampDifferenceExceeds(status.started_at, now, GOOD_RUN_MS))
-				entry->failures = 0;
-			failed(entry);
+				known_worker->failures = 0;
+			failed(known_worker);
 		}
 	}
-	entry->was_running = status.running;
+	known_worker->was_running = status.running;
 	if (status.busy || status.barred)
 		return 0;
-	if (entry->next_try > now)
-		return entry->next_try;
+	if (known_worker->next_try > now)
+		return known_worker->next_try;
 	if (status.free_launch < 0)
 		return 0; /* the end of a launch wakes us */
 
-	entry->ask_again = false;
-	if (launch_worker(entry->dboid, status.free_launch))
-		set_slot_state(entry->dboid, GS_WORKER_STARTING);
+	if (role == GS_ROLE_GAMES)
+		entry->ask_again = false;
+	if (launch_worker(entry->dboid, role, status.free_launch))
+		set_slot_state(entry->dboid, role, GS_WORKER_STARTING);
 	else
 	{
-		no_worker_slot(entry->dboid);
-		failed(entry);
-		return entry->next_try;
+		no_worker_slot(entry->dboid, role);
+		failed(known_worker);
+		return known_worker->next_try;
 	}
 	return 0;
 }
@@ -552,9 +603,8 @@ check_promotion(void)
 	hash_seq_init(&scan, databases);
 	while ((entry = hash_seq_search(&scan)) != NULL)
 	{
-		entry->no_extension = entry->was_running = false;
-		entry->failures = 0;
-		entry->next_try = 0;
+		entry->no_extension = false;
+		clear(entry);
 	}
 }
 
@@ -572,13 +622,17 @@ turn(void)
 	settle_launches();
 	read_pg_database();
 
-	hash_seq_init(&scan, databases);
-	while ((entry = hash_seq_search(&scan)) != NULL)
+	/* where worker slots are scarce each database has its archiver first */
+	for (int role = 0; role < GS_WORKER_ROLES; role++)
 	{
-		TimestampTz at = consider(entry);
+		hash_seq_init(&scan, databases);
+		while ((entry = hash_seq_search(&scan)) != NULL)
+		{
+			TimestampTz at = consider(entry, role);
 
-		if (at != 0 && at < wake_at)
-			wake_at = at;
+			if (at != 0 && at < wake_at)
+				wake_at = at;
+		}
 	}
 	now = GetCurrentTimestamp();
 	return Max(1, TimestampDifferenceMilliseconds(now, wake_at));

@@ -4,16 +4,19 @@
  *	  What gamestate.policy says about a game type.
  *
  * The model:
- *	1. The table is read as a whole into backend-local memory by the first
+ *	1. A row says what holds for one type; the row of the empty type, if there
+ *	   is one, for all others and for what is NULL in a type's row.  What is
+ *	   NULL there too follows the settings, or built-in values.
+ *	2. The table is read as a whole into backend-local memory by the first
  *	   look-up.  From then on a look-up costs one probe of a hash table, or
  *	   nothing if there are no policies: no catalog, no snapshot, no lock.
- *	2. Whatever changes rows of the table fires a statement trigger, which
+ *	3. Whatever changes rows of the table fires a statement trigger, which
  *	   sends a relcache invalidation for the table.  PostgreSQL delivers it to
  *	   all sessions when the change commits, before the client is told, and to
  *	   our own at the end of the statement, and again if that is rolled back.
  *	   The callback only counts it, which makes what is remembered
  *	   stale.
- *	3. A look-up asks for invalidations first, because a transaction that has
+ *	4. A look-up asks for invalidations first, because a transaction that has
  *	   been open for long would otherwise not hear of them.  So a committed
  *	   policy holds for every game created afterwards, in each session and in
  *	   each isolation level.
@@ -27,10 +30,12 @@
 
 #include "gs_config.h"
 #include "gs_policy.h"
+#include "gs_worker.h"
 
 #include "access/heapam.h"
 #include "access/table.h"
 #include "access/tableam.h"
+#include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
@@ -47,13 +52,6 @@
 
 PG_FUNCTION_INFO_V1(gs_policy_changed);
 
-/* Columns of gamestate.policy, in the order of the script. */
-enum
-{
-	POLICY_GAME_TYPE = 1,
-	POLICY_DURABILITY
-};
-
 /* A game type as a hash key: padded with zero bytes. */
 typedef struct TypeKey
 {
@@ -62,15 +60,41 @@ typedef struct TypeKey
 
 typedef struct Policy
 {
-	TypeKey type;
-	GsDurability durability;
+	TypeKey type; /* hash key */
+	GsPolicy policy;
 } Policy;
 
-static HTAB *policies = NULL; /* NULL = there are none */
+/* A column, and what takes its value if it is not NULL. */
+typedef struct PolicyColumn
+{
+	const char *name;
+	Oid type;
+	void (*set)(GsPolicy *policy, Datum value);
+} PolicyColumn;
+
+static const GsPolicy builtin_policy = {.durability = GS_POLICY_SETTING,
+										.retention_action = GS_RETENTION_DROP};
+
+static GsPolicy default_policy;
+static HTAB *policies = NULL; /* NULL = there is at most a default */
 static MemoryContext policies_context = NULL;
 static Oid policy_table = InvalidOid; /* as of the last reading */
 static uint64 changes = 1;
 static uint64 changes_read = 0; /* what "changes" was before the last reading */
+
+/* this transaction has changed rows in that database, which has a maintenance worker */
+static GsDatabase *changed_in = NULL;
+
+/* Cannot fail. */
+static void
+xact_callback(XactEvent event, void *arg)
+{
+	if (changed_in && event == XACT_EVENT_COMMIT)
+		gs_worker_wake_maintenance(changed_in);
+	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT ||
+		event == XACT_EVENT_PREPARE)
+		changed_in = NULL;
+}
 
 static void
 relcache_callback(Datum arg, Oid relid)
@@ -84,6 +108,7 @@ void
 gs_policy_init(void)
 {
 	CacheRegisterRelcacheCallback(relcache_callback, (Datum) 0);
+	RegisterXactCallback(xact_callback, NULL);
 }
 
 /* Trigger: rows of the table have been changed. */
@@ -98,6 +123,8 @@ gs_policy_changed(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("gamestate.policy_changed() must be called by an AFTER ... FOR EACH STATEMENT trigger")));
 	CacheInvalidateRelcache(trigger->tg_relation);
+	if (GsShmem != NULL)
+		changed_in = gs_database_find(MyDatabaseId, false);
 	return PointerGetDatum(NULL);
 }
 
@@ -112,71 +139,148 @@ set_type_key(TypeKey *key, const char *type, Size len)
 	return true;
 }
 
-/*
- * The table's CHECK allows two words.  Whoever has taken it away gets the one
- * that loses nothing.
- */
-static GsDurability
-durability_of(const text *word)
+static bool
+is_word(Datum value, const char *word)
 {
-	return VARSIZE_ANY_EXHDR(word) == strlen("memory") &&
-				   memcmp(VARDATA_ANY(word), "memory", strlen("memory")) == 0
-			   ? GS_DURABILITY_MEMORY
-			   : GS_DURABILITY_JOURNAL;
+	const text *t = DatumGetTextPP(value);
+
+	return VARSIZE_ANY_EXHDR(t) == strlen(word) &&
+		   memcmp(VARDATA_ANY(t), word, strlen(word)) == 0;
+}
+
+/*
+ * The table's CHECKs say which values there may be.  Whoever has taken one away
+ * gets, for any other value, what loses nothing.
+ */
+static void
+set_durability(GsPolicy *policy, Datum value)
+{
+	policy->durability =
+		is_word(value, "memory") ? GS_DURABILITY_MEMORY : GS_DURABILITY_JOURNAL;
 }
 
 static void
-check_columns(Relation rel)
+set_retention_action(GsPolicy *policy, Datum value)
+{
+	policy->retention_action =
+		is_word(value, "drop") ? GS_RETENTION_DROP : GS_RETENTION_DETACH;
+}
+
+static void
+set_retention(GsPolicy *policy, Datum value)
+{
+	policy->has_retention = true;
+	policy->retention = *DatumGetIntervalP(value);
+}
+
+static void
+set_payload_retention(GsPolicy *policy, Datum value)
+{
+	policy->has_payload_retention = true;
+	policy->payload_retention = *DatumGetIntervalP(value);
+}
+
+static const PolicyColumn policy_columns[] = {
+	{"durability", TEXTOID, set_durability},
+	{"retention", INTERVALOID, set_retention},
+	{"retention_action", TEXTOID, set_retention_action},
+	{"payload_retention", INTERVALOID, set_payload_retention},
+};
+
+#define NCOLUMNS ((int) lengthof(policy_columns))
+
+/* The numbers of the columns, that of the type last. */
+static void
+find_columns(Relation rel, AttrNumber *numbers)
 {
 	TupleDesc desc = RelationGetDescr(rel);
 
-	if (desc->natts < POLICY_DURABILITY ||
-		TupleDescAttr(desc, POLICY_GAME_TYPE - 1)->atttypid != TEXTOID ||
-		TupleDescAttr(desc, POLICY_DURABILITY - 1)->atttypid != TEXTOID)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("table gamestate.policy is not usable"),
-				 errdetail("Its columns have been changed."),
-				 errhint("Undo that change.")));
+	for (int i = 0; i <= NCOLUMNS; i++)
+	{
+		bool last = i == NCOLUMNS;
+		const char *name = last ? "game_type" : policy_columns[i].name;
+		Oid type = last ? TEXTOID : policy_columns[i].type;
+
+		numbers[i] = get_attnum(RelationGetRelid(rel), name);
+		if (numbers[i] <= 0 || TupleDescAttr(desc, numbers[i] - 1)->atttypid != type)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("table gamestate.policy is not usable"),
+					 errdetail("Its column \"%s\" has been changed.", name),
+					 errhint("Undo that change.")));
+	}
 }
 
+static void
+take_row(GsPolicy *policy, TupleTableSlot *slot, const AttrNumber *numbers)
+{
+	for (int i = 0; i < NCOLUMNS; i++)
+	{
+		bool null;
+		Datum value = slot_getattr(slot, numbers[i], &null);
+
+		if (!null)
+			policy_columns[i].set(policy, value);
+	}
+}
+
+/* Make the types' policies of rows whose type is not empty, or the default of the one that is. */
 static HTAB *
-read_rows(Relation rel, MemoryContext context)
+read_rows(Relation rel, Snapshot snapshot, const AttrNumber *numbers, GsPolicy *defaults,
+		  bool of_types, MemoryContext context)
 {
 	HASHCTL ctl = {.keysize = sizeof(TypeKey),
 				   .entrysize = sizeof(Policy),
 				   .hcxt = context};
 	HTAB *table = NULL;
 	TupleTableSlot *slot = table_slot_create(rel, NULL);
-	/* not the transaction's: what is committed now holds */
-	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
 	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
 
 	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
 	{
-		bool type_null;
-		bool durability_null;
-		Datum type_datum = slot_getattr(slot, POLICY_GAME_TYPE, &type_null);
-		Datum durability = slot_getattr(slot, POLICY_DURABILITY, &durability_null);
+		bool null;
+		Datum value = slot_getattr(slot, numbers[NCOLUMNS], &null);
 		const text *type;
 		TypeKey key;
-		Policy *policy;
+		Policy *entry;
 
 		CHECK_FOR_INTERRUPTS();
-		if (type_null || durability_null)
+		if (null)
 			continue;
-		type = DatumGetTextPP(type_datum);
+		type = DatumGetTextPP(value);
+		if ((VARSIZE_ANY_EXHDR(type) != 0) != of_types)
+			continue;
+		if (!of_types)
+		{
+			take_row(defaults, slot, numbers);
+			continue;
+		}
 		if (!set_type_key(&key, VARDATA_ANY(type), VARSIZE_ANY_EXHDR(type)))
 			continue;
 		if (table == NULL)
 			table = hash_create("gamestate policies", 64, &ctl,
 								HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-		policy = hash_search(table, &key, HASH_ENTER, NULL);
-		policy->durability = durability_of(DatumGetTextPP(durability));
+		entry = hash_search(table, &key, HASH_ENTER, NULL);
+		entry->policy = *defaults;
+		take_row(&entry->policy, slot, numbers);
 	}
 	table_endscan(scan);
-	UnregisterSnapshot(snapshot);
 	ExecDropSingleTupleTableSlot(slot);
+	return table;
+}
+
+static HTAB *
+read_table(Relation rel, GsPolicy *defaults, MemoryContext context)
+{
+	AttrNumber numbers[lengthof(policy_columns) + 1];
+	/* not the transaction's: what is committed now holds */
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	HTAB *table;
+
+	find_columns(rel, numbers);
+	(void) read_rows(rel, snapshot, numbers, defaults, false, context);
+	table = read_rows(rel, snapshot, numbers, defaults, true, context);
+	UnregisterSnapshot(snapshot);
 	return table;
 }
 
@@ -187,6 +291,7 @@ read_policies(void)
 	Oid relid = OidIsValid(schema) ? get_relname_relid("policy", schema) : InvalidOid;
 	Relation rel = OidIsValid(relid) ? try_table_open(relid, AccessShareLock) : NULL;
 	MemoryContext context;
+	GsPolicy defaults = builtin_policy;
 	HTAB *table = NULL;
 	uint64 seen;
 
@@ -197,8 +302,7 @@ read_policies(void)
 									ALLOCSET_SMALL_SIZES);
 	if (rel)
 	{
-		check_columns(rel);
-		table = read_rows(rel, context);
+		table = read_table(rel, &defaults, context);
 		table_close(rel, AccessShareLock);
 	}
 
@@ -206,21 +310,30 @@ read_policies(void)
 	if (policies_context)
 		MemoryContextDelete(policies_context);
 	policies_context = context;
+	default_policy = defaults;
 	policies = table;
 	changes_read = seen;
 }
 
-GsDurability
-gs_policy_durability(const GsText *game_type)
+const GsPolicy *
+gs_policy(const GsText *game_type)
 {
 	TypeKey key;
-	const Policy *policy;
+	const Policy *entry;
 
 	AcceptInvalidationMessages();
 	if (unlikely(changes_read != changes))
 		read_policies();
 	if (likely(policies == NULL) || !set_type_key(&key, game_type->data, game_type->len))
-		return gs_durability;
-	policy = hash_search(policies, &key, HASH_FIND, NULL);
-	return policy ? policy->durability : (GsDurability) gs_durability;
+		return &default_policy;
+	entry = hash_search(policies, &key, HASH_FIND, NULL);
+	return entry ? &entry->policy : &default_policy;
+}
+
+GsDurability
+gs_policy_durability(const GsText *game_type)
+{
+	int durability = gs_policy(game_type)->durability;
+
+	return (GsDurability) (durability == GS_POLICY_SETTING ? gs_durability : durability);
 }

@@ -10,13 +10,44 @@
 
 #include "gs_table.h"
 
+#include "utils/timestamp.h"
+
+/* A field that follows the setting of the same name. */
+#define GS_POLICY_SETTING (-1)
+
+/* What becomes of partitions that are no longer kept. */
+typedef enum GsRetentionAction
+{
+	GS_RETENTION_DETACH = 0,
+	GS_RETENTION_DROP
+} GsRetentionAction;
+
+/* What holds for a type, its own row and the default row put together. */
+typedef struct GsPolicy
+{
+	int durability; /* GsDurability, or GS_POLICY_SETTING */
+
+	/* how long archived games are kept; without a limit if there is none */
+	GsRetentionAction retention_action;
+	bool has_retention; /* of both tables' rows */
+	bool has_payload_retention;
+	Interval retention;
+	Interval payload_retention;
+} GsPolicy;
+
 /* from _PG_init */
 extern void gs_policy_init(void);
 
 /*
+ * The policy of a type as committed now, or as this transaction has changed
+ * it.  Valid until the next call; never NULL.  Needs a transaction.
+ */
+extern const GsPolicy *gs_policy(const GsText *game_type);
+
+/*
  * The durability of a new game of this type: that of its row as committed
- * now, or as this transaction has changed it; of a type without a row
- * gamestate.durability.
+ * now, or as this transaction has changed it; where that says nothing,
+ * that of the default row, and then gamestate.durability.
  */
 extern GsDurability gs_policy_durability(const GsText *game_type);
 

@@ -23,7 +23,13 @@
  *	   rows; a trigger does, which fires in such a process only
  *	   (ENABLE REPLICA) and leaves them out.  Later changes are not sent
  *	   at all: our inserts are marked so.
- *	5. A table is known by its name and by being a member of the extension.  A
+ *	   A TRUNCATE by hand on the publisher would be sent, and cannot be left
+ *	   out: it is an error there, and replication waits until somebody has
+ *	   skipped it.
+ *	5. What C code finds by name (the extension's tables and schemas, the role
+ *	   that owns them) keeps its name, and what belongs to the extension is
+ *	   what its script has made.
+ *	6. A table is known by its name and by being a member of the extension.  A
  *	   table of that name which is none, on a subscriber without the
  *	   extension for example, is anybody's.
  *
@@ -54,6 +60,7 @@
 #include "replication/logicalworker.h"
 #include "tcop/utility.h"
 #include "utils/lsyscache.h"
+#include "utils/rel.h"
 #include "utils/syscache.h"
 
 static ProcessUtility_hook_type prev_process_utility = NULL;
@@ -220,37 +227,73 @@ check_publication(List *objects)
 	}
 }
 
-/* The schema's name is known to C code: games could not be found any more. */
+static bool
+is_member(Oid class_id, Oid object_id)
+{
+	Oid extension = get_extension_oid(GS_EXTENSION_NAME, true);
+
+	return OidIsValid(object_id) && OidIsValid(extension) &&
+		   getExtensionOfObject(class_id, object_id) == extension;
+}
+
+static _Noreturn void
+refuse_new_name(const char *kind, const char *name)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("cannot rename or move %s \"%s\"", kind, name),
+			 errdetail("The extension %s needs it under this name.", GS_EXTENSION_NAME)));
+}
+
+/* Our tables and their columns are known to C code by their names and places. */
+static void
+check_relation_name(const RangeVar *name, const char *what)
+{
+	check_name(name, what);
+	if (is_member(RelationRelationId, oid_of(name)) && !is_allowed())
+		refuse_new_name("relation", name->relname);
+}
+
+/* So are schemas; games could not be found any more.  The role is the archiver's. */
 static void
 check_rename(const RenameStmt *stmt)
 {
-	if (stmt->renameType == OBJECT_SCHEMA)
+	switch (stmt->renameType)
 	{
-		Oid schema = get_namespace_oid(stmt->subname, true);
-		Oid extension = get_extension_oid(GS_EXTENSION_NAME, true);
-
-		if (OidIsValid(schema) && OidIsValid(extension) &&
-			getExtensionOfObject(NamespaceRelationId, schema) == extension &&
-			!is_allowed())
-			ereport(ERROR,
-					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					 errmsg("cannot rename schema \"%s\"", stmt->subname),
-					 errdetail("The extension %s needs it under this name.",
-							   GS_EXTENSION_NAME)));
-		return;
+		case OBJECT_SCHEMA:
+			if (is_member(NamespaceRelationId, get_namespace_oid(stmt->subname, true)) &&
+				!is_allowed())
+				refuse_new_name("schema", stmt->subname);
+			break;
+		case OBJECT_ROLE:
+			if (strcmp(stmt->subname, GS_OWNER_ROLE) == 0 && !is_allowed())
+				refuse_new_name("role", stmt->subname);
+			break;
+		case OBJECT_TABCONSTRAINT:
+		case OBJECT_TRIGGER:
+		case OBJECT_RULE:
+		case OBJECT_POLICY:
+			check_name(stmt->relation, "RENAME");
+			break;
+		default:
+			check_relation_name(stmt->relation, "RENAME");
+			break;
 	}
-	check_name(stmt->relation, "RENAME");
 }
 
-/* What is not a member is neither protected nor known to DROP EXTENSION. */
+/*
+ * What is not a member is neither protected nor known to DROP EXTENSION; what
+ * is one goes with it, and could not be taken out again.
+ */
 static void
 check_extension_contents(const AlterExtensionContentsStmt *stmt)
 {
-	if (stmt->action < 0 && strcmp(stmt->extname, GS_EXTENSION_NAME) == 0 &&
-		!is_allowed())
+	if (strcmp(stmt->extname, GS_EXTENSION_NAME) == 0 && !is_allowed())
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("cannot remove an object from extension %s", GS_EXTENSION_NAME),
+				 stmt->action < 0 ?
+				 errmsg("cannot remove an object from extension %s", GS_EXTENSION_NAME) :
+				 errmsg("cannot add an object to extension %s", GS_EXTENSION_NAME),
 				 errdetail("Its objects work together only."),
 				 errhint("Use ALTER EXTENSION %s UPDATE to change them, or DROP EXTENSION to be rid of them.",
 						 GS_EXTENSION_NAME)));
@@ -268,7 +311,12 @@ check_command(Node *command)
 			check_rename((RenameStmt *) command);
 			break;
 		case T_AlterObjectSchemaStmt:
-			check_name(((AlterObjectSchemaStmt *) command)->relation, "SET SCHEMA");
+			check_relation_name(((AlterObjectSchemaStmt *) command)->relation,
+								"SET SCHEMA");
+			break;
+		case T_AlterObjectDependsStmt: /* the trigger would go with that extension */
+			check_name(((AlterObjectDependsStmt *) command)->relation,
+					   "DEPENDS ON EXTENSION");
 			break;
 		case T_TruncateStmt:
 			check_names(((TruncateStmt *) command)->relations, "TRUNCATE");
@@ -381,29 +429,47 @@ executor_start(QueryDesc *query, int eflags)
  * ----------------------------------------------------------------
  */
 
+/* Are there triggers that are not ours? */
 bool
 gs_protect_has_triggers(const TriggerDesc *triggers)
 {
-	return triggers != NULL &&
-		   (triggers->numtriggers != 1 ||
-			strcmp(triggers->triggers[0].tgname, GS_JOURNAL_TRIGGER) != 0);
+	if (triggers == NULL)
+		return false;
+	for (int i = 0; i < triggers->numtriggers; i++)
+		if (strcmp(triggers->triggers[i].tgname, GS_JOURNAL_TRIGGER) != 0 &&
+			strcmp(triggers->triggers[i].tgname, GS_JOURNAL_TRUNCATE_TRIGGER) != 0)
+			return true;
+	return false;
 }
 
-/* BEFORE ... FOR EACH ROW, with session_replication_role = replica only */
+/* BEFORE ..., FOR EACH ROW or TRUNCATE, with session_replication_role = replica only */
 Datum
 gs_journal_trigger(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
 
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_BEFORE(trigger->tg_event) ||
-		!TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
+		TRIGGER_FIRED_FOR_ROW(trigger->tg_event) ==
+			TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("function \"gamestate.journal_trigger\" must be called BEFORE a change, FOR EACH ROW")));
+				 errmsg("function \"gamestate.journal_trigger\" must be called BEFORE a change, FOR EACH ROW or by TRUNCATE")));
+	if (TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))
+	{
+		if (IsLogicalWorker())
+			ereport(ERROR,
+					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					 errmsg("cannot replicate TRUNCATE of \"%s\", a journal table of running games",
+							RelationGetRelationName(trigger->tg_relation)),
+					 errdetail("This database's own games would be lost."),
+					 errhint("Use ALTER SUBSCRIPTION ... SKIP to leave that transaction out.")));
+		return PointerGetDatum(NULL);
+	}
 	if (IsLogicalWorker())
-		PG_RETURN_POINTER(NULL); /* not this row */
-	PG_RETURN_POINTER(TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple
-																 : trigger->tg_trigtuple);
+		return PointerGetDatum(NULL); /* not this row */
+	return PointerGetDatum(TRIGGER_FIRED_BY_UPDATE(trigger->tg_event)
+							   ? trigger->tg_newtuple
+							   : trigger->tg_trigtuple);
 }
 
 void

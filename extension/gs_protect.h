@@ -13,8 +13,9 @@
 /* from _PG_init: hooks */
 extern void gs_protect_init(void);
 
-/* The one trigger that belongs on a journal table; see gamestate--0.1.0.sql. */
-#define GS_JOURNAL_TRIGGER "keep_out_replicated_rows"
+/* The triggers that belong on a journal table; see gamestate--0.1.0.sql. */
+#define GS_JOURNAL_TRIGGER			"keep_out_replicated_rows"
+#define GS_JOURNAL_TRUNCATE_TRIGGER "keep_out_replicated_truncate"
 
 /* Are there others? */
 extern bool gs_protect_has_triggers(const TriggerDesc *triggers);

@@ -33,6 +33,8 @@
 PG_FUNCTION_INFO_V1(gs_get_game);
 PG_FUNCTION_INFO_V1(gs_get_state);
 PG_FUNCTION_INFO_V1(gs_get_state_bytes);
+PG_FUNCTION_INFO_V1(gs_get_state_if_newer);
+PG_FUNCTION_INFO_V1(gs_get_state_if_newer_bytes);
 PG_FUNCTION_INFO_V1(gs_get_version);
 PG_FUNCTION_INFO_V1(gs_get_changes);
 PG_FUNCTION_INFO_V1(gs_find_room);
@@ -78,7 +80,7 @@ make_varlena(const char *data, uint32 len)
 }
 
 static struct varlena *
-archived_state(const pg_uuid_t *id, bool want_bytes)
+archived_state(const pg_uuid_t *id, bool want_bytes, int64 after_version)
 {
 	GsArchivedGame *archived = gs_archive_get(id, true, CurrentMemoryContext);
 
@@ -88,14 +90,14 @@ archived_state(const pg_uuid_t *id, bool want_bytes)
 		return NULL;
 	}
 	check_encoding(id, archived->is_bytes, want_bytes);
-	return archived->has_payload
+	return archived->has_payload && archived->version > after_version
 			   ? make_varlena(archived->payload.final, archived->payload.final_len)
 			   : NULL;
 }
 
-/* The hot read. */
+/* The hot read; NULL also if the game is not beyond a version. */
 static struct varlena *
-read_state(const pg_uuid_t *id, bool want_bytes)
+read_state(const pg_uuid_t *id, bool want_bytes, int64 after_version)
 {
 	GsPending *pending;
 	GsGame *game;
@@ -109,27 +111,31 @@ read_state(const pg_uuid_t *id, bool want_bytes)
 	if (pending && pending->change.state_changed)
 	{
 		check_encoding(id, pending->change.h.encoding == GS_ENCODING_BYTES, want_bytes);
+		if (pending->change.h.version <= after_version)
+			return NULL;
 		return make_varlena(pending->change.state.data, pending->change.state.len);
 	}
 
 	game = gs_table_find(id, pending != NULL);
 	if (game == NULL)
-		return archived_state(id, want_bytes);
+		return archived_state(id, want_bytes, after_version);
 	if (unlikely((game->h.encoding == GS_ENCODING_BYTES) != want_bytes))
 	{
 		gs_table_release(game);
 		check_encoding(id, !want_bytes, want_bytes);
 	}
-	result = make_varlena(GS_PTR(game->state), game->state_len);
+	result = (pending ? pending->change.h.version : game->h.version) > after_version
+				 ? make_varlena(GS_PTR(game->state), game->state_len)
+				 : NULL;
 	gs_table_release(game);
 	gs_confirm_read();
 	return result;
 }
 
-Datum
-gs_get_state(PG_FUNCTION_ARGS)
+static Datum
+get_state(FunctionCallInfo fcinfo, bool want_bytes, int64 after_version)
 {
-	struct varlena *state = read_state(PG_GETARG_UUID_P(0), false);
+	struct varlena *state = read_state(PG_GETARG_UUID_P(0), want_bytes, after_version);
 
 	gs_durable_wait();
 	if (state == NULL)
@@ -138,14 +144,27 @@ gs_get_state(PG_FUNCTION_ARGS)
 }
 
 Datum
+gs_get_state(PG_FUNCTION_ARGS)
+{
+	return get_state(fcinfo, false, 0);
+}
+
+Datum
 gs_get_state_bytes(PG_FUNCTION_ARGS)
 {
-	struct varlena *state = read_state(PG_GETARG_UUID_P(0), true);
+	return get_state(fcinfo, true, 0);
+}
 
-	gs_durable_wait();
-	if (state == NULL)
-		PG_RETURN_NULL();
-	PG_RETURN_POINTER(state);
+Datum
+gs_get_state_if_newer(PG_FUNCTION_ARGS)
+{
+	return get_state(fcinfo, false, PG_GETARG_INT64(1));
+}
+
+Datum
+gs_get_state_if_newer_bytes(PG_FUNCTION_ARGS)
+{
+	return get_state(fcinfo, true, PG_GETARG_INT64(1));
 }
 
 Datum

@@ -13,9 +13,9 @@
  *	2. After DROP DATABASE the database's games leave memory at commit.
  *	3. DROP EXTENSION gamestate, and what amounts to it (DROP SCHEMA ... CASCADE
  *	   of its schema, DROP OWNED of its owner), is refused while there are
- *	   games, live or archived, unless gamestate.allow_drop_extension() was
- *	   called.  Otherwise the archiver is sent away first: it may hold or wait
- *	   for locks on what is dropped.
+ *	   games, live (they are loaded first), archived or saved, unless
+ *	   gamestate.allow_drop_extension() was called.  Otherwise the archiver is
+ *	   sent away first: it may hold or wait for locks on what is dropped.
  *	4. That the extension is really dropped is known from the object access
  *	   hook, which is also the backstop for ways to drop it that step 3 does
  *	   not know.  At that time its tables have gone already, so that step 3
@@ -38,6 +38,7 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "catalog/dependency.h"
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
@@ -89,6 +90,7 @@ typedef struct GamesFound
 {
 	int64 live;
 	int64 archived; /* up to COUNT_LIMIT */
+	int64 saved;	/* likewise */
 } GamesFound;
 
 static const GamesFound *games_found = NULL;
@@ -355,16 +357,16 @@ count_rows(const char *table)
 
 /*
  * Count as the tables' owner: row security or a missing right of the user
- * must not hide rows.
+ * must not hide rows.  Saved games count whoever has saved them: of games of
+ * durability memory they may be all that is left, and after a restore of all.
  */
-static int64
-count_archived_games(void)
+static void
+count_stored_games(GamesFound *found)
 {
 	Oid owner = get_role_oid(GS_OWNER_ROLE, false);
 	Oid save_user;
 	int save_security;
 	int nest_level;
-	int64 n;
 
 	GetUserIdAndSecContext(&save_user, &save_security);
 	SetUserIdAndSecContext(owner, save_security | SECURITY_LOCAL_USERID_CHANGE |
@@ -376,14 +378,20 @@ count_archived_games(void)
 	SPI_connect();
 
 	/* payloads may outlive their rows, or the other way round */
-	n = count_rows("gamestate.archive");
-	if (n == 0)
-		n = count_rows("gamestate.archive_payload");
+	found->archived = count_rows("gamestate.archive");
+	if (found->archived == 0)
+		found->archived = count_rows("gamestate.archive_payload");
+	found->saved = count_rows("gamestate.saved_games");
 
 	SPI_finish();
 	AtEOXact_GUC(false, nest_level);
 	SetUserIdAndSecContext(save_user, save_security);
-	return n;
+}
+
+static bool
+has_games(const GamesFound *found)
+{
+	return found->live > 0 || found->archived > 0 || found->saved > 0;
 }
 
 static _Noreturn void
@@ -394,11 +402,46 @@ refuse_drop(const GamesFound *found)
 			 errmsg("cannot drop extension %s because it has games", GS_EXTENSION_NAME),
 			 found == NULL ?
 			 errdetail("It is dropped in a way that does not allow to look for archived games.") :
-			 errdetail("This database has %lld live games and %s%lld archived games.",
+			 errdetail("This database has %lld live games, %s%lld archived games and %s%lld saved games.",
 					   (long long) found->live,
 					   found->archived >= COUNT_LIMIT ? "at least " : "",
-					   (long long) found->archived),
+					   (long long) found->archived,
+					   found->saved >= COUNT_LIMIT ? "at least " : "",
+					   (long long) found->saved),
 			 errhint("To delete all games with it, call gamestate.allow_drop_extension() first.")));
+}
+
+/*
+ * After a start games are in the journal and not yet in memory, where they are
+ * counted.  If they cannot be loaded nobody knows how many there are.
+ */
+static void
+load_games(void)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	PG_TRY();
+	{
+		gs_attach();
+		(void) gs_ready();
+	}
+	PG_CATCH();
+	{
+		ErrorData *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+			PG_RE_THROW();
+		FlushErrorState();
+		ereport(ERROR,
+				(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
+				 errmsg("cannot drop extension %s because its games could not be counted",
+						GS_EXTENSION_NAME),
+				 errdetail("They could not be loaded: %s.", error->message),
+				 errhint("To delete all games with it, call gamestate.allow_drop_extension() first.")));
+	}
+	PG_END_TRY();
 }
 
 /* The command is going to drop the extension: refuse, or make room for it. */
@@ -407,9 +450,11 @@ before_drop(GamesFound *found)
 {
 	if (!drop_allowed)
 	{
+		if (GsShmem != NULL)
+			load_games();
 		found->live = count_live_games();
-		found->archived = count_archived_games();
-		if (found->live > 0 || found->archived > 0)
+		count_stored_games(found);
+		if (has_games(found))
 			refuse_drop(found);
 	}
 	if (GsShmem != NULL)
@@ -422,7 +467,7 @@ extension_dropped(void)
 {
 	if (!drop_allowed)
 	{
-		if (games_found == NULL || games_found->live > 0 || games_found->archived > 0)
+		if (games_found == NULL || has_games(games_found))
 			refuse_drop(games_found);
 	}
 	else
@@ -542,8 +587,11 @@ process_utility(PlannedStmt *pstmt, const char *query_string, bool read_only_tre
 	bool in_block;
 	Oid dboid = InvalidOid;
 
-	/* an aborted transaction can run nothing but ROLLBACK */
-	if (!concerns_us(command) || !IsTransactionState())
+	/*
+	 * An aborted transaction can run nothing but ROLLBACK, and a standby none of
+	 * these: that must not send its followers away.
+	 */
+	if (!concerns_us(command) || !IsTransactionState() || RecoveryInProgress())
 	{
 		run_command(pstmt, query_string, read_only_tree, context, params, query_env, dest,
 					qc);

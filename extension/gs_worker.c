@@ -1,17 +1,17 @@
 /*-------------------------------------------------------------------------
  *
  * gs_worker.c
- *	  What launcher, archivers, followers and the commands that send them away
- *	  share.
+ *	  What launcher, workers and the commands that send them away share.
  *
  * The model:
  *	1. The launcher (gs_launcher.c) is one static background worker.  It
  *	   starts a dynamic one for each database it does not know yet; that one
  *	   looks whether the database has the extension and becomes its archiver
  *	   (gs_archiver.c), on a standby its follower (gs_follow.c), or says no and
- *	   exits.
+ *	   exits.  A database with an archiver gets a maintenance worker, too
+ *	   (gs_maintenance.c).
  *	2. While a worker is on its way it has a launch (GsLaunch); at work
- *	   it has the worker slot beside its database's slot.  Both hold its pid
+ *	   it has one of the worker slots beside its database's slot.  Both hold its pid
  *	   until the process has left the ProcArray: whoever finds no pid of ours
  *	   for a database knows that none of us is connected to it.
  *	3. A command that needs a database for itself puts up a bar: who is on the
@@ -48,6 +48,8 @@
 #include "storage/latch.h"
 #include "storage/proc.h"
 #include "storage/shmem.h"
+#include "tcop/pquery.h"
+#include "tcop/tcopprot.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -85,7 +87,7 @@ typedef struct GsWorkerShared
 } GsWorkerShared;
 
 static GsWorkerShared *workers = NULL;
-static GsWorkerSlot *slots = NULL; /* gs_max_databases */
+static GsWorkerSlot *slots = NULL; /* of each database one for each role */
 
 /* local: this backend has bars up */
 static bool have_bars = false;
@@ -94,6 +96,7 @@ static bool have_bars = false;
 static GsLaunch *my_launch = NULL;
 static GsLaunchState launch_result = GS_LAUNCH_FAILED;
 static GsWorkerSlot *my_slot = NULL;
+static GsWorkerRole my_role;
 
 /* local: a worker's transaction */
 static int guc_nest_level;
@@ -122,10 +125,16 @@ shared_size(void)
 	return MAXALIGN(offsetof(GsWorkerShared, bars) + sizeof(GsBar) * max_bars());
 }
 
+static int
+max_slots(void)
+{
+	return gs_max_databases * GS_WORKER_ROLES;
+}
+
 Size
 gs_worker_shmem_size(void)
 {
-	return add_size(shared_size(), mul_size(sizeof(GsWorkerSlot), gs_max_databases));
+	return add_size(shared_size(), mul_size(sizeof(GsWorkerSlot), max_slots()));
 }
 
 void
@@ -143,7 +152,7 @@ gs_worker_shmem_init(bool found)
 	memset(workers, 0, gs_worker_shmem_size());
 	pg_atomic_init_u32(&workers->launcher.waker, 0);
 	pg_atomic_init_u32(&workers->look_wanted, 0);
-	for (int i = 0; i < gs_max_databases; i++)
+	for (int i = 0; i < max_slots(); i++)
 		pg_atomic_init_u32(&slots[i].waker, 0);
 }
 
@@ -162,9 +171,9 @@ gs_worker_init(void)
 }
 
 GsWorkerSlot *
-gs_worker_slot(const GsDatabase *db)
+gs_worker_slot(const GsDatabase *db, GsWorkerRole role)
 {
-	return &slots[gs_database_index(db)];
+	return &slots[gs_database_index(db) * GS_WORKER_ROLES + role];
 }
 
 GsWorkerSlot *
@@ -198,7 +207,13 @@ wake(GsWorkerSlot *slot)
 void
 gs_worker_wake_archiver(GsDatabase *db)
 {
-	wake(&slots[gs_database_index(db)]);
+	wake(gs_worker_slot(db, GS_ROLE_GAMES));
+}
+
+void
+gs_worker_wake_maintenance(GsDatabase *db)
+{
+	wake(gs_worker_slot(db, GS_ROLE_MAINTENANCE));
 }
 
 void
@@ -343,6 +358,7 @@ gs_worker_take_launch(const GsLaunchArgument *argument)
 		mine->state = GS_LAUNCH_CONNECTING;
 		mine->pid = MyProcPid;
 		my_launch = mine;
+		my_role = argument->role;
 	}
 	LWLockRelease(GsShmem->slots_lock);
 	if (barred)
@@ -377,7 +393,7 @@ gs_worker_become(bool follower)
 		launch_result = GS_LAUNCH_NO_EXTENSION;
 		return NULL;
 	}
-	wanted = gs_worker_slot(gs_my_database());
+	wanted = gs_worker_slot(gs_my_database(), my_role);
 	LWLockAcquire(GsShmem->slots_lock, LW_EXCLUSIVE);
 	my_launch->state = GS_LAUNCH_AT_WORK;
 	my_launch->pid = 0;
@@ -491,7 +507,7 @@ signal_workers(Oid dboid, bool do_signal)
 	int n = 0;
 
 	LWLockAcquire(GsShmem->slots_lock, LW_SHARED);
-	for (int i = 0; i < gs_max_databases; i++)
+	for (int i = 0; i < max_slots(); i++)
 	{
 		if (slots[i].dboid == dboid && slots[i].pid != 0)
 		{
@@ -632,6 +648,74 @@ gs_worker_commit(void)
 	MemoryContextSwitchTo(outer_context);
 }
 
+/* What StartTransactionCommand() and the likes of it find again after each commit. */
+static void
+become_owner(void)
+{
+	Oid owner;
+
+	StartTransactionCommand();
+	owner = get_role_oid(GS_OWNER_ROLE, false);
+	CommitTransactionCommand();
+	GetUserIdAndSecContext(&outer_user, &outer_security);
+	in_worker_transaction = true;
+	SetUserIdAndSecContext(owner, outer_security | SECURITY_LOCAL_USERID_CHANGE |
+									  SECURITY_RESTRICTED_OPERATION);
+}
+
+static void
+run_portal(const char *command)
+{
+	List *parsed = pg_parse_query(command);
+	List *plans;
+	Portal portal;
+	DestReceiver *receiver = CreateDestReceiver(DestNone);
+
+	if (list_length(parsed) != 1)
+		elog(ERROR, "not one command: %s", command);
+	plans =
+		pg_plan_queries(pg_analyze_and_rewrite_fixedparams(linitial_node(RawStmt, parsed),
+														   command, NULL, 0, NULL),
+						command, 0, NULL);
+	portal = CreatePortal("", true, true);
+	portal->visible = false;
+	PortalDefineQuery(portal, NULL, command, CMDTAG_UNKNOWN, plans, NULL);
+	PortalStart(portal, NULL, 0, InvalidSnapshot);
+	(void) PortalRun(portal, FETCH_ALL, true, true, receiver, receiver, NULL);
+	receiver->rDestroy(receiver);
+	PortalDrop(portal, false);
+}
+
+/*
+ * Settings cannot be changed for just this command: it may end the
+ * transaction in which that was done.
+ */
+void
+gs_worker_utility(const char *command, int lock_timeout)
+{
+	char ms[16];
+	MemoryContext context = CurrentMemoryContext;
+
+	snprintf(ms, sizeof(ms), "%d", lock_timeout);
+	SetCurrentStatementStartTimestamp();
+	become_owner();
+	PG_TRY();
+	{
+		SetConfigOption("lock_timeout", ms, PGC_SUSET, PGC_S_OVERRIDE);
+		StartTransactionCommand();
+		run_portal(command);
+		CommitTransactionCommand();
+	}
+	PG_FINALLY();
+	{
+		SetConfigOption("lock_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
+	}
+	PG_END_TRY();
+	SetUserIdAndSecContext(outer_user, outer_security);
+	in_worker_transaction = false;
+	MemoryContextSwitchTo(context);
+}
+
 /* In a PG_CATCH block or after it; also when gs_worker_begin() failed. */
 void
 gs_worker_abort(void)
@@ -734,40 +818,41 @@ put_row(ReturnSetInfo *rsinfo, const char *kind, const GsWorkerSlot *slot, bool 
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 }
 
-/*
- * One row for the launcher and one for each database known to have the
- * extension.
- */
+/* One row for the launcher and one for each worker of a database that has the extension. */
 Datum
 gs_stat_workers(PG_FUNCTION_ARGS)
 {
 	GsWorkerSlot launcher;
 	GsWorkerSlot *copy;
 	bool *barred;
+	const char **kinds;
 	int n = 0;
 
 	gs_attach();
 	InitMaterializedSRF(fcinfo, 0);
-	copy = palloc(sizeof(GsWorkerSlot) * gs_max_databases);
-	barred = palloc(sizeof(bool) * gs_max_databases);
+	copy = palloc(sizeof(GsWorkerSlot) * max_slots());
+	barred = palloc(sizeof(bool) * max_slots());
+	kinds = palloc(sizeof(char *) * max_slots());
 
 	LWLockAcquire(GsShmem->slots_lock, LW_SHARED);
 	launcher = workers->launcher;
-	for (int i = 0; i < gs_max_databases; i++)
+	for (int i = 0; i < max_slots(); i++)
 	{
-		Oid dboid = gs_database_by_index(i)->dboid;
+		Oid dboid = gs_database_by_index(i / GS_WORKER_ROLES)->dboid;
 
 		if (!OidIsValid(dboid) || slots[i].dboid != dboid)
 			continue;
 		copy[n] = slots[i];
 		barred[n] = gs_worker_is_barred(dboid);
+		kinds[n] = i % GS_WORKER_ROLES == GS_ROLE_MAINTENANCE ? "maintenance"
+				   : slots[i].follower						  ? "follower"
+															  : "archiver";
 		n++;
 	}
 	LWLockRelease(GsShmem->slots_lock);
 
 	put_row((ReturnSetInfo *) fcinfo->resultinfo, "launcher", &launcher, false);
 	for (int i = 0; i < n; i++)
-		put_row((ReturnSetInfo *) fcinfo->resultinfo,
-				copy[i].follower ? "follower" : "archiver", &copy[i], barred[i]);
+		put_row((ReturnSetInfo *) fcinfo->resultinfo, kinds[i], &copy[i], barred[i]);
 	return (Datum) 0;
 }

@@ -24,7 +24,19 @@
 #define GS_BACKOFF_LAST	 60000
 
 /*
- * State of the launcher or of a worker: an archiver, or a follower on a standby.
+ * What a worker of a database does.  The one that deals with the games (on a
+ * primary the archiver, on a hot standby the follower) also finds out whether
+ * the database has the extension; only then there is another one.
+ */
+typedef enum GsWorkerRole
+{
+	GS_ROLE_GAMES = 0,
+	GS_ROLE_MAINTENANCE, /* gs_maintenance.c */
+	GS_WORKER_ROLES
+} GsWorkerRole;
+
+/*
+ * State of the launcher or of a worker.
  *	none -> starting
  *	starting -> running | stopped | no slot
  *	running <-> paused
@@ -43,7 +55,7 @@ typedef enum GsWorkerState
 } GsWorkerState;
 
 /*
- * The launcher, or the worker of one database.  Protected by slots_lock,
+ * The launcher, or a worker of one database.  Protected by slots_lock,
  * apart from "waker".
  */
 typedef struct GsWorkerSlot
@@ -98,6 +110,7 @@ typedef enum GsLaunchState
 typedef struct GsLaunch
 {
 	Oid dboid;
+	GsWorkerRole role;
 	pid_t pid; /* while connecting */
 	GsLaunchState state;
 	uint32 number; /* +1 with every use: a late worker finds out */
@@ -109,6 +122,7 @@ typedef struct GsLaunchArgument
 	int32 launch; /* which */
 	uint32 number;
 	Oid dboid;
+	GsWorkerRole role;
 } GsLaunchArgument;
 
 /* shared memory; the caller of _init holds AddinShmemInitLock */
@@ -118,8 +132,9 @@ extern void gs_worker_shmem_init(bool found);
 /* from _PG_init: launcher and hooks */
 extern void gs_worker_init(void);
 
-/* Wake the worker of a database.  Cannot fail, takes no lock. */
+/* Wake a worker of a database.  Cannot fail, takes no lock. */
 extern void gs_worker_wake_archiver(GsDatabase *db);
+extern void gs_worker_wake_maintenance(GsDatabase *db);
 extern void gs_worker_wake_launcher(void); /* to look for databases */
 extern bool gs_worker_look_wanted(void);   /* for the launcher: was that asked for? */
 
@@ -128,7 +143,7 @@ extern void gs_worker_wake_ticker(void);
 extern bool gs_worker_has_ticker(void);
 
 /* All of these are protected by slots_lock. */
-extern GsWorkerSlot *gs_worker_slot(const GsDatabase *db);
+extern GsWorkerSlot *gs_worker_slot(const GsDatabase *db, GsWorkerRole role);
 extern GsWorkerSlot *gs_worker_launcher_slot(void);
 extern GsLaunch *gs_worker_launch(int i);
 extern bool gs_worker_is_barred(Oid dboid);
@@ -158,8 +173,8 @@ extern void gs_worker_set_error(GsWorkerSlot *slot, const char *message);
 /*
  * The way of a worker that the launcher has started.  Take up the launch, not
  * yet connected; false if it is not for us any more.  Then, connected, become
- * the database's worker: NULL if the extension is not there, or another worker
- * is.  on_shmem_exit() undoes both.
+ * the database's worker of that role: NULL if the extension is not there, or
+ * another worker is.  on_shmem_exit() undoes both.
  */
 extern bool gs_worker_take_launch(const GsLaunchArgument *argument);
 extern GsWorkerSlot *gs_worker_become(bool follower);
@@ -174,6 +189,13 @@ extern bool gs_worker_extension_exists(void);
 extern void gs_worker_begin(int lock_timeout);
 extern void gs_worker_commit(void);
 extern void gs_worker_abort(void);
+
+/*
+ * A command that must not run in a transaction of its caller's, such as DETACH
+ * PARTITION ... CONCURRENTLY: with the same rights, in as many transactions as
+ * it likes.  After an error gs_worker_abort() as above.
+ */
+extern void gs_worker_utility(const char *command, int lock_timeout);
 
 /* In the worker's own settings for all its transactions. */
 extern void gs_worker_settings(void);

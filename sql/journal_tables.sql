@@ -89,7 +89,23 @@ SELECT attempt(c.command), c.command FROM (VALUES (1,
 	'ALTER SCHEMA gamestate RENAME TO g'), (40,
 	'ALTER SCHEMA gamestate_partitions RENAME TO g'), (41,
 	'DROP SCHEMA gamestate CASCADE'), (42,
-	'DROP OWNED BY gamestate_owner CASCADE')) AS c(ord, command) ORDER BY ord;
+	'DROP OWNED BY gamestate_owner CASCADE'), (43,
+	'ALTER TRIGGER keep_out_replicated_rows ON gamestate.journal_0 DEPENDS ON EXTENSION plpgsql'), (44,
+	'ALTER TRIGGER keep_out_replicated_rows ON gamestate.journal_0 RENAME TO t'), (45,
+	'DROP TRIGGER keep_out_replicated_truncate ON gamestate.journal_1'), (46,
+	'ALTER TABLE gamestate.journal_0 SET ACCESS METHOD heap'), (47,
+	'ALTER TABLE gamestate.journal_0 ALTER COLUMN data SET COMPRESSION pglz'), (48,
+	'ALTER TABLE gamestate.journal_0 ALTER COLUMN seq ADD GENERATED ALWAYS AS IDENTITY'), (49,
+	'ALTER FOREIGN TABLE gamestate.journal_0 ADD COLUMN extra int'), (50,
+	'ALTER TYPE gamestate.journal_0 ADD ATTRIBUTE extra int'), (51,
+	'CREATE TABLE child PARTITION OF gamestate.journal_0 DEFAULT'), (52,
+	'CREATE PUBLICATION p2 FOR TABLE ONLY gamestate.journal_0 (seq)'), (53,
+	'CREATE PUBLICATION p2 FOR TABLE other, ONLY gamestate.journal_0 WHERE (seq > 0)'), (54,
+	'ALTER EXTENSION gamestate ADD TABLE other'), (55,
+	'ALTER TABLE gamestate.saved_games RENAME TO s'), (56,
+	'ALTER TABLE gamestate.archive SET SCHEMA public'), (57,
+	'ALTER TABLE gamestate.archive RENAME COLUMN result TO r'), (58,
+	'ALTER ROLE gamestate_owner RENAME TO g')) AS c(ord, command) ORDER BY ord;
 DROP TABLE parent;
 DROP PUBLICATION p;
 

@@ -17,11 +17,9 @@ END $$;
 -- what a row may say
 TABLE gamestate.policy;
 INSERT INTO gamestate.policy (game_type) VALUES ('policy default') RETURNING *;
-INSERT INTO gamestate.policy VALUES ('');
 INSERT INTO gamestate.policy VALUES (repeat('x', 64));
 INSERT INTO gamestate.policy VALUES (repeat('é', 32));
 INSERT INTO gamestate.policy VALUES ('policy x', 'disk');
-INSERT INTO gamestate.policy VALUES ('policy x', NULL);
 INSERT INTO gamestate.policy VALUES (NULL, 'memory');
 INSERT INTO gamestate.policy VALUES ('policy default', 'memory');
 INSERT INTO gamestate.policy VALUES (repeat('y', 63), 'memory');
@@ -36,6 +34,14 @@ SELECT * FROM pg_temp.types();
 CALL pg_temp.forget();
 -- bytes too
 SELECT count(gamestate.create_game_bytes('policy memory'));
+CALL pg_temp.save();
+SELECT * FROM pg_temp.types();
+CALL pg_temp.forget();
+-- the row of the empty type is the default of all, column by column
+INSERT INTO gamestate.policy VALUES ('', 'memory'), ('policy journal', 'journal');
+SELECT count(gamestate.create_game(t)) FROM unnest('{policy default,policy journal,policy memory,policy none}'::text[]) t;
+DELETE FROM gamestate.policy WHERE game_type IN ('', 'policy journal');
+SELECT count(gamestate.create_game('policy none')), count(gamestate.create_game('policy default'));
 CALL pg_temp.save();
 SELECT * FROM pg_temp.types();
 CALL pg_temp.forget();

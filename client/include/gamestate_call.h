@@ -41,8 +41,8 @@ typedef struct gamestate_uuid
 
 #define GAMESTATE_UUID_TEXT 37 /* with its NUL */
 
-/* A random (version 4) id from the kernel, as for request ids. */
-extern void gamestate_uuid_generate(gamestate_uuid *uuid);
+/* A random (version 4) id, as for request ids; false: the kernel gave none. */
+extern bool gamestate_uuid_generate(gamestate_uuid *uuid);
 /* false: not a uuid; accepts what the server accepts as far as it has hyphens or none */
 extern bool gamestate_uuid_parse(const char *text, gamestate_uuid *uuid);
 extern void gamestate_uuid_format(const gamestate_uuid *uuid,

@@ -30,8 +30,6 @@
 #define DRAIN_NS		(2 * NS_PER_S)
 #define MAX_POLL_MS		100
 
-volatile sig_atomic_t interrupted = 0;
-
 typedef struct TaskQueue
 {
 	Task *first;
@@ -202,7 +200,8 @@ feed_session(Engine *engine, Session *session)
 	Call call = {0};
 	Task *task;
 
-	if (!session_has_room(session) || (task = queue_pop(&engine->ready)) == NULL)
+	if (engine->failed || !session_has_room(session) ||
+		(task = queue_pop(&engine->ready)) == NULL)
 		return false;
 	task->ops->next(task, &call);
 	task->kind = call.kind;
@@ -283,6 +282,7 @@ exchange(Engine *engine)
 		now_ns() - engine->last_answer > (uint64_t) engine->options.patience * NS_PER_S)
 	{
 		log_error("the server has not answered for %d seconds", engine->options.patience);
+		connection_failed = true;
 		return false;
 	}
 	return true;

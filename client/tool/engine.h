@@ -7,8 +7,6 @@
 #ifndef GAMESTATE_CLIENT_ENGINE_H
 #define GAMESTATE_CLIENT_ENGINE_H
 
-#include <signal.h>
-
 #include "hist.h"
 #include "session.h"
 
@@ -80,8 +78,5 @@ extern void engine_close(Engine *engine);
 
 /* Run all tasks of a source; false after a message, or when interrupted. */
 extern bool engine_run(Engine *engine, TaskSource *source, EngineStats *stats);
-
-/* Set from the signal handler: everything is to stop. */
-extern volatile sig_atomic_t interrupted;
 
 #endif /* GAMESTATE_CLIENT_ENGINE_H */

@@ -38,14 +38,6 @@ play_game(const Play *play)
 	return &play->ledger->games[play->entry];
 }
 
-bool
-result_has_sqlstate(const PGresult *result, const char *sqlstate)
-{
-	const char *field = PQresultErrorField(result, PG_DIAG_SQLSTATE);
-
-	return field != NULL && strcmp(field, sqlstate) == 0;
-}
-
 /* Does the answer carry a value?  Else says why not. */
 static bool
 has_value(const Play *play, const PGresult *result)

@@ -51,7 +51,4 @@ extern bool play_check_state(Play *play, const PGresult *result);
  */
 extern bool play_finished(Play *play, const PGresult *result, bool recorded_states);
 
-/* Is this an error with this SQLSTATE? */
-extern bool result_has_sqlstate(const PGresult *result, const char *sqlstate);
-
 #endif /* GAMESTATE_CLIENT_PLAY_H */

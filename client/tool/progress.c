@@ -31,6 +31,8 @@ static struct
 	bool drawn; /* the bar is on the screen */
 } progress;
 
+bool progress_quiet = false;
+
 static void
 wipe(void)
 {
@@ -65,7 +67,7 @@ progress_begin(const char *label, const char *unit, uint64_t total)
 	progress.label = label;
 	progress.unit = unit;
 	progress.total = total;
-	progress.active = true;
+	progress.active = !progress_quiet;
 	progress.terminal = is_terminal();
 	progress.due = now_ns() + (progress.terminal ? 0 : LINE_NS);
 	log_before_message = wipe;
@@ -86,7 +88,9 @@ format_line(Buf *line, uint64_t done, double part, const char *note)
 	if (part < 0.0 || part > 1.0)
 		part = part < 0.0 ? 0.0 : 1.0;
 	buf_reset(line);
-	if (progress.terminal)
+	if (progress.terminal && progress.total == 0)
+		buf_printf(line, "%-9s  ", progress.label);
+	else if (progress.terminal)
 	{
 		int filled = (int) (part * BAR_WIDTH);
 
@@ -98,7 +102,9 @@ format_line(Buf *line, uint64_t done, double part, const char *note)
 	else
 		buf_printf(line, "%s: ", progress.label);
 	buf_puts(line, format_count(number, done));
-	buf_printf(line, " of %s %s", format_count(number, progress.total), progress.unit);
+	if (progress.total > 0)
+		buf_printf(line, " of %s", format_count(number, progress.total));
+	buf_printf(line, " %s", progress.unit);
 	if (note != NULL && note[0] != '\0')
 		buf_printf(line, ", %s", note);
 }

@@ -7,7 +7,10 @@
 
 #include "util.h"
 
-/* `label` and `unit` ("games") must outlive the step. */
+/* Set by --quiet: nothing is shown. */
+extern bool progress_quiet;
+
+/* `label` and `unit` ("games") must outlive the step; a total of 0 is not known. */
 extern void progress_begin(const char *label, const char *unit, uint64_t total);
 
 /*

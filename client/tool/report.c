@@ -12,6 +12,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "output.h"
+
 typedef struct Question
 {
 	const char *game_type; /* NULL = of any archive */
@@ -226,78 +228,53 @@ report_run(const EngineOptions *options, const EngineStats *stats, const Ledger 
 	fflush(stdout);
 }
 
-/* Columns that a text takes on a terminal: its UTF-8 characters. */
-static int
-display_width(const char *text)
-{
-	int width = 0;
-
-	for (; *text != '\0'; text++)
-		width += ((unsigned char) *text & 0xC0) != 0x80;
-	return width;
-}
-
-/* Numbers stand to the right; the oids of int2/4/8, float and numeric. */
-static bool
-is_number_column(const PGresult *result, int column)
-{
-	switch (PQftype(result, column))
-	{
-		case 20:
-		case 21:
-		case 23:
-		case 700:
-		case 701:
-		case 1700:
-			return true;
-		default:
-			return false;
-	}
-}
-
 static void
-print_cell(const char *text, int width, bool right, bool last)
+append_sizes(Buf *out, const GameSizes *sizes)
 {
-	int padding = width - display_width(text);
-
-	if (right)
-		printf("%*s%s", padding, "", text);
-	else
-		printf("%s%*s", text, last ? 0 : padding, "");
-	fputs(last ? "\n" : "  ", stdout);
+	buf_printf(out,
+			   "{\"games\": %" PRIu64 ", \"json_bytes\": %" PRIu64
+			   ", \"json_bytes_with_every_state\": %" PRIu64
+			   ", \"stored_bytes\": %" PRIu64 "}",
+			   sizes->games, sizes->raw, sizes->all_states, sizes->stored);
 }
 
-/* The rows as a table, indented. */
-static void
-print_table(const PGresult *result)
+void
+report_run_json(const EngineOptions *options, const EngineStats *stats,
+				const Ledger *ledger, const CheckSummary *checks)
 {
-	int columns = PQnfields(result);
-	int widths[16] = {0};
+	const Hist *hist = stats->move_latency;
+	double seconds = (double) stats->elapsed_ns / 1e9;
+	Buf out = {0};
 
-	if (columns > 16)
-		columns = 16;
-	for (int column = 0; column < columns; column++)
+	buf_printf(&out,
+			   "{\"clients\": %d, \"pipeline\": %d, \"games\": %zu, \"moves\": %" PRIu64
+			   ", \"seconds\": %.3f, \"moves_per_second\": %.1f",
+			   options->connections, options->pipeline, ledger->finished, stats->moves,
+			   seconds, seconds > 0 ? (double) stats->moves / seconds : 0.0);
+	buf_printf(&out,
+			   ",\n \"move_us\": {\"p50\": %.1f, \"p95\": %.1f, \"p99\": %.1f, \"max\": "
+			   "%.1f}",
+			   (double) hist_percentile(hist, 50) / 1e3,
+			   (double) hist_percentile(hist, 95) / 1e3,
+			   (double) hist_percentile(hist, 99) / 1e3,
+			   (double) hist_percentile(hist, 100) / 1e3);
+	buf_printf(&out,
+			   ",\n \"states_compared\": %" PRIu64 ", \"memory_waits\": %" PRIu64
+			   ", \"archive_wait_seconds\": %.3f, \"checked_games\": %" PRIu64
+			   ", \"checked_moves\": %" PRIu64 ",\n \"archived\": {",
+			   ledger->states_compared, stats->memory_waits,
+			   (double) ledger->archive_wait_ns / 1e9, checks->games, checks->moves);
+	for (size_t i = 0; i < ledger->type_count; i++)
 	{
-		widths[column] = display_width(PQfname(result, column));
-		for (int row = 0; row < PQntuples(result); row++)
-		{
-			int width = display_width(PQgetvalue(result, row, column));
-
-			if (width > widths[column])
-				widths[column] = width;
-		}
+		if (i > 0)
+			buf_puts(&out, ", ");
+		buf_json_string(&out, ledger->types[i].game_type);
+		buf_puts(&out, ": ");
+		append_sizes(&out, &ledger->types[i]);
 	}
-	for (int row = -1; row < PQntuples(result); row++)
-	{
-		printf("    ");
-		for (int column = 0; column < columns; column++)
-			print_cell(row < 0 ? PQfname(result, column)
-							   : PQgetvalue(result, row, column),
-					   widths[column], is_number_column(result, column),
-					   column == columns - 1);
-	}
-	if (PQntuples(result) == 0)
-		printf("    (no rows)\n");
+	buf_puts(&out, "}}");
+	puts(out.data);
+	buf_free(&out);
 }
 
 /* The statement, indented. */
@@ -351,7 +328,7 @@ report_queries(PGconn *conn)
 			return false;
 		printf("\n  %s\n\n", question->title);
 		print_sql(question->sql);
-		print_table(result);
+		output_table(result, 4);
 		PQclear(result);
 		fflush(stdout);
 	}

@@ -22,6 +22,10 @@ extern bool report_server(PGconn *conn);
 extern void report_run(const EngineOptions *options, const EngineStats *stats,
 					   const Ledger *ledger, const CheckSummary *checks);
 
+/* The same as one JSON object. */
+extern void report_run_json(const EngineOptions *options, const EngineStats *stats,
+							const Ledger *ledger, const CheckSummary *checks);
+
 /* A few questions to the archive, with their SQL; false after a message. */
 extern bool report_queries(PGconn *conn);
 

@@ -8,32 +8,8 @@
 #ifndef GAMESTATE_CLIENT_SESSION_H
 #define GAMESTATE_CLIENT_SESSION_H
 
-#include <libpq-fe.h>
-
 #include "calls.h"
-#include "util.h"
-
-/* Where to connect; what is NULL comes from the environment, as in psql. */
-typedef struct ConnectOptions
-{
-	const char *dbname; /* a name or a connection string */
-	const char *host;
-	const char *port;
-	const char *user;
-} ConnectOptions;
-
-/*
- * A plain connection, for the statements around the game; NULL after a
- * message if it cannot be made.  Close with PQfinish().
- */
-extern PGconn *connect_database(const ConnectOptions *options);
-
-/* Says what went wrong with a statement: message, detail, hint. */
-extern void report_result_error(const char *what, const PGresult *result);
-
-/* Runs a statement; the result, or NULL after a message. */
-extern PGresult *run_query(PGconn *conn, const char *what, const char *sql, int arg_count,
-						   const char *const *args);
+#include "connect.h"
 
 typedef struct Session Session;
 

@@ -2,9 +2,9 @@
  * util.c: messages, memory, growable strings, number formats, random numbers.
  *
  * The model:
- * 1. Messages go to stderr as "gamestate-demo: error: ...", as PostgreSQL's
+ * 1. Messages go to stderr as "gamestate: error: ...", as PostgreSQL's
  *    own tools write them; a detail or hint follows its error on its own line.
- * 2. Running out of memory is not something a demo program recovers from: the
+ * 2. Running out of memory is not something the tool recovers from: the
  *    x... functions end the program with a message instead of returning NULL.
  * 3. A Buf only grows; buf_reset() keeps its memory, so that a buffer used for
  *    every move of a game is allocated a handful of times.
@@ -18,6 +18,7 @@
 #include <string.h>
 #include <time.h>
 
+bool log_verbose = false;
 void (*log_before_message)(void) = NULL;
 
 static void log_message(const char *severity, const char *format, va_list args)
@@ -28,7 +29,7 @@ log_message(const char *severity, const char *format, va_list args)
 {
 	if (log_before_message != NULL)
 		log_before_message();
-	fprintf(stderr, "%s: %s: ", PROGRAM_NAME, severity);
+	fprintf(stderr, "%s: %s%s", PROGRAM_NAME, severity, severity[0] != '\0' ? ": " : "");
 	vfprintf(stderr, format, args);
 	fputc('\n', stderr);
 }
@@ -47,6 +48,18 @@ DEFINE_LOG_FUNCTION(log_error, "error")
 DEFINE_LOG_FUNCTION(log_warning, "warning")
 DEFINE_LOG_FUNCTION(log_detail, "detail")
 DEFINE_LOG_FUNCTION(log_hint, "hint")
+
+void
+log_info(const char *format, ...)
+{
+	va_list args;
+
+	if (!log_verbose)
+		return;
+	va_start(args, format);
+	log_message("", format, args);
+	va_end(args);
+}
 
 void *
 xrealloc(void *pointer, size_t size)

@@ -1,5 +1,5 @@
 /*
- * util.h: what every part of the demo program needs: messages in the style
+ * util.h: what every part of the tool needs: messages in the style
  * of PostgreSQL's tools, memory that never comes back NULL, a growable
  * string, a clock, a small random generator.
  */
@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PROGRAM_NAME "gamestate-demo"
+#define PROGRAM_NAME "gamestate"
 
 #if defined(__GNUC__)
 #define PRINTF_LIKE(text, first) __attribute__((format(printf, text, first)))
@@ -19,13 +19,17 @@
 #endif
 
 /*
- * Messages, to stderr, each a line "gamestate-demo: error: ...".  A progress
- * bar on the terminal is wiped first (see progress.h).
+ * Messages, to stderr, each a line "gamestate: error: ...".  A progress bar on
+ * the terminal is wiped first (see progress.h).  log_info() writes
+ * "gamestate: ...", and only with --verbose.
  */
+extern void log_info(const char *format, ...) PRINTF_LIKE(1, 2);
 extern void log_error(const char *format, ...) PRINTF_LIKE(1, 2);
 extern void log_warning(const char *format, ...) PRINTF_LIKE(1, 2);
 extern void log_detail(const char *format, ...) PRINTF_LIKE(1, 2);
 extern void log_hint(const char *format, ...) PRINTF_LIKE(1, 2);
+
+extern bool log_verbose;
 
 /* Called before a message is written; set by progress.c, may be NULL. */
 extern void (*log_before_message)(void);

@@ -41,6 +41,7 @@ typedef enum Answer
 	ANSWER_VERSION, /* one value: the expected version + 1, if one was expected */
 	ANSWER_STATE,	/* one value of STATE_SIZE bytes */
 	ANSWER_GAME_ID, /* one value: the game's id */
+	ANSWER_BATCH,	/* to many calls at once, a row each: the version, or why not */
 } Answer;
 
 /* What a move changes in a state. */
@@ -136,6 +137,7 @@ typedef struct LinkKind
 
 extern const LinkKind link_postgres; /* link_postgres.c */
 extern const LinkKind link_redis;	 /* link_redis.c */
+extern const LinkKind link_batch;	 /* link_batch.c */
 
 /* gs_bench.c */
 extern void die(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));

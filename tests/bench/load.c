@@ -169,6 +169,7 @@ check_answer(Thread *thread, Call *call, const Value *value)
 		case ANSWER_ONE:
 			break;
 		case ANSWER_VERSION:
+		case ANSWER_BATCH:
 			if (call->expected > 0 ? atoll(value->text) != call->expected
 								   : atoll(value->text) < 2)
 				die("version %s, expected %lld", value->text, (long long) call->expected);
@@ -415,7 +416,9 @@ open_connections(const Options *options)
 		Connection *c = &connections[i];
 		uint64_t seed = options->seed; /* that of the first games, too */
 
-		c->kind = options->workload->store == STORE_REDIS ? &link_redis : &link_postgres;
+		c->kind = options->workload->answer == ANSWER_BATCH ? &link_batch
+				  : options->workload->store == STORE_REDIS ? &link_redis
+															: &link_postgres;
 		c->link = c->kind->open(options);
 		c->number = i;
 		c->calls = must_alloc(sizeof(Call) * (size_t) options->depth);

@@ -37,7 +37,8 @@ round_contention() {
     measure contention one_game_on "$1" -S -g 1 move_any
 }
 
-# One connection, 32 calls in flight: each its own transaction, or all 32 one.
+# One connection, 32 calls in flight: each its own transaction, or all 32 one; or 32
+# moves in one call.
 round_pipeline() {
     local round=$1 pipeline='-c 1 -j 1 -P 32'
     # shellcheck disable=SC2086 # options and their arguments
@@ -47,6 +48,8 @@ round_pipeline() {
         measure pipeline pipe_move_on "$round" $pipeline -S move
         measure pipeline pipe_group "$round" $pipeline -G 32 move
         measure pipeline pipe_group_on "$round" $pipeline -S -G 32 move
+        measure pipeline pipe_batch "$round" $pipeline move_batch
+        measure pipeline pipe_batch_on "$round" $pipeline -S move_batch
         measure pipeline pipe_redis "$round" $pipeline $redis_at redis
         measure pipeline pipe_redis_on "$round" $pipeline -S $redis_at redis
     }

@@ -64,9 +64,11 @@ $r->rates(
 	pipe_select1 => 'SELECT 1',
 	pipe_move => 'apply_move, off',
 	pipe_group => 'apply_move, off, all 32 one transaction',
+	pipe_batch => 'apply_moves, off, 32 in one call',
 	pipe_redis => 'Redis, everysec',
 	pipe_move_on => 'apply_move, on',
 	pipe_group_on => 'apply_move, on, all 32 one transaction',
+	pipe_batch_on => 'apply_moves, on, 32 in one call',
 	pipe_redis_on => 'Redis, always');
 $r->rates(
 	"\n8 connections, open loop at half the rate of apply_move, off",
@@ -108,9 +110,11 @@ $aims->ratio('light_commit on / off', 'rate', 'move', 'move_xid', undef);
 $aims->ratio('on: light_commit on / off', 'rate', 'move_on', 'move_xid_on', undef);
 $aims->ratio('pipelined: apply_move / Redis everysec', 'rate', 'pipe_move', 'pipe_redis', '>=', 3);
 $aims->ratio('  32 a transaction', 'rate', 'pipe_group', 'pipe_redis', undef);
+$aims->ratio('  apply_moves, 32 in one call', 'rate', 'pipe_batch', 'pipe_redis', '>=', 3);
 $aims->ratio('pipelined, on: apply_move / Redis always', 'rate', 'pipe_move_on', 'pipe_redis_on',
 	'>=', 3);
 $aims->ratio('  32 a transaction', 'rate', 'pipe_group_on', 'pipe_redis_on', undef);
+$aims->ratio('  apply_moves, 32 in one call', 'rate', 'pipe_batch_on', 'pipe_redis_on', '>=', 3);
 $aims->ratio('on: spread over all games / all on one', 'rate', 'spread_on', 'one_game_on', '<=', 1.3);
 $aims->ratio('p99 of moves, archiver busy / without', 'p99_us', 'half_archiver', 'half', '<=', 1.2);
 $aims->ratio('p50 of moves, archiver busy / without', 'p50_us', 'half_archiver', 'half', undef);

@@ -40,6 +40,9 @@ static const Workload workloads[] = {
 	{"get_state", STORE_GAMESTATE, ARGS_ID, ANSWER_STATE,
 	 "SELECT gamestate.get_state($1::uuid)"},
 	{"move", STORE_GAMESTATE, ARGS_MOVE, ANSWER_VERSION, APPLY_MOVE},
+	{"move_batch", STORE_GAMESTATE, ARGS_MOVE, ANSWER_BATCH,
+	 "SELECT version, sqlstate FROM gamestate.apply_moves($1::uuid[], $2::bigint[],"
+	 " $3::json[], $4::json[], $5::text[])"},
 	{"move_any", STORE_GAMESTATE, ARGS_MOVE_ANY, ANSWER_VERSION, APPLY_MOVE},
 	{"plpgsql", STORE_TABLES, ARGS_MOVE, ANSWER_VERSION,
 	 "SELECT bench.table_move($1::uuid, $2::bigint, $3::json, $4::json, $5::text)"},

@@ -178,6 +178,35 @@ is($node->safe_psql('postgres', q{SELECT count(*) FROM gamestate.list_live_games
 	WHERE state::text::int <> 100 + (SELECT coalesce(sum(event::text::int), 0) FROM gamestate.get_changes(l.game_id, 1))}), '0',
 	'each log adds up to its state');
 
+# Batches over all accounts of a ring, in any order of ids: no deadlocks, and who reads many at once
+# sees each batch whole.
+$node->safe_psql('postgres', q{
+SELECT gamestate.create_game('ring', '0', game_id => id(i)) FROM generate_series(201, 206) i;
+CREATE FUNCTION batch(seed integer) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    ids uuid[] := ARRAY(SELECT id(i) FROM generate_series(201, 206) i ORDER BY (i * seed) % 7);
+    bad integer;
+BEGIN
+    SELECT count(*) INTO bad FROM gamestate.apply_moves(ids, array_fill(NULL::bigint, '{6}'),
+        array_fill(to_json(seed), '{6}'), array_fill(to_json(seed), '{6}')) WHERE version IS NULL;
+    IF bad > 0 THEN
+        RAISE EXCEPTION '% moves were refused', bad;
+    END IF;
+END $$;
+CREATE FUNCTION read_batch() RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    r record;
+BEGIN
+    SELECT count(*) AS n, count(DISTINCT version) AS versions, count(DISTINCT state::text) AS states INTO r
+      FROM gamestate.get_states(ARRAY(SELECT id(i) FROM generate_series(201, 206) i));
+    IF (r.n, r.versions, r.states) <> (6, 1, 1) THEN
+        RAISE EXCEPTION 'a batch in part: %', r;
+    END IF;
+END $$;
+});
+run('batches', 300, { 'batch@1' => q{\set seed random(1, 1000000)
+SELECT batch(:seed);}, 'read_batch@2' => 'SELECT read_batch();' });
+
 # Ends, and somebody who watches them, in both isolation levels.
 foreach my $level ('read committed', 'repeatable read')
 {

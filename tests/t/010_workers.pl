@@ -37,7 +37,7 @@ sub archiver
 	my ($db) = @_;
 	for (1 .. 300)
 	{
-		my $pid = $node->safe_psql($db, q{SELECT pid FROM gamestate.stat_workers WHERE database = current_database() AND state = 'running'});
+		my $pid = $node->safe_psql($db, q{SELECT pid FROM gamestate.stat_workers WHERE database = current_database() AND state = 'running' AND kind = 'archiver'});
 		return $pid if $pid ne '';
 		sleep(0.05);
 	}
@@ -172,7 +172,7 @@ $node->safe_psql('postgres', "CREATE DATABASE plain$_ STRATEGY file_copy") for (
 $node->safe_psql('postgres', 'CREATE DATABASE late');
 $node->safe_psql('late', 'CREATE EXTENSION gamestate');
 is_archived('late', play('late', 'x'), 'an archiver behind 25 databases without the extension');
-is($node->safe_psql('postgres', q{SELECT count(*) FROM gamestate.stat_workers}), '3', 'the view shows databases that have the extension');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM gamestate.stat_workers WHERE kind IN ('launcher', 'archiver')}), '3', 'the view shows databases that have the extension');
 $node->restart;
 is_archived('late', play('late', 'y'), 'after a restart too');
 ok($node->poll_query_until('postgres', q{SELECT count(*) = 0 FROM pg_stat_activity WHERE datname LIKE 'plain%'}), 'nobody stays in the others');
@@ -190,7 +190,7 @@ $node->append_conf('postgresql.conf', 'max_worker_processes = 2');
 $node->start;
 my $full = $node->safe_psql('postgres', q{SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'gamestate%'});
 is($full, '2', 'launcher and logical replication launcher leave room for none') if $full eq '2';
-ok($node->wait_for_log(qr/WARNING:  53000: no free background worker slot|no free background worker slot for a gamestate archiver/), 'a warning');
+ok($node->wait_for_log(qr/WARNING:  53000: no free background worker slot|no free background worker slot for gamestate archiver/), 'a warning');
 $id = play('postgres', 'no slot');
 wait_for('postgres', q{SELECT last_error = 'no free background worker slot' FROM gamestate.stat_workers WHERE kind = 'launcher'}, 'the view says so');
 is($node->safe_psql('postgres', "SELECT (gamestate.get_game('$id')).status"), 'finished', 'games can be played and finished');
@@ -208,6 +208,7 @@ ok($standby->poll_query_until('postgres', q{SELECT count(*) = 2 FROM gamestate.s
 is($standby->safe_psql('postgres', q{SELECT count(*) FROM gamestate.stat_workers WHERE kind = 'archiver'}), '0', 'no archivers');
 $standby->promote;
 ok($standby->poll_query_until('postgres', q{SELECT count(*) = 2 FROM gamestate.stat_workers WHERE kind = 'archiver' AND state = 'running'}), 'archivers after promotion');
+ok($standby->poll_query_until('postgres', q{SELECT count(*) = 2 FROM gamestate.stat_workers WHERE kind = 'maintenance' AND state = 'running'}), 'maintenance workers too');
 $standby->stop;
 $node->stop;
 

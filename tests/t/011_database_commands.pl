@@ -31,7 +31,7 @@ sub archiver
 	my ($db) = @_;
 	for (1 .. 300)
 	{
-		my $pid = $node->safe_psql('postgres', qq{SELECT pid FROM gamestate.stat_workers WHERE database = '$db' AND state = 'running'});
+		my $pid = $node->safe_psql('postgres', qq{SELECT pid FROM gamestate.stat_workers WHERE database = '$db' AND state = 'running' AND kind = 'archiver'});
 		return $pid if $pid ne '';
 		sleep(0.05);
 	}
@@ -105,7 +105,7 @@ $red = archiver('crimson');
 # In a transaction that is rolled back, and shown as barred meanwhile
 my $other = session('postgres');
 say_to($other, 'BEGIN; ALTER DATABASE crimson RENAME TO pink;');
-ok($node->poll_query_until('postgres', q{SELECT state = 'barred' AND pid IS NULL FROM gamestate.stat_workers WHERE database = 'crimson'}), 'barred');
+ok($node->poll_query_until('postgres', q{SELECT bool_and(state = 'barred' AND pid IS NULL) FROM gamestate.stat_workers WHERE database = 'crimson'}), 'barred');
 say_to($other, 'ROLLBACK;');
 archiver('crimson');
 pass('back after ROLLBACK');
@@ -160,7 +160,7 @@ my $blue = archiver('blue');
 quick('DROP EXTENSION without games', 'DROP EXTENSION gamestate', 'blue');
 quick('CREATE EXTENSION', 'CREATE EXTENSION gamestate', 'blue');
 my $live = $node->safe_psql('blue', q{SELECT gamestate.create_game('x', '{}')});
-my $refused = 'cannot drop extension gamestate because it has games.*1 live games and 0 archived games.*allow_drop_extension';
+my $refused = 'cannot drop extension gamestate because it has games.*1 live games, 0 archived games and 0 saved games.*allow_drop_extension';
 fails_with('DROP EXTENSION with a live game', 'blue', 'DROP EXTENSION gamestate', '2BP01', $refused);
 fails_with('IF EXISTS ... CASCADE', 'blue', 'DROP EXTENSION IF EXISTS gamestate CASCADE', '2BP01', $refused);
 $node->safe_psql('blue', 'DROP SCHEMA public CASCADE; CREATE SCHEMA public');
@@ -174,7 +174,7 @@ $live = $node->safe_psql('blue', q{SELECT gamestate.create_game('x', '{}')});
 fails_with('DROP SCHEMA gamestate', 'blue', 'DROP SCHEMA gamestate CASCADE', '2BP01', 'requires it');
 $node->safe_psql('blue', qq{SELECT gamestate.finish_game('$live')});
 ok($node->poll_query_until('blue', 'SELECT count(*) = 1 FROM gamestate.archive'), 'archived');
-fails_with('DROP EXTENSION with an archived game', 'blue', 'DROP EXTENSION gamestate', '2BP01', '0 live games and 1 archived games');
+fails_with('DROP EXTENSION with an archived game', 'blue', 'DROP EXTENSION gamestate', '2BP01', '0 live games, 1 archived games');
 fails_with('with a payload only', 'blue', 'BEGIN; DELETE FROM gamestate.archive; DROP EXTENSION gamestate', '2BP01', '1 archived games');
 $node->safe_psql('blue', 'DELETE FROM gamestate.archive; DELETE FROM gamestate.archive_payload');
 $other = session('blue');
@@ -218,6 +218,31 @@ $node->safe_psql('blue', 'CREATE EXTENSION gamestate');
 $node->safe_psql('blue', q{DO $$ BEGIN FOR i IN 1..2000 LOOP PERFORM gamestate.finish_game(gamestate.create_game('bulk', '{}')); COMMIT; END LOOP; END $$});
 quick('DROP DATABASE while the archiver is busy', 'DROP DATABASE blue');
 is($node->safe_psql('postgres', q{SELECT used_bytes = database_bytes FROM gamestate.stat_memory}), 't', 'nothing of it is left in memory');
+
+# Games that are saved are games, too: here those of a type whose live ones a restart takes away
+$node->safe_psql('postgres', 'CREATE DATABASE grey');
+$node->safe_psql('grey', q{CREATE EXTENSION gamestate; SELECT gamestate.create_game('x', game_id => '11110000-0000-4000-8000-000000000001');
+	SELECT gamestate.save_live_games(); SELECT gamestate.delete_game('11110000-0000-4000-8000-000000000001')});
+fails_with('DROP EXTENSION with a saved game', 'grey', 'DROP EXTENSION gamestate', '2BP01', '0 live games, 0 archived games and 1 saved games');
+$node->safe_psql('grey', 'TRUNCATE gamestate.saved_games');
+quick('without it', 'DROP EXTENSION gamestate', 'grey');
+
+# After a start games are in the journal and not yet, or never, in memory
+$node->safe_psql('grey', q{CREATE EXTENSION gamestate; SELECT count(gamestate.create_game('x', to_json(repeat('s', 30000)))) FROM generate_series(1, 400)});
+archiver('grey');
+$node->adjust_conf('postgresql.conf', 'gamestate.memory', '8MB');
+$node->restart;
+fails_with('DROP EXTENSION when games cannot be loaded', 'grey', 'DROP EXTENSION gamestate', '2BP01',
+	'its games could not be counted.*They could not be loaded: out of memory for games.*allow_drop_extension');
+$node->adjust_conf('postgresql.conf', 'gamestate.memory', '16MB');
+$node->append_conf('postgresql.conf', 'gamestate.archiver = off');
+$node->restart;
+fails_with('DROP EXTENSION when nobody has loaded them yet', 'grey', 'DROP EXTENSION gamestate', '2BP01', '400 live games');
+$node->adjust_conf('postgresql.conf', 'gamestate.archiver', 'on');
+$node->reload;
+archiver('grey');
+quick('and with permission', 'SELECT gamestate.allow_drop_extension(); DROP EXTENSION gamestate', 'grey');
+quick('DROP DATABASE afterwards', 'DROP DATABASE grey');
 
 # Slots: databases without games take none, whoever drops and creates
 $node->safe_psql('postgres', 'CREATE DATABASE plain');

@@ -451,6 +451,16 @@ same('until it is removed');
 # ---------------------------------------------------------------------------
 $primary->safe_psql('postgres', q{SELECT gamestate.delete_game(game_id) FROM gamestate.list_live_games() WHERE game_type <> 'shared';
 	DELETE FROM gamestate.archive; DELETE FROM gamestate.archive_payload; TRUNCATE row_of});
+# a standby of the standby, out of a backup of it
+$standby->append_conf('postgresql.conf', 'wal_keep_size = 1GB');
+$standby->reload;
+$standby->backup('second');
+my $cascade = PostgreSQL::Test::Cluster->new('cascade');
+$cascade->init_from_backup($standby, 'second', has_streaming => 1);
+$cascade->start;
+is($cascade->safe_psql('postgres', 'SELECT count(*) FROM gamestate.list_live_games()'),
+	$standby->safe_psql('postgres', 'SELECT count(*) FROM gamestate.list_live_games()'), 'a cascading standby follows');
+
 $primary->append_conf('postgresql.conf', "synchronous_standby_names = '*'");
 $primary->reload;
 $primary->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_stat_replication WHERE sync_state = 'sync'}) or die 'timed out waiting for the standby';
@@ -490,6 +500,50 @@ is(join("\n", $torture->check($standby)), '', 'every acknowledged change is ther
 cmp_ok($torture->{acknowledged}, '>', 100, 'the writers did something');
 note("acknowledged: $torture->{acknowledged}, archived: $torture->{archived}");
 
-unlike(slurp_file($standby->logfile), qr/PANIC|TRAP|terminated by signal (?!9)|inconsistent page|cannot be loaded|is loaded as of/, 'nobody crashed but who was killed');
+# ---------------------------------------------------------------------------
+# The standby of the one that was promoted
+# ---------------------------------------------------------------------------
+sub same_there
+{
+	my ($what) = @_;
+	$standby->wait_for_catchup($cascade, 'replay', $standby->lsn('write'));
+	is($cascade->safe_psql('postgres', 'SELECT md5(string_agg(g, $$,$$ ORDER BY g)) FROM all_games() g'),
+		$standby->safe_psql('postgres', 'SELECT md5(string_agg(g, $$,$$ ORDER BY g)) FROM all_games() g'), $what);
+	return;
+}
+$standby->poll_query_until('postgres', 'SELECT archive_queue = 0 AND archived_in_memory = 0 FROM gamestate.stat_memory') or die 'timed out waiting for the archiver';
+same_there('a cascading standby follows to the new timeline');
+is(stat_of('problems', $cascade), '0', 'without problems');
+$standby->safe_psql('postgres', q{SELECT gamestate.create_game('new', to_json(repeat(md5(random()::text), 300)), game_id => id(2000 + i)) FROM generate_series(1, 500) i});
+same_there('and what is played there');
+
+# what a load has needed is given back
+$cascade->restart;
+same_there('restart of it');
+my $position = -s $cascade->logfile;
+$cascade->safe_psql('postgres', q{SELECT pg_log_backend_memory_contexts(pid) FROM pg_stat_activity WHERE backend_type = 'gamestate follower' AND datname = 'postgres'});
+ok($cascade->wait_for_log(qr/gamestate follower's rows: (\d+) total/, $position), 'the follower tells of its memory');
+my ($bytes) = slurp_file($cascade->logfile, $position) =~ /gamestate follower's rows: (\d+) total/;
+cmp_ok($bytes, '<', 1000000, 'which it has given back after the load');
+
+# commands that cannot run there do not send the follower away
+my $cascade_pid = q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'gamestate follower' AND datname = 'postgres'};
+my $before = $cascade->safe_psql('postgres', $cascade_pid);
+is(error($_, $cascade), '25006', "refused there: $_") foreach 'DROP EXTENSION gamestate', 'CREATE DATABASE x TEMPLATE postgres', 'ALTER DATABASE postgres RENAME TO x';
+is($cascade->safe_psql('template1', 'SELECT 1'), '1', 'another database');
+$cascade->psql('template1', $_) foreach 'DROP DATABASE postgres', 'ALTER DATABASE postgres RENAME TO x';
+is($cascade->safe_psql('postgres', $cascade_pid), $before, 'the follower was not disturbed');
+
+$standby->safe_psql('postgres', q{SELECT gamestate.allow_drop_extension(); BEGIN; DROP EXTENSION gamestate; CREATE EXTENSION gamestate; COMMIT;
+	SELECT gamestate.create_game('t', '"new"', game_id => id(1))});
+same_there('DROP EXTENSION and CREATE EXTENSION in one transaction');
+$cascade->safe_psql('postgres', 'SELECT pg_wal_replay_pause()');
+$standby->safe_psql('postgres', q{SELECT gamestate.apply_move(id(1), 1, '1', '"paused"')});
+$standby->wait_for_catchup($cascade, 'flush', $standby->lsn('write'));
+$cascade->promote;
+is($cascade->safe_psql('postgres', q{SELECT gamestate.get_state(id(1)), gamestate.apply_move(id(1), 2, '1', '2')}), '"paused"|3', 'promoted while replay is paused, it has what it has received');
+
+unlike(slurp_file($_->logfile), qr/PANIC|TRAP|terminated by signal (?!9)|inconsistent page|cannot be loaded|is loaded as of/, $_->name . ': nobody crashed but who was killed') foreach $standby, $cascade;
+$cascade->stop;
 $standby->stop;
 done_testing();

@@ -90,8 +90,14 @@ like($err, qr/permission denied: "journal_0" is a journal table/, 'session_repli
 is($subscriber->safe_psql('postgres', q{BEGIN; SET LOCAL session_replication_role = replica; SET LOCAL gamestate.allow_journal_changes = on;
 	INSERT INTO gamestate.journal_0 VALUES (1, 0, 1, '') RETURNING seq; ROLLBACK}), '1', 'with permission a repair is possible');
 
+# TRUNCATE of the publisher's journal by hand is sent: it must not empty the subscriber's
+$publisher->safe_psql('postgres', q{SET gamestate.allow_journal_changes = on; TRUNCATE gamestate.journal_0, gamestate.journal_1});
+$subscriber->poll_query_until('postgres', 'SELECT apply_error_count > 0 FROM pg_stat_subscription_stats') or die 'timed out waiting for the error';
+like(slurp_file($subscriber->logfile), qr/cannot replicate TRUNCATE of "journal_\d"/, 'TRUNCATE of the journal by hand is an error there');
+is($subscriber->safe_psql('postgres', $own_rows), $rows + 1, 'and empties nothing');
+
 $subscriber->stop;
-$publisher->stop;
+$publisher->stop('immediate');
 foreach my $server ($publisher, $subscriber)
 {
 	unlike(slurp_file($server->logfile), qr/PANIC|TRAP|terminated by signal|damaged row|cannot be loaded|is loaded as of/, $server->name . ': no crash, no damage');

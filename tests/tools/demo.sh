@@ -40,7 +40,8 @@ run)
     # shellcheck disable=SC1091
     . "$run/demo.env"
     export PGDATABASE=demo
-    "$build/client/gamestate-demo" "$@" || {
+    if [ $# -gt 0 ]; then play=(replay "$@"); else play=(play hokm); fi
+    "$build/client/gamestate" "${play[@]}" || {
         rc=$?
         note "the server's log: $run/demo/log"
         exit $rc

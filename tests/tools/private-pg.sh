@@ -102,6 +102,8 @@ cp -RpL "$bindir"/* "$private$bindir/"
 # The directories that an installation of an extension may write to, from the
 # inside out: real ones with links in them.  The rest: links.
 link_extensions
+mirror "$("$original" --mandir)/man1"
+mirror "$("$original" --mandir)"
 mirror "$sharedir/tsearch_data"
 mirror "$sharedir"
 mirror "$("$original" --pkglibdir)/bitcode"
@@ -123,7 +125,7 @@ ln -s "pg$bindir" "$run/bin"
 
 # The directories that PGXS says must be the private ones, or an installation
 # would go to the real ones.
-for what in bindir pkglibdir sharedir includedir-server; do
+for what in bindir pkglibdir sharedir mandir includedir-server; do
     case $("$run/bin/pg_config" --$what) in
     "$private"/*) ;;
     *) die "$what of the private copy is outside of it: cannot work with ${original%/*}" ;;

@@ -1,8 +1,8 @@
 /*
- * archive.h: what happens to the games of this run after they are played.
+ * arrival.h: what happens to the games of this run after they are played.
  */
-#ifndef GAMESTATE_CLIENT_ARCHIVE_H
-#define GAMESTATE_CLIENT_ARCHIVE_H
+#ifndef GAMESTATE_CLIENT_ARRIVAL_H
+#define GAMESTATE_CLIENT_ARRIVAL_H
 
 #include <libpq-fe.h>
 
@@ -13,12 +13,12 @@
  * at the version at which we left it.  False after a message, when interrupted,
  * or when for `patience` seconds no other game has arrived.
  */
-extern bool archive_wait(PGconn *conn, Ledger *ledger, int patience);
+extern bool arrival_wait(PGconn *conn, Ledger *ledger, int patience);
 
 /*
  * After a failure or an interrupt: delete the games that are still running,
  * as far as that can be done.
  */
-extern void archive_clean_up(PGconn *conn, const Ledger *ledger);
+extern void arrival_clean_up(PGconn *conn, const Ledger *ledger);
 
-#endif /* GAMESTATE_CLIENT_ARCHIVE_H */
+#endif /* GAMESTATE_CLIENT_ARRIVAL_H */

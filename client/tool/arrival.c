@@ -1,5 +1,5 @@
 /*
- * archive.c: waits for the archive.
+ * arrival.c: waits for the archive.
  *
  * The model:
  * 1. The games of the run stand in a list; the archive is asked for the first
@@ -10,7 +10,7 @@
  * 3. Only what does not arrive any more is an error: there is no limit to the
  *    whole, only one to the time without an arrival.
  */
-#include "archive.h"
+#include "arrival.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -172,7 +172,7 @@ wait_for_all(ArchiveWait *wait, int patience)
 }
 
 bool
-archive_wait(PGconn *conn, Ledger *ledger, int patience)
+arrival_wait(PGconn *conn, Ledger *ledger, int patience)
 {
 	ArchiveWait wait = {.conn = conn, .ledger = ledger, .missing_count = ledger->count};
 	uint64_t start = now_ns();
@@ -222,7 +222,7 @@ delete_batch(PGconn *conn, const Ledger *ledger, size_t i)
 }
 
 void
-archive_clean_up(PGconn *conn, const Ledger *ledger)
+arrival_clean_up(PGconn *conn, const Ledger *ledger)
 {
 	size_t i = 0;
 

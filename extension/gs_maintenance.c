@@ -1,0 +1,204 @@
+/*-------------------------------------------------------------------------
+ *
+ * gs_maintenance.c
+ *	  The process that looks after one database's archive, so that archiving
+ *	  never waits for that.
+ *
+ * The model:
+ *	1. A worker beside the archiver (gs_launcher.c).  It has a list of tasks.
+ *	   Each is run when it is due, in transactions of its own, and says nothing
+ *	   when there was nothing to do.
+ *	2. All tasks are due once in gamestate.maintenance_interval, and when the
+ *	   worker is woken (gs_worker_wake_maintenance()): policies have changed.
+ *	3. A task that fails is tried again after a pause that doubles; the others
+ *	   are not held up by it.  The same complaint is logged seldom.
+ *
+ * No transaction, lock or snapshot is held while sleeping.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "gs_config.h"
+#include "gs_maintenance.h"
+#include "gs_retention.h"
+#include "gs_worker.h"
+
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/lwlock.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+#include "utils/wait_event.h"
+
+/* The same complaint is logged so often at most. */
+#define WARNING_MS (10 * 60 * 1000)
+
+typedef struct Task
+{
+	const char *what; /* "could not ..." */
+	void (*run)(MemoryContext mcxt);
+	TimestampTz due;
+	int failures; /* in a row */
+	TimestampTz warned_at;
+	char warned[GS_WORKER_ERROR_LEN];
+} Task;
+
+static Task tasks[] = {
+	{.what = "remove partitions that are no longer kept", .run = gs_retention_run},
+};
+
+static GsWorkerSlot *slot = NULL;
+static MemoryContext task_context = NULL;
+
+/* In a PG_CATCH block: take the error, end the transaction, say it. */
+static void
+task_failed(Task *task)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	int pause_ms = gs_worker_backoff(++task->failures);
+	ErrorData *error;
+
+	MemoryContextSwitchTo(task_context);
+	error = CopyErrorData();
+	FlushErrorState();
+	gs_worker_abort();
+	LWLockReleaseAll(); /* there may have been no transaction to abort */
+	QueryCancelPending = false;
+
+	task->due = TimestampTzPlusMilliseconds(now, pause_ms);
+	gs_worker_set_error(slot, error->message);
+	LWLockAcquire(GsShmem->slots_lock, LW_EXCLUSIVE);
+	slot->failures++;
+	LWLockRelease(GsShmem->slots_lock);
+
+	/* in the way of somebody for a moment is no news */
+	if (error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE && task->failures <= 3)
+		return;
+	if (strncmp(task->warned, error->message, GS_WORKER_ERROR_LEN - 1) == 0 &&
+		!TimestampDifferenceExceeds(task->warned_at, now, WARNING_MS))
+		return;
+	strlcpy(task->warned, error->message, sizeof(task->warned));
+	task->warned_at = now;
+	ereport(WARNING,
+			(errcode(error->sqlerrcode),
+			 errmsg("could not %s: %s", task->what, error->message),
+			 error->detail ? errdetail_internal("%s", error->detail) : 0,
+			 errhint("It is tried again in %d s.%s%s", pause_ms / 1000,
+					 error->hint ? " " : "", error->hint ? error->hint : ""),
+			 error->context ? errcontext("%s", error->context) : 0));
+}
+
+static void
+run_task(Task *task)
+{
+	MemoryContextSwitchTo(task_context);
+	MemoryContextReset(task_context);
+	PG_TRY();
+	{
+		pgstat_report_activity(STATE_RUNNING, task->what);
+		task->run(task_context);
+		task->failures = 0;
+		task->due =
+			TimestampTzPlusMilliseconds(GetCurrentTimestamp(), gs_maintenance_interval);
+	}
+	PG_CATCH();
+	{
+		task_failed(task);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(TopMemoryContext);
+	pgstat_report_stat(true);
+}
+
+/* Run what is due; returns when the next task will be. */
+static TimestampTz
+turn(void)
+{
+	TimestampTz next = 0;
+
+	for (int i = 0; i < (int) lengthof(tasks) && !ProcDiePending; i++)
+	{
+		if (tasks[i].due <= GetCurrentTimestamp())
+			run_task(&tasks[i]);
+		if (next == 0 || tasks[i].due < next)
+			next = tasks[i].due;
+	}
+	return next;
+}
+
+/* ----------------------------------------------------------------
+ *		The process
+ * ----------------------------------------------------------------
+ */
+
+/* Leave quietly when asked to while idle. */
+static void
+handle_interrupts(void)
+{
+	ResetLatch(MyLatch);
+	if (ProcDiePending)
+		proc_exit(0);
+	QueryCancelPending = false; /* there is nothing to cancel */
+	CHECK_FOR_INTERRUPTS();
+	if (ConfigReloadPending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+	}
+	if (!gs_maintenance)
+		proc_exit(0);
+}
+
+static void
+sleep_until(TimestampTz due)
+{
+	long ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), due);
+
+	pgstat_report_activity(STATE_IDLE, NULL);
+	if (WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, Max(ms, 1),
+				  PG_WAIT_EXTENSION) &
+		WL_LATCH_SET)
+	{
+		/* woken: everything is due that does not pause after a failure */
+		for (int i = 0; i < (int) lengthof(tasks); i++)
+			if (tasks[i].failures == 0)
+				tasks[i].due = 0;
+	}
+}
+
+void
+gs_maintenance_main(Datum main_arg)
+{
+	GsLaunchArgument argument;
+
+	memcpy(&argument, MyBgworkerEntry->bgw_extra, sizeof(argument));
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	if (!gs_worker_take_launch(&argument))
+		proc_exit(0);
+	BackgroundWorkerUnblockSignals();
+
+	BackgroundWorkerInitializeConnectionByOid(argument.dboid, InvalidOid, 0);
+	gs_worker_settings();
+	pgstat_report_appname("gamestate maintenance");
+	gs_attach();
+	slot = gs_worker_become(false);
+	if (slot == NULL)
+		proc_exit(0);
+	task_context = AllocSetContextCreate(TopMemoryContext, "gamestate maintenance task",
+										 ALLOCSET_DEFAULT_SIZES);
+	ereport(DEBUG1, (errmsg_internal("gamestate maintenance worker started")));
+
+	for (;;)
+	{
+		handle_interrupts();
+		sleep_until(turn());
+	}
+}

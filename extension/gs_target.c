@@ -1,0 +1,440 @@
+/*-------------------------------------------------------------------------
+ *
+ * gs_target.c
+ *	  The game that a function is about to change: what all changes share.
+ *
+ * The model, the same for every function that changes a game:
+ *	1. Check the arguments; nothing has happened yet.
+ *	2. Take the game's heavyweight lock and look the game up, or find it in
+ *	   this transaction's write set (gs_open_target(), gs_find_target()).
+ *	3. Check status, version, players: an error leaves everything as it was.
+ *	4. Lock the room codes that are taken or given up.
+ *	5. Open the write set's entry and record the change.
+ * An error or another answer that changes nothing waits first until what it
+ * says of the game is durable (gs_durable.h), without the game's lock.  A change
+ * waits at its commit, or, in a transaction block, before it is answered.
+ * What is recorded is copied into the write set's memory first, so that an
+ * error in the middle leaves the entry as it was.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "gs_archive.h"
+#include "gs_config.h"
+#include "gs_database.h"
+#include "gs_durable.h"
+#include "gs_errors.h"
+#include "gs_lock.h"
+#include "gs_target.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+/* locks that the transaction held before this call */
+static int lock_mark = 0;
+
+/* ----------------------------------------------------------------
+ *		Arguments
+ * ----------------------------------------------------------------
+ */
+
+void
+gs_begin_write(const char *function)
+{
+	gs_attach();
+	if (unlikely(!gs_enabled))
+		ereport(ERROR,
+				(errcode(ERRCODE_GS_DISABLED),
+				 errmsg("changes of games are disabled"),
+				 errdetail("gamestate.enabled is off."),
+				 errhint("Set gamestate.enabled to on for this database.")));
+	PreventCommandIfReadOnly(function);
+	PreventCommandIfParallelMode(function);
+	(void) gs_ready();
+	lock_mark = gs_lock_mark();
+}
+
+void
+gs_wait_before_answer(void)
+{
+	if (likely(!GsSeenAny))
+		return;
+	gs_unlock_to(lock_mark);
+	gs_durable_wait();
+}
+
+int64
+gs_new_version(const GsPending *pending)
+{
+	if (IsTransactionBlock())
+		gs_durable_wait();
+	return pending->change.h.version;
+}
+
+void
+gs_null_argument(const char *name)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+			 errmsg("%s must not be null", name)));
+}
+
+GsText
+gs_arg_bytes(FunctionCallInfo fcinfo, int n)
+{
+	GsText text = {NULL, 0};
+	struct varlena *datum;
+
+	if (PG_ARGISNULL(n))
+		return text;
+	datum = PG_GETARG_VARLENA_PP(n);
+	text.data = VARDATA_ANY(datum);
+	text.len = VARSIZE_ANY_EXHDR(datum);
+	return text;
+}
+
+void
+gs_check_id(const GsText *text, const char *name)
+{
+	if (unlikely(text->len == 0))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must not be empty", name)));
+	if (unlikely(text->len > (uint32) gs_max_id_length))
+		ereport(ERROR,
+				(errcode(ERRCODE_GS_TOO_LARGE),
+				 errmsg("%s is too long", name),
+				 errdetail("It has %u bytes, the limit is %d.", text->len, gs_max_id_length)));
+}
+
+bool
+gs_size_is_allowed(const GsText *text, const char *name, int limit_kb, const char *guc,
+				   GsRefusal *refusal)
+{
+	if (likely(text->len <= (Size) limit_kb * 1024))
+		return true;
+	*refusal = (GsRefusal){.sqlerrcode = ERRCODE_GS_TOO_LARGE,
+						   .message = psprintf("%s is too large", name),
+						   .detail = psprintf("It has %u bytes, the limit is %d kB.",
+											  text->len, limit_kb),
+						   .hint = psprintf("Raise %s.", guc)};
+	return false;
+}
+
+void
+gs_check_size(const GsText *text, const char *name, int limit_kb, const char *guc)
+{
+	GsRefusal refusal;
+
+	if (!gs_size_is_allowed(text, name, limit_kb, guc, &refusal))
+		gs_raise(&refusal);
+}
+
+GsText
+gs_keep(const GsText *text)
+{
+	GsText kept = {NULL, text->len};
+
+	if (text->data)
+	{
+		char *data = MemoryContextAllocHuge(gs_writeset_context(), (Size) text->len + 1);
+
+		memcpy(data, text->data, text->len);
+		kept.data = data;
+	}
+	return kept;
+}
+
+const unsigned char *
+gs_keep_uuid(const pg_uuid_t *id)
+{
+	unsigned char *kept;
+
+	if (id == NULL)
+		return NULL;
+	kept = MemoryContextAlloc(gs_writeset_context(), UUID_LEN);
+	memcpy(kept, id->data, UUID_LEN);
+	return kept;
+}
+
+const unsigned char *
+gs_keep_request(FunctionCallInfo fcinfo, int n)
+{
+	return gs_keep_uuid(PG_ARGISNULL(n) ? NULL : PG_GETARG_UUID_P(n));
+}
+
+char *
+gs_id_text(const pg_uuid_t *id)
+{
+	return DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(id)));
+}
+
+/* ----------------------------------------------------------------
+ *		Why a change is refused
+ * ----------------------------------------------------------------
+ */
+
+void
+gs_raise(const GsRefusal *refusal)
+{
+	gs_wait_before_answer();
+	ereport(ERROR,
+			(errcode(refusal->sqlerrcode),
+			 errmsg_internal("%s", refusal->message),
+			 refusal->detail ? errdetail_internal("%s", refusal->detail) : 0,
+			 refusal->hint ? errhint("%s", refusal->hint) : 0));
+}
+
+void
+gs_refuse_no_such_game(const pg_uuid_t *id, GsRefusal *refusal)
+{
+	*refusal = (GsRefusal){.sqlerrcode = ERRCODE_GS_NO_SUCH_GAME,
+						   .message = psprintf("game %s does not exist", gs_id_text(id))};
+}
+
+void
+gs_refuse_over(const pg_uuid_t *id, const char *status, GsRefusal *refusal)
+{
+	*refusal = (GsRefusal){.sqlerrcode = ERRCODE_GS_GAME_OVER,
+						   .message = psprintf("game %s is over", gs_id_text(id)),
+						   .detail = psprintf("It is %s.", status)};
+}
+
+void
+gs_refuse_version(const GsTarget *target, int64 expected, GsRefusal *refusal)
+{
+	*refusal = (GsRefusal){
+		.sqlerrcode = ERRCODE_GS_STALE_VERSION,
+		.message = psprintf("stale version of game %s", gs_id_text(&target->id)),
+		.detail = psprintf("Expected version %lld, but the game is at version %lld.",
+						   (long long) expected, (long long) target->h.version),
+		.hint = "Read the game again and decide anew."};
+}
+
+void
+gs_refuse_log(const GsTarget *target, GsRefusal *refusal)
+{
+	*refusal = (GsRefusal){.sqlerrcode = ERRCODE_GS_TOO_LARGE,
+						   .message = psprintf("log of game %s is full",
+											   gs_id_text(&target->id)),
+						   .detail = psprintf("The limit is %d changes.", gs_max_log),
+						   .hint = "Finish the game, or raise gamestate.max_log."};
+}
+
+void
+gs_refuse_status(const GsTarget *target, const char *what, GsRefusal *refusal)
+{
+	*refusal =
+		(GsRefusal){.sqlerrcode = ERRCODE_GS_WRONG_STATUS,
+					.message =
+						psprintf("cannot %s game %s", what, gs_id_text(&target->id)),
+					.detail = psprintf("It is %s.", gs_status_name(target->h.status))};
+}
+
+void
+gs_refuse_encoding(const GsTarget *target, const char *function, GsRefusal *refusal)
+{
+	bool is_bytes = target->h.encoding == GS_ENCODING_BYTES;
+
+	*refusal =
+		(GsRefusal){.sqlerrcode = ERRCODE_GS_WRONG_ENCODING,
+					.message =
+						psprintf("wrong encoding for game %s", gs_id_text(&target->id)),
+					.detail = psprintf("The game's encoding is %s.",
+									   is_bytes ? "bytes" : "json"),
+					.hint = psprintf("Use %s%s().", function, is_bytes ? "_bytes" : "")};
+}
+
+void
+gs_refuse_player(const GsTarget *target, const GsText *player, GsRefusal *refusal)
+{
+	*refusal = (GsRefusal){.sqlerrcode = ERRCODE_GS_NOT_A_PLAYER,
+						   .message = psprintf("player \"%.*s\" is not in game %s",
+											   (int) player->len, player->data,
+											   gs_id_text(&target->id))};
+}
+
+void
+gs_game_over(const pg_uuid_t *id, const char *status)
+{
+	GsRefusal refusal;
+
+	gs_refuse_over(id, status, &refusal);
+	gs_raise(&refusal);
+}
+
+void
+gs_not_a_player(const GsTarget *target, const GsText *player)
+{
+	GsRefusal refusal;
+
+	gs_refuse_player(target, player, &refusal);
+	gs_raise(&refusal);
+}
+
+/* ----------------------------------------------------------------
+ *		The target of a change
+ * ----------------------------------------------------------------
+ */
+
+bool
+gs_is_archived(const pg_uuid_t *id)
+{
+	gs_unlock_to(lock_mark);
+	return gs_archive_exists(id);
+}
+
+bool
+gs_find_locked_target(const pg_uuid_t *id, const GsText *player, GsTarget *target)
+{
+	GsGame *game;
+
+	target->id = *id;
+	target->has_player = false;
+	target->pending = GsWriteSetActive ? gs_writeset_find(id) : NULL;
+	if (target->pending && !target->pending->exists)
+		return false;
+	if (target->pending)
+	{
+		target->h = target->pending->change.h;
+		if (player && target->pending->change.info_changed)
+		{
+			target->has_player =
+				gs_parts_have_player(&target->pending->change.info, player);
+			return true;
+		}
+		if (!player)
+			return true;
+	}
+
+	game = gs_table_find(id, true);
+	if (game == NULL)
+		return false;
+	if (!target->pending)
+		target->h = game->h;
+	if (player)
+		target->has_player = gs_info_has_player(GS_PTR(game->info), player);
+	gs_table_release(game);
+	return true;
+}
+
+bool
+gs_find_target(const pg_uuid_t *id, const GsText *player, GsTarget *target)
+{
+	/* who has changed it has the lock */
+	if (!GsWriteSetActive || gs_writeset_find(id) == NULL)
+		(void) gs_lock_game(id, false);
+	return gs_find_locked_target(id, player, target);
+}
+
+void
+gs_open_target(FunctionCallInfo fcinfo, const GsText *player, GsTarget *target)
+{
+	pg_uuid_t *id;
+
+	GS_REQUIRE_ARG(0, "game_id");
+	id = PG_GETARG_UUID_P(0);
+	if (unlikely(!gs_find_target(id, player, target)))
+	{
+		GsRefusal refusal;
+
+		if (target->pending == NULL && gs_is_archived(id))
+			gs_game_over(id, "archived");
+		gs_refuse_no_such_game(id, &refusal);
+		gs_raise(&refusal);
+	}
+	if (unlikely(GS_STATUS_IS_OVER(target->h.status)))
+		gs_game_over(id, gs_status_name(target->h.status));
+}
+
+void
+gs_check_version(const GsTarget *target, FunctionCallInfo fcinfo, int n)
+{
+	GsRefusal refusal;
+
+	if (PG_ARGISNULL(n) || likely(PG_GETARG_INT64(n) == target->h.version))
+		return;
+	gs_refuse_version(target, PG_GETARG_INT64(n), &refusal);
+	gs_raise(&refusal);
+}
+
+void
+gs_check_log(const GsTarget *target)
+{
+	GsRefusal refusal;
+
+	if (likely(target->h.version < gs_max_log))
+		return;
+	gs_refuse_log(target, &refusal);
+	gs_raise(&refusal);
+}
+
+void
+gs_require_status(const GsTarget *target, GsStatus status, const char *what)
+{
+	GsRefusal refusal;
+
+	if (likely(target->h.status == status))
+		return;
+	gs_refuse_status(target, what, &refusal);
+	gs_raise(&refusal);
+}
+
+/* ----------------------------------------------------------------
+ *		Recording the change
+ * ----------------------------------------------------------------
+ */
+
+GsPending *
+gs_next_version(GsTarget *target, TimestampTz now)
+{
+	GsPending *pending = gs_writeset_open(&target->id, &target->h);
+	GsHeader *h = &pending->change.h;
+
+	h->version++;
+	h->updated_at = now;
+	return pending;
+}
+
+GsPending *
+gs_change_info(FunctionCallInfo fcinfo, GsTarget *target, GsKind kind,
+			   const GsText *player, const GsText *event, int request_arg)
+{
+	GsEntry e = {.kind = kind, .at = GetCurrentTimestamp()};
+	GsText kept_player = player ? gs_keep(player) : (GsText){NULL, 0};
+	GsText kept_event = event ? gs_keep(event) : (GsText){NULL, 0};
+	GsPending *pending;
+
+	e.request_id = gs_keep_request(fcinfo, request_arg);
+	e.player = kept_player.data;
+	e.player_len = kept_player.len;
+	e.event = kept_event.data;
+	e.event_len = kept_event.len;
+
+	/* the entry first, unchanged: what may fail comes before the new version */
+	pending = gs_writeset_open(&target->id, &target->h);
+	gs_writeset_load_info(pending);
+	(void) gs_next_version(target, e.at);
+	gs_writeset_log(pending, &e);
+	return pending;
+}
+
+void
+gs_set_state(GsPending *pending, GsText state)
+{
+	GsChange *change = &pending->change;
+
+	if (change->state_changed)
+	{
+		if (change->kind == GS_CHANGE_CREATE && change->initial.data == NULL)
+			change->initial = change->state;
+		else if (!gs_writeset_is_saved(pending))
+			pfree(unconstify(char *, change->state.data));
+	}
+	change->state = state;
+	change->state_changed = true;
+}

@@ -1,0 +1,138 @@
+/*-------------------------------------------------------------------------
+ *
+ * gs_target.h
+ *	  The game that a function is about to change: what all changes share.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef GS_TARGET_H
+#define GS_TARGET_H
+
+#include "gs_writeset.h"
+
+#include "fmgr.h"
+
+/* A game about to be changed: what it is now, for this transaction. */
+typedef struct GsTarget
+{
+	pg_uuid_t id;
+	GsPending *pending; /* NULL: not touched by this transaction yet */
+	GsHeader h;
+	bool has_player; /* of the player that gs_find_target() was asked for */
+} GsTarget;
+
+/*
+ * Why a change is refused.  Most functions raise it; one that changes several
+ * games says it of one of them and goes on.
+ */
+typedef struct GsRefusal
+{
+	int sqlerrcode;
+	char *message;
+	char *detail;	  /* or NULL */
+	const char *hint; /* or NULL */
+} GsRefusal;
+
+/* As the error that it is, after waiting: see gs_wait_before_answer(). */
+extern _Noreturn void gs_raise(const GsRefusal *refusal);
+
+/* ---- a call ---- */
+
+/* First of all; function: its name for error messages */
+extern void gs_begin_write(const char *function);
+
+/*
+ * Before an answer that changes nothing: what it tells must be durable.  Nobody
+ * else has to wait for that, so the locks of this call are given up first.
+ */
+extern void gs_wait_before_answer(void);
+
+/*
+ * The new version.  Outside of a transaction block it is told when the commit
+ * is durable, and with it what it is based on; inside it is told now.
+ */
+extern int64 gs_new_version(const GsPending *pending);
+
+/* ---- arguments ---- */
+
+extern _Noreturn void gs_null_argument(const char *name);
+
+#define GS_REQUIRE_ARG(n, name)        \
+	do                                 \
+	{                                  \
+		if (unlikely(PG_ARGISNULL(n))) \
+			gs_null_argument(name);    \
+	} while (0)
+
+/* A text, json or bytea argument, detoasted; data is NULL for NULL. */
+extern GsText gs_arg_bytes(FunctionCallInfo fcinfo, int n);
+
+/* A game type, player id or room code. */
+extern void gs_check_id(const GsText *text, const char *name);
+extern void gs_check_size(const GsText *text, const char *name, int limit_kb,
+						  const char *guc);
+extern bool gs_size_is_allowed(const GsText *text, const char *name, int limit_kb,
+							   const char *guc, GsRefusal *refusal);
+
+/* Into memory of the write set. */
+extern GsText gs_keep(const GsText *text);
+extern const unsigned char *gs_keep_uuid(const pg_uuid_t *id); /* NULL for NULL */
+extern const unsigned char *gs_keep_request(FunctionCallInfo fcinfo, int n);
+extern char *gs_id_text(const pg_uuid_t *id);
+
+/* ---- the target ---- */
+
+/*
+ * Lock the game and see what it is.  false if it is not in memory, or if this
+ * transaction has deleted it (target->pending is set then).
+ */
+extern bool gs_find_target(const pg_uuid_t *id, const GsText *player, GsTarget *target);
+
+/* The same for who holds the game's lock already. */
+extern bool gs_find_locked_target(const pg_uuid_t *id, const GsText *player,
+								  GsTarget *target);
+
+/* Argument 0 as a target, with the errors for a game that cannot be changed. */
+extern void gs_open_target(FunctionCallInfo fcinfo, const GsText *player,
+						   GsTarget *target);
+
+/* What is not in memory may be in the archive; the lock is given back. */
+extern bool gs_is_archived(const pg_uuid_t *id);
+
+/* ---- may it be changed? ---- */
+
+extern void gs_check_version(const GsTarget *target, FunctionCallInfo fcinfo, int n);
+extern void gs_check_log(const GsTarget *target);
+extern void gs_require_status(const GsTarget *target, GsStatus status, const char *what);
+
+extern void gs_refuse_no_such_game(const pg_uuid_t *id, GsRefusal *refusal);
+extern void gs_refuse_over(const pg_uuid_t *id, const char *status, GsRefusal *refusal);
+extern void gs_refuse_version(const GsTarget *target, int64 expected, GsRefusal *refusal);
+extern void gs_refuse_log(const GsTarget *target, GsRefusal *refusal);
+extern void gs_refuse_status(const GsTarget *target, const char *what,
+							 GsRefusal *refusal);
+extern void gs_refuse_encoding(const GsTarget *target, const char *function,
+							   GsRefusal *refusal);
+extern void gs_refuse_player(const GsTarget *target, const GsText *player,
+							 GsRefusal *refusal);
+
+extern _Noreturn void gs_game_over(const pg_uuid_t *id, const char *status);
+extern _Noreturn void gs_not_a_player(const GsTarget *target, const GsText *player);
+
+/* ---- recording the change ---- */
+
+/* A new version of the target, not yet logged. */
+extern GsPending *gs_next_version(GsTarget *target, TimestampTz now);
+
+/* Put a new state, already in the write set's memory, into the change. */
+extern void gs_set_state(GsPending *pending, GsText state);
+
+/*
+ * Record the common part of a change other than a move: room in memory, the
+ * entry, a private copy of the info to be modified, the log entry.
+ */
+extern GsPending *gs_change_info(FunctionCallInfo fcinfo, GsTarget *target, GsKind kind,
+								 const GsText *player, const GsText *event,
+								 int request_arg);
+
+#endif /* GS_TARGET_H */

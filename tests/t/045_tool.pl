@@ -1,0 +1,227 @@
+# The command line tool: every command against a server, with wrong arguments,
+# without a server, and its JSON read by a parser.
+#
+# A layer of its own because it runs a program, looks at its exit status and
+# messages, and stops the server under it.
+
+use strict;
+use warnings;
+
+use File::Temp qw(tempdir);
+use JSON::PP;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $limit = $PostgreSQL::Test::Utils::timeout_default;
+my $dir = tempdir(CLEANUP => 1);
+
+my $node = PostgreSQL::Test::Cluster->new('main');
+$node->init;
+$node->append_conf('postgresql.conf', q{
+shared_preload_libraries = 'gamestate'
+gamestate.memory = 64MB
+max_worker_processes = 16
+});
+$node->start;
+$node->safe_psql('postgres', 'CREATE DATABASE empty');
+$node->safe_psql('postgres', 'CREATE EXTENSION gamestate');
+
+sub sql { return $node->safe_psql('postgres', $_[0]); }
+
+# run(ARGUMENT...): exit status, stdout, stderr of the tool
+sub run
+{
+	my @command = ('gamestate', @_);
+	my ($out, $err) = ('', '');
+	local %ENV = (%ENV, PGHOST => $node->host, PGPORT => $node->port, PGDATABASE => 'postgres');
+	my $h = IPC::Run::start(\@command, '<', \undef, '>', \$out, '2>', \$err, IPC::Run::timeout(2 * $limit));
+	$h->finish;
+	return ($h->full_result >> 8, $out, $err);
+}
+
+# is_status(STATUS, PATTERN, NAME, ARGUMENT...): exit status, and what stderr says
+sub is_status
+{
+	my ($status, $pattern, $name, @arguments) = @_;
+	my ($rc, $out, $err) = run(@arguments);
+	is($rc, $status, "$name: exit status");
+	like($err, $pattern, "$name: what it says") if $pattern;
+	return $out;
+}
+
+# json(ARGUMENT...): its JSON, decoded
+sub json
+{
+	my ($rc, $out, $err) = run(@_);
+	my $value = eval { decode_json($out) };
+	ok(defined $value, "@_: is JSON") or diag("exit status $rc, $err, $out");
+	return $value;
+}
+
+# ---- help, version, wrong arguments
+
+my @commands = qw(archive check play replay show);
+
+like(is_status(0, undef, '--help', '--help'), qr/^gamestate works with.*Commands:/s, 'help');
+like(is_status(0, undef, '-?', '-?'), qr/Commands:/, '-? is help');
+like(is_status(0, undef, '--version', '--version'), qr/^gamestate \(gamestate\) \d/, 'version');
+is_status(2, qr/^gamestate: error: no command was given\ngamestate: hint: Try "gamestate --help"/, 'nothing');
+is_status(2, qr/^gamestate: error: unrecognized command "shew"/, 'no such command', 'shew');
+for my $command (@commands)
+{
+	my $help = is_status(0, undef, "$command --help", $command, '--help');
+	like($help, qr/^gamestate $command .*Usage:\n  gamestate $command .*Options.*Connection options:.*--no-password/s,
+		"$command --help");
+	is((grep { length > 90 } split /\n/, $help), 0, "$command --help has no long lines");
+	like(is_status(0, undef, "$command -V", $command, '-V'), qr/^gamestate \(gamestate\)/, "$command -V");
+	my $wrong = $command eq 'check' ? 3 : 2;
+	is_status($wrong, qr/unrecognized option '--nonsense'\ngamestate: hint: Try "gamestate $command --help"/,
+		"$command --nonsense", $command, '--nonsense');
+	is_status($wrong, qr/requires an argument/, "$command --dbname", $command, '--dbname');
+}
+is_status(2, qr/invalid value "0" for option --clients\n.*from 1 to 1000/, 'play -c 0', 'play', '-c', 0, 'hokm');
+is_status(2, qr/invalid value "-1" for option --games/, 'play -g -1', 'play', '-g', -1, 'hokm');
+is_status(2, qr/invalid value "9x" for option --seed/, 'play -s 9x', 'play', '-s', '9x', 'hokm');
+is_status(2, qr/no game was named/, 'play without a game', 'play');
+is_status(2, qr/there are no bots for "chess"/, 'play chess', 'play', 'chess');
+is_status(2, qr/too many command-line arguments \(first is "b"\)/, 'play too much', 'play', 'hokm', 'b');
+is_status(2, qr/no file was named/, 'replay without a file', 'replay');
+is_status(2, qr/no game was named/, 'show without a game', 'show');
+is_status(2, qr/too many/, 'show too much', 'show', 'a', 'b');
+is_status(2, qr/unrecognized action "wayt"/, 'archive wayt', 'archive', 'wayt');
+is_status(2, qr/invalid value "hour" for option --by/, 'archive --by=hour', 'archive', '--by=hour');
+is_status(2, qr/invalid value "x" for option --timeout/, 'archive --timeout=x', 'archive', 'wait', '--timeout=x');
+is_status(3, qr/invalid value "5,1" for option --lag/, 'check --lag=5,1', 'check', '--lag=5,1');
+
+# ---- no server, no database, no extension
+
+for my $command (['show', 'x'], ['archive'], ['play', '-g1', 'hokm'])
+{
+	is_status(2, qr/^gamestate: error: connection to server on socket/, "$command->[0] without a server",
+		@$command, '-h', $dir, '-d', 'postgres');
+	is_status(2, qr/database "nowhere" does not exist/, "$command->[0] without a database", @$command, '-d', 'nowhere');
+}
+is_status(1, qr/database "empty" does not have extension gamestate\n.*CREATE EXTENSION/, 'show without the extension',
+	'show', '-d', 'empty', 'x');
+is_status(2, qr/missing "=" after/, 'a broken connection string', 'show', '-d', 'dbname=postgres nonsense', 'x');
+like(is_status(2, undef, 'check without a server', 'check', '-h', $dir), qr/^CRITICAL connection: /, 'check without a server');
+like(is_status(2, undef, 'check without the extension', 'check', '-d', 'empty'), qr/^CRITICAL extension: .*does not have it/,
+	'check without the extension');
+
+# ---- show
+
+my $id = sql(q{SELECT gamestate.create_game('duel', '{"hp": [1, 2]}', '{ann,"b,\"o\\\\b"}', room_code := 'K7PX')});
+sql(qq{SELECT gamestate.apply_move('$id', 1, '{"hit": 1}', '{"hp": [0, 2]}', 'ann')});
+my $shown = json('show', '--json', 'K7PX');
+is($shown->{game}{game_id}, $id, 'show by room code');
+is_deeply($shown->{game}{players}, [ 'ann', 'b,"o\\b' ], 'its players');
+is_deeply($shown->{game}{state}, { hp => [ 0, 2 ] }, 'its state');
+is_deeply([ map { [ $_->{version}, $_->{kind} ] } @{ $shown->{log} } ], [ [ 1, 'create' ], [ 2, 'move' ] ], 'its log');
+is_deeply($shown->{log}[1]{event}, { hit => 1 }, 'its event');
+is(scalar @{ json('show', '--json', '-a', 1, $id)->{log} }, 1, 'show --after');
+ok(!exists json('show', '--json', '--no-log', $id)->{log}, 'show --no-log');
+like(is_status(0, undef, 'show as text', 'show', $id), qr/^game_id +\Q$id\E\n.*\n +2  .*move +ann +\{"hit": 1\}\n/s, 'show as text');
+is_status(1, qr/no game has the room code "nothing"/, 'show of no room', 'show', 'nothing');
+is_status(1, qr/no game has the room code "\Q$id\E"/, 'an id is no room code', 'show', '-r', $id);
+is_status(1, qr/there is no game 00000000-0000-0000-0000-000000000001/, 'show of no game', 'show',
+	'00000000000000000000000000000001');
+
+# ---- archive
+
+sql(qq{SELECT gamestate.finish_game('$id', '"ann"')});
+my $waited = json('archive', 'wait', '--json', '--timeout', $limit);
+ok($waited && $waited->{seconds} >= 0, 'archive wait');
+is(json('show', '--json', $id)->{game}{tier}, 'archived', 'show of an archived game');
+is_status(1, qr/no game has the room code "K7PX"\n.*by its id/, 'its room code is free', 'show', 'K7PX');
+my $games = json('archive', '--json', '--by=all');
+is_deeply([ map { [ @$_{qw(game_type period games moves)} ] } @$games ], [ [ 'duel', 'all', 1, 1 ] ], 'archive games');
+like(json('archive', '--json', '--by=day')->[0]{period}, qr/^\d{4}-\d\d-\d\d$/, 'by day');
+is_deeply(json('archive', '--json', '-t', 'chess'), [], 'of another type');
+my $partitions = json('archive', 'partitions', '--json');
+is(scalar(grep { $_->{game_type} eq "'duel'" && $_->{bytes} > 0 && $_->{from_time} && $_->{to_time} } @$partitions),
+	scalar @$partitions, 'archive partitions');
+ok(@$partitions >= 2, 'of both tables');
+like(is_status(0, undef, 'as text', 'archive', 'partitions'), qr/^table +partition/, 'as a table');
+sql(q{ALTER SYSTEM SET gamestate.archiver = off});
+$node->reload;
+$node->poll_query_until('postgres', q{SELECT pg_sleep(0.2) IS NOT NULL AND current_setting('gamestate.archiver') = 'off'});
+sql(q{SELECT gamestate.finish_game(gamestate.create_game('duel'))});
+is_status(1, qr/games are not archived yet/, 'archive wait that takes too long', 'archive', 'wait', '--timeout=1');
+
+# ---- check
+
+my $all = json('check', '--json', '--queue-age=0,1000000');
+my %found = map { $_->{check} => $_ } @$all;
+is($found{queue}{level}, 'WARNING', 'an old queue is a warning');
+like(is_status(2, undef, 'check', 'check', '--queue=0,1'), qr/^CRITICAL queue: 1 games wait[^\n]*\nWARNING archiver: switched off .*\nOK/s, 'a long one critical, and first');
+like(is_status(2, undef, 'memory', 'check', '--memory=0,0'), qr/^CRITICAL memory: .*\nWARNING archiver: switched off/, 'memory');
+sql(q{ALTER SYSTEM RESET gamestate.archiver});
+$node->reload;
+is_status(0, qr/^$/, 'archive wait', 'archive', 'wait', '-q', '--timeout', $limit);
+like(is_status(0, undef, 'check of a healthy server', 'check'), qr/^(OK [^\n]+\n)+$/, 'all is well');
+sql(q{CREATE ROLE watcher LOGIN; GRANT pg_monitor TO watcher});
+like(is_status(0, undef, 'check by pg_monitor', 'check', '-U', 'watcher'), qr/^(OK [^\n]+\n)+$/, 'pg_monitor may ask');
+sql(q{CREATE ROLE nobody LOGIN});
+like(is_status(3, undef, 'check by nobody', 'check', '-U', 'nobody'), qr/^UNKNOWN launcher: permission denied/, 'nobody may not');
+
+# ---- play and replay
+
+my $played = json('play', '--json', '-q', '-g', 5, '-c', 2, 'hokm');
+is($played->{games}, 5, 'play');
+is($played->{checked_games}, 5, 'and all of them were checked');
+append_to_file("$dir/games.jsonl", join('', map {
+	qq[{"game_type":"go","players":["a","b"],"result":{"n": $_},"moves":[{"at":"d4"},{"at":"q16"}]}\n] } 1 .. 20));
+my $replayed = json('replay', '--json', '-q', '-r', 2, "$dir/games.jsonl");
+is($replayed->{checked_games}, 40, 'replay');
+is($replayed->{moves}, 80, 'and its moves');
+append_to_file("$dir/bad.jsonl", qq[{"game_type":"go"}\n]);
+is_status(1, qr/bad\.jsonl/, 'replay of a broken file', 'replay', "$dir/bad.jsonl");
+is_status(1, qr/missing\.jsonl/, 'replay of no file', 'replay', "$dir/missing.jsonl");
+append_to_file("$dir/nothing.jsonl", '');
+is_status(1, qr/there is no game record/, 'replay of an empty file', 'replay', "$dir/nothing.jsonl");
+
+SKIP:
+{
+	skip 'no /dev/full', 2 unless -c '/dev/full';
+	my $host = $node->host;
+	my $port = $node->port;
+	for my $command ("show $id", 'archive')
+	{
+		my $err = `PGHOST=$host PGPORT=$port PGDATABASE=postgres gamestate $command 2>&1 >/dev/full`;
+		like($err, qr/could not write to standard output: No space left/, "$command on a full disk");
+	}
+}
+
+# ---- the server dies
+
+my ($out, $err) = ('', '');
+{
+	local %ENV = (%ENV, PGHOST => $node->host, PGPORT => $node->port, PGDATABASE => 'postgres');
+	my $h = IPC::Run::start([ 'gamestate', 'play', '-q', '-g', 1000000, 'hokm' ], '<', \undef, '>', \$out, '2>', \$err,
+		IPC::Run::timeout(2 * $limit));
+	$node->poll_query_until('postgres', q{SELECT count(*) > 100 FROM gamestate.list_live_games('hokm')});
+	$node->stop('immediate');
+	$h->finish;
+	is($h->full_result >> 8, 2, 'play whose server dies: exit status');
+	like($err, qr/^gamestate: error: (lost the connection|could not send to the server): /m, 'and it says so');
+}
+$node->start;
+{
+	local %ENV = (%ENV, PGHOST => $node->host, PGPORT => $node->port, PGDATABASE => 'postgres');
+	($out, $err) = ('', '');
+	$node->poll_query_until('postgres', q{SELECT state = 'loaded' FROM gamestate.stat_journal});
+	my $before = sql(q{SELECT count(*) FROM gamestate.list_live_games('hokm')});
+	my $h = IPC::Run::start([ 'gamestate', 'play', '-q', '-g', 1000000, 'hokm' ], '<', \undef, '>', \$out, '2>', \$err,
+		IPC::Run::timeout(2 * $limit));
+	$node->poll_query_until('postgres', qq{SELECT count(*) > $before + 100 FROM gamestate.list_live_games('hokm')});
+	$h->signal('INT');
+	$h->finish;
+	is($h->full_result >> 8, 1, 'play that is interrupted: exit status');
+	like($err, qr/^gamestate: error: interrupted$/m, 'and it says so');
+	run('archive', 'wait');
+	is(sql(q{SELECT count(*) FROM gamestate.list_live_games('hokm')}), $before, 'and its games have been deleted');
+}
+
+$node->stop;
+done_testing();
