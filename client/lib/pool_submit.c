@@ -147,6 +147,7 @@ take_result(gamestate_conn *conn, gamestate_result *result, void *arg)
 {
 	PoolRun *run = arg;
 
+	(void) conn;
 	run->result = gamestate_result_keep(result);
 	run->answered = true;
 }
