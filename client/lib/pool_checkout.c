@@ -193,7 +193,6 @@ gsp_offer(gamestate_pool *pool, PoolConn *conn, GspTime now)
 	PoolServer *s = &pool->servers[conn->server];
 
 	conn->state = GSP_KEEPER_NONE;
-	conn->idle_since = now;
 	if (pool->closing || now >= conn->expires_at || s->role == GSP_ROLE_OUTDATED ||
 		s->breaker.state == GSP_BREAKER_OPEN)
 	{
@@ -244,6 +243,7 @@ void
 gsp_release(gamestate_pool *pool, PoolConn *conn, GspOutcome outcome, GspTime now)
 {
 	pool->servers[conn->server].in_use--;
+	conn->idle_since = now;
 	if (outcome == GSP_HEALTHY)
 		conn->checked_at = now;
 	gsp_record(pool, conn->server, conn->permit, outcome, now);
@@ -278,6 +278,7 @@ void
 gsp_settle(gamestate_pool *pool, PoolConn *conn, bool was_cancelled, GspTime now)
 {
 	pool->servers[conn->server].in_use--;
+	conn->idle_since = now;
 	conn->was_cancelled = was_cancelled;
 	conn->state_until = gsp_after(now, pool->options.cancel_timeout * GSP_MS);
 	gsp_keep(pool, conn, GSP_KEEPER_SETTLING);
@@ -289,15 +290,20 @@ gsp_settle(gamestate_pool *pool, PoolConn *conn, bool was_cancelled, GspTime now
 bool
 gsp_alive(PoolConn *conn)
 {
-	char byte;
-	ssize_t n =
-		recv(gamestate_conn_socket(conn->conn), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+	/* A farewell, a notice or TLS's own messages: some reads empty the socket. */
+	for (int reads = 0; reads < 10; reads++)
+	{
+		char byte;
+		ssize_t n =
+			recv(gamestate_conn_socket(conn->conn), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
 
-	if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
-		return true;
-	/* Something is there: a notice or TLS's own messages would do no harm. */
-	return gamestate_conn_process(conn->conn) == GAMESTATE_OK &&
-		   gamestate_conn_get_state(conn->conn) == GAMESTATE_CONN_READY;
+		if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+			return true;
+		if (n <= 0 || gamestate_conn_process(conn->conn) != GAMESTATE_OK ||
+			gamestate_conn_get_state(conn->conn) != GAMESTATE_CONN_READY)
+			return false;
+	}
+	return false;
 }
 
 /* -----------------------------------------------------------------------

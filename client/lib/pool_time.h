@@ -63,7 +63,7 @@ gsp_poll_timeout(GspTime now, GspTime until)
 		return -1;
 	if (until <= now)
 		return 0;
-	ms = (until - now + GSP_MS - 1) / GSP_MS;
+	ms = (until - now) / GSP_MS + ((until - now) % GSP_MS != 0);
 	return ms > INT_MAX ? INT_MAX : (int) ms;
 }
 
