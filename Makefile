@@ -63,6 +63,10 @@ PURE_SRCS = \
 	extension/gs_entry.c \
 	extension/gs_payload.c \
 	extension/gs_record.c \
+	client/lib/pool_backoff.c \
+	client/lib/pool_breaker.c \
+	client/lib/pool_conninfo.c \
+	client/lib/pool_retry.c \
 	client/tool/hist.c \
 	client/tool/hokm.c \
 	client/tool/hokm_text.c \
@@ -73,7 +77,7 @@ PURE_SRCS = \
 PG_CONFIG ?= pg_config
 # The version stands in the control file only (and in the names of the scripts).
 EXTENSION_VERSION := $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" gamestate.control)
-PG_CPPFLAGS = -Iextension -Iclient/include -Iclient/tool -DGAMESTATE_VERSION='"$(EXTENSION_VERSION)"'
+PG_CPPFLAGS = -Iextension -Iclient/include -Iclient/lib -Iclient/tool -DGAMESTATE_VERSION='"$(EXTENSION_VERSION)"'
 PG_CFLAGS = -std=gnu11 -Wall -Wextra -Wno-unused-parameter
 SHLIB_LINK = -lzstd
 
@@ -222,7 +226,7 @@ private: all
 	@PG_CONFIG='$(PG_CONFIG)' $(TOOLS)/private-pg.sh
 	@umask 022; $(MAKE) --no-print-directory -s install PG_CONFIG='$(PRIVATE_PG_CONFIG)'
 
-client: build/client/gamestate
+client: build/client/gamestate build/client/pool_player build/client/pool_check
 unit-programs: $(UNIT_PROGRAMS)
 torture-programs: build/torture/writer build/torture/reader build/torture/powerloss.so build/torture/diskfull.so
 sanitize-programs: $(UNIT_SRCS:tests/unit/%.c=build/sanitize/%) $(FUZZ_SRCS:tests/fuzz/%.c=build/fuzz/%)
@@ -260,6 +264,12 @@ build/client/gamestate: gamestate.control $(sort $(wildcard client/tool/*.c)) $(
 	@mkdir -p $(@D)
 	$(CC) $(PROGRAM_CFLAGS) $(filter %.c,$^) $(LDFLAGS) $(libpq) -lm -lpthread -o $@
 
+# Programs of tests/t/041_pool*.pl
+build/client/pool_%: client/test_pool/%.c $(sort $(wildcard client/lib/*.c)) $(OUR_HEADERS) gamestate.control build/flags
+	@mkdir -p $(@D)
+	$(CC) $(PROGRAM_CFLAGS) -D_GNU_SOURCE -DGAMESTATE_VERSION='"$(EXTENSION_VERSION)"' -Iclient/include -Itests/unit \
+		$(filter %.c,$^) $(LDFLAGS) $(libpq) -lpthread -o $@
+
 build/torture/writer build/torture/reader: build/torture/%: tests/torture/%.c build/flags
 	@mkdir -p $(@D)
 	$(CC) $(PROGRAM_CFLAGS) $< $(LDFLAGS) $(libpq) -o $@
@@ -271,11 +281,11 @@ build/torture/%.so: tests/torture/%.c build/flags
 
 build/unit/%: tests/unit/%.c $(PURE_SRCS) $(OUR_HEADERS) build/flags
 	@mkdir -p $(@D)
-	$(CC) $(PROGRAM_CFLAGS) -Itests/unit $(filter %.c,$^) $(LDFLAGS) -lzstd -lm -o $@
+	$(CC) $(PROGRAM_CFLAGS) -Itests/unit $(filter %.c,$^) $(LDFLAGS) $(libpq) -lzstd -lm -o $@
 
 SANITIZE = clang -std=gnu11 -g -O1 -fno-omit-frame-pointer -fno-sanitize-recover=all \
 	$(CPPFLAGS) -Itests/unit -Wno-ignored-attributes
-SANITIZE_LIBS = -lzstd -lm
+SANITIZE_LIBS = $(libpq) -lzstd -lm
 
 build/sanitize/%: tests/unit/%.c $(PURE_SRCS) $(OUR_HEADERS) build/flags
 	@mkdir -p $(@D)

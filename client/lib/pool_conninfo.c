@@ -163,11 +163,14 @@ add_server(GspConninfo *result, const PQconninfoOption *options,
 	if (host != NULL && hostaddr != NULL && port != NULL)
 	{
 		const char *shown = host[0] != '\0' ? host : hostaddr;
+		size_t size;
 
+		shown = shown[0] != '\0' ? shown : "local";
+		size = strlen(shown) + strlen(port) + sizeof(":5432");
 		result->conninfo[n] = conninfo_of(options, channel_binding, host, hostaddr, port);
-		if (asprintf(&result->name[n], "%s:%s", shown[0] != '\0' ? shown : "local",
-					 port[0] != '\0' ? port : "5432") < 0)
-			result->name[n] = NULL;
+		result->name[n] = malloc(size);
+		if (result->name[n] != NULL)
+			snprintf(result->name[n], size, "%s:%s", shown, port[0] != '\0' ? port : "5432");
 		done = result->conninfo[n] != NULL && result->name[n] != NULL;
 	}
 	result->servers++;

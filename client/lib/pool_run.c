@@ -207,17 +207,15 @@ judge(const PoolRun *run, const gamestate_error *error)
 	switch (error->status)
 	{
 		case GAMESTATE_SERVER_ERROR:
-			judgement = gsp_judge_call(error->sqlstate, run->repeatable);
-			break;
 		case GAMESTATE_CONNECTION_LOST:
 		case GAMESTATE_NOT_CONNECTED:
-			judgement = gsp_judge_call(error->sqlstate, run->repeatable);
-			judgement.unhealthy = true;
+			judgement = gsp_judge_call(
+				error->status == GAMESTATE_SERVER_ERROR ? error->sqlstate : NULL,
+				run->repeatable);
+			/* The connection knows more than the code says: no answer came, but none could. */
+			if (judgement.verdict == GSP_UNKNOWN && !error->maybe_executed)
+				judgement.verdict = GSP_RETRY;
 			judgement.not_done |= !error->maybe_executed;
-			if (judgement.not_done)
-				judgement.verdict = GSP_RETRY;
-			else if (judgement.verdict == GSP_ANSWER && run->repeatable)
-				judgement.verdict = GSP_RETRY;
 			break;
 		case GAMESTATE_DISTURBED:
 			judgement.verdict = GSP_RETRY;

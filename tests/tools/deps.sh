@@ -125,6 +125,7 @@ for group in "$@"; do
         has_perl_module IPC::Run || want libipc-run-perl
         have pg_prove || want libtap-parser-sourcehandler-pgtap-perl
         have setpriv || want util-linux
+        have pgbouncer || [ -x /usr/sbin/pgbouncer ] || want pgbouncer
         want_pgtap
         ;;
     lint)
