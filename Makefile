@@ -29,6 +29,7 @@ OBJS = \
 	extension/gs_lock.o \
 	extension/gs_lookup.o \
 	extension/gs_maintenance.o \
+	extension/gs_merge.o \
 	extension/gs_module.o \
 	extension/gs_move.o \
 	extension/gs_pages.o \
@@ -39,9 +40,11 @@ OBJS = \
 	extension/gs_read.o \
 	extension/gs_record.o \
 	extension/gs_replay.o \
+	extension/gs_request.o \
 	extension/gs_restore.o \
 	extension/gs_retention.o \
 	extension/gs_rotate.o \
+	extension/gs_ring.o \
 	extension/gs_row.o \
 	extension/gs_save.o \
 	extension/gs_scan.o \
@@ -61,8 +64,10 @@ OBJS = \
 PURE_SRCS = \
 	extension/gs_delta.c \
 	extension/gs_entry.c \
+	extension/gs_merge.c \
 	extension/gs_payload.c \
 	extension/gs_record.c \
+	client/lib/connect_error.c \
 	client/lib/pool_backoff.c \
 	client/lib/pool_breaker.c \
 	client/lib/pool_conninfo.c \
@@ -124,8 +129,9 @@ check-objs:
 help:
 	@sed -n 's/^## \{0,1\}//p' $(firstword $(MAKEFILE_LIST))
 
-## make                 build the extension and the tool
+## make                 build the extension, the tool and libgamestate
 ## make install         install it for the PostgreSQL of PG_CONFIG=pg_config
+## make install-client  only libgamestate, for programs (prefix=/usr/local, DESTDIR=...)
 ## make uninstall       take it away again
 ## make installcheck    SQL tests against a running server that preloads it
 ## make clean           remove what was built, and stop the private servers
@@ -224,9 +230,10 @@ else
 # The private copy of PostgreSQL with this extension in it.
 private: all
 	@PG_CONFIG='$(PG_CONFIG)' $(TOOLS)/private-pg.sh
-	@umask 022; $(MAKE) --no-print-directory -s install PG_CONFIG='$(PRIVATE_PG_CONFIG)'
+	@umask 022; $(MAKE) --no-print-directory -s install PG_CONFIG='$(PRIVATE_PG_CONFIG)' \
+		CLIENT_PREFIX='$(CURDIR)/build/client/installed'
 
-client: build/client/gamestate build/client/pool_player build/client/pool_check
+client: build/client/gamestate library client-programs
 unit-programs: $(UNIT_PROGRAMS)
 torture-programs: build/torture/writer build/torture/reader build/torture/powerloss.so build/torture/diskfull.so
 sanitize-programs: $(UNIT_SRCS:tests/unit/%.c=build/sanitize/%) $(FUZZ_SRCS:tests/fuzz/%.c=build/fuzz/%)
@@ -240,7 +247,43 @@ lint-scripts:
 lint-cppcheck:
 	cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr \
 		--suppress=missingIncludeSystem --suppress=unknownMacro --suppress=nullPointerArithmetic \
-		--error-exitcode=1 -Iextension -Iclient/include -Iclient/tool $(C_FILES)
+		--error-exitcode=1 -Iextension -Iclient/include -Iclient/tool -Iclient/lib $(C_FILES)
+
+lint-tidy: $(C_FILES:%=lint-tidy/%)
+
+# One file at a time, so that make can run several at once.
+$(C_FILES:%=lint-tidy/%): lint-tidy/%:
+	clang-tidy --quiet $* -- $(PG_CPPFLAGS) $(PG_CFLAGS) -Itests/unit \
+		-I$(includedir_server) -I$(includedir) -D_GNU_SOURCE
+
+# Everything is built anew when the compiler, its flags or PostgreSQL change.
+# (PGXS's own dependency tracking is off in Debian's packages.)
+build/flags: FORCE
+	@mkdir -p build
+	@printf '%s\n' '$(CC) $(CFLAGS)' "$$($(PG_CONFIG) --version --configure)" | \
+		{ cmp -s - $@ || printf '%s\n' '$(CC) $(CFLAGS)' "$$($(PG_CONFIG) --version --configure)" > $@; }
+
+$(OBJS): $(OUR_HEADERS) gamestate.control build/flags
+
+PROGRAM_CFLAGS = $(CPPFLAGS) -I$(includedir) $(CFLAGS)
+
+build/client/gamestate: gamestate.control $(sort $(wildcard client/tool/*.c)) $(OUR_HEADERS) build/flags
+	@mkdir -p $(@D)
+	$(CC) $(PROGRAM_CFLAGS) $(filter %.c,$^) $(LDFLAGS) $(libpq) -lm -lpthread -o $@
+
+build/torture/writer build/torture/reader build/torture/powerloss.so build/torture/diskfull.so
+sanitize-programs: $(UNIT_SRCS:tests/unit/%.c=build/sanitize/%) $(FUZZ_SRCS:tests/fuzz/%.c=build/fuzz/%)
+
+lint-format:
+	clang-format --dry-run --Werror $(C_FILES) $(H_FILES)
+
+lint-scripts:
+	shellcheck -x $(TOOLS)/*.sh tests/bench/*.sh .ci/run
+
+lint-cppcheck:
+	cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr \
+		--suppress=missingIncludeSystem --suppress=unknownMacro --suppress=nullPointerArithmetic \
+		--error-exitcode=1 -Iextension -Iclient/include -Iclient/tool -Iclient/lib $(C_FILES)
 
 lint-tidy: $(C_FILES:%=lint-tidy/%)
 
@@ -303,9 +346,10 @@ build/bench/gs_noop.so: tests/bench/gs_noop.c build/flags
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) $(CFLAGS_SL) $(CFLAGS_SL_MODULE) -shared $< $(LDFLAGS) -o $@
 
-# The tool and its page.
-install: install-tool
-uninstall: uninstall-tool
+# The library; the tool and its page.
+include client/library.mk
+install: install-client install-tool
+uninstall: uninstall-client uninstall-tool
 .PHONY: install-tool uninstall-tool
 install-tool: build/client/gamestate
 	$(MKDIR_P) '$(DESTDIR)$(bindir)' '$(DESTDIR)$(mandir)/man1'

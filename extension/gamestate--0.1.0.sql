@@ -333,6 +333,18 @@ AS 'MODULE_PATHNAME', 'gs_apply_move_bytes' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION gamestate.apply_move_bytes(uuid, bigint, bytea, bytea, text, uuid)
 IS 'apply_move for a game whose encoding is bytes';
 
+CREATE FUNCTION gamestate.apply_patch(
+	game_id uuid,
+	expected_version bigint,
+	event json,
+	patch json,
+	player text DEFAULT NULL,
+	request_id uuid DEFAULT NULL)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'gs_apply_patch' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION gamestate.apply_patch(uuid, bigint, json, json, text, uuid)
+IS 'apply_move with what changes of the state as a merge patch (RFC 7396); what the patch does not name stays to the letter';
+
 CREATE FUNCTION gamestate.apply_moves(
 	game_ids uuid[],
 	expected_versions bigint[],
@@ -614,6 +626,7 @@ COMMENT ON COLUMN gamestate.retention_log.ended_before IS 'end of the partition'
 COMMENT ON COLUMN gamestate.retention_log.action IS 'drop or detach';
 COMMENT ON COLUMN gamestate.retention_log.decided_at IS 'when the policy was found to ask for it';
 COMMENT ON COLUMN gamestate.retention_log.done_at IS 'when it was done; NULL = not yet';
+COMMENT ON SEQUENCE gamestate.retention_log_entry_seq IS 'numbers the entries of gamestate.retention_log';
 ALTER TABLE gamestate.retention_log OWNER TO gamestate_owner;
 
 -- Partitions are made by the archiver.  There is no default partition on
@@ -966,7 +979,7 @@ SELECT CASE
 		THEN 'common'
 	WHEN object_name IN (
 		'create_game', 'create_game_bytes', 'apply_move', 'apply_move_bytes',
-		'apply_moves', 'apply_moves_bytes',
+		'apply_patch', 'apply_moves', 'apply_moves_bytes',
 		'set_metadata', 'set_room_code', 'start_game', 'join_game', 'leave_game',
 		'finish_game', 'delete_game')
 		THEN 'write'

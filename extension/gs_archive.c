@@ -17,7 +17,7 @@
  *
  *	a. From the parent table down, the partitions that may hold the row are
  *	   visited: with the whole key that is one leaf; by id alone first those of
- *	   the time at which the id was made (if it is a UUID of version 7), then
+ *	   the time at which the id was made (if it says that, see gs_uuid.c), then
  *	   all.  A leaf is locked only while it is looked at.  An SQL query would
  *	   plan, and until the end of the transaction lock, every leaf and index,
  *	   which with a few years of daily partitions no lock table can hold; and
@@ -44,6 +44,7 @@
 #include "postgres.h"
 
 #include "gs_archive.h"
+#include "gs_uuid.h"
 
 #include "access/genam.h"
 #include "access/htup_details.h"
@@ -381,35 +382,17 @@ set_key(RowSearch *search, const char *game_type, TimestampTz ended_at)
 	search->ended_from = search->ended_to = ended_at;
 }
 
-/* The time in a UUID of version 7. */
-static bool
-uuid_time(const pg_uuid_t *id, TimestampTz *time)
-{
-	uint64 ms = 0;
-
-	if ((id->data[6] >> 4) != 7 || (id->data[8] >> 6) != 2)
-		return false;
-	for (int i = 0; i < 6; i++)
-		ms = (ms << 8) | id->data[i];
-	/* 2^48 ms are 8,900 years, so this does not overflow */
-	*time = (TimestampTz) ms * 1000 -
-			(TimestampTz) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
-	return true;
-}
-
 /* By game id alone: first where its time points to, then everywhere. */
 static bool
 search_by_id(Oid parent, RowSearch *search)
 {
-	TimestampTz created;
-
 	if (!OidIsValid(parent))
 		return false;
-	if (uuid_time(search->id, &created))
+	if (gs_uuid_times(search->id, &search->ended_from, &search->ended_to))
 	{
 		search->has_range = true;
-		search->ended_from = created - HINT_BEFORE;
-		search->ended_to = created + HINT_AFTER;
+		search->ended_from -= HINT_BEFORE;
+		search->ended_to += HINT_AFTER;
 		if (search_table(parent, search))
 			return true;
 		search->has_range = false;
@@ -591,6 +574,16 @@ found_game_payload(RowSearch *search, Relation leaf, HeapTuple tuple)
 	game->has_payload = true;
 }
 
+/* After the game's row was found. */
+static void
+get_payload(RowSearch *search, GsArchivedGame *game)
+{
+	search->found = found_game_payload;
+	search->arg = game;
+	set_key(search, game->game_type, game->ended_at);
+	(void) search_table(archive_table(PAYLOAD_TABLE), search);
+}
+
 GsArchivedGame *
 gs_archive_get(const pg_uuid_t *id, bool want_payload, MemoryContext mcxt)
 {
@@ -602,16 +595,31 @@ gs_archive_get(const pg_uuid_t *id, bool want_payload, MemoryContext mcxt)
 	search.snapshots[1] = newest_snapshot(parent);
 	search.found = found_game;
 	search.arg = &game;
-
 	if (search_by_id(parent, &search) && want_payload)
-	{
-		search.found = found_game_payload;
-		search.arg = game;
-		set_key(&search, game->game_type, game->ended_at);
-		(void) search_table(archive_table(PAYLOAD_TABLE), &search);
-	}
-
+		get_payload(&search, game);
 	UnregisterSnapshot(search.snapshots[1]);
+	return game;
+}
+
+GsArchivedGame *
+gs_archive_get_between(const pg_uuid_t *id, TimestampTz ended_from, TimestampTz ended_to,
+					   MemoryContext mcxt)
+{
+	Oid parent = archive_table(ARCHIVE_TABLE);
+	GsArchivedGame *game = NULL;
+	RowSearch search = {.id = id, .mcxt = mcxt, .nsnapshots = 1};
+
+	if (!OidIsValid(parent))
+		return NULL;
+	search.snapshots[0] = newest_snapshot(parent);
+	search.found = found_game;
+	search.arg = &game;
+	search.has_range = true;
+	search.ended_from = ended_from;
+	search.ended_to = ended_to;
+	if (search_table(parent, &search))
+		get_payload(&search, game);
+	UnregisterSnapshot(search.snapshots[0]);
 	return game;
 }
 

@@ -57,4 +57,12 @@ extern bool gs_archive_exists(const pg_uuid_t *id);
 extern GsArchivedGame *gs_archive_get(const pg_uuid_t *id, bool want_payload,
 									  MemoryContext mcxt);
 
+/*
+ * The same with the newest snapshot, with payload, and only among games that
+ * ended between two times: where it is known when a game was created, and it is
+ * too dear to look everywhere for one that most likely is not there.
+ */
+extern GsArchivedGame *gs_archive_get_between(const pg_uuid_t *id, TimestampTz ended_from,
+											  TimestampTz ended_to, MemoryContext mcxt);
+
 #endif /* GS_ARCHIVE_H */

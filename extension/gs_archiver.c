@@ -24,6 +24,9 @@
  *	   nobody; nothing is ever lost, the queue is in shared memory.
  *	5. When the queue is done: partitions are made ahead, and archived games
  *	   are freed as soon as no snapshot needs them in memory.
+ *	6. The journal needs somebody, too: the archiver loads the games after a
+ *	   start, and, between batches and whenever it is due, extends the active
+ *	   table and rotates a little (gs_rotate.c).
  *
  * No transaction, lock or snapshot is held while sleeping.  SQL runs only
  * inside gs_worker_begin()/gs_worker_commit(), that is without superuser's
@@ -143,7 +146,7 @@ static TimestampTz pass_retry_at; /* earliest of what has to wait; 0 = none */
 static int free_delay = FREE_FIRST_MS;
 static TimestampTz ahead_retry_at = 0;
 static int ahead_failures = 0;
-static TimestampTz journal_retry_at = 0;
+static TimestampTz journal_due = 0;
 static int journal_failures = 0;
 static int damage_tries = 0;
 
@@ -720,6 +723,8 @@ archive_games(GsBatchGame *games, int n)
  * ----------------------------------------------------------------
  */
 
+static void keep_journal(void);
+
 /* Leave out the games whose type pauses; returns how many are left. */
 static int
 drop_paused(GsBatchGame *games, int n)
@@ -890,6 +895,7 @@ pass(void)
 		}
 		(void) gs_table_free_archived(db, false, FREE_AT_ONCE);
 		pgstat_report_stat(false);
+		keep_journal(); /* a long queue must not keep the players waiting */
 	}
 	MemoryContextSwitchTo(loop_context);
 	MemoryContextDelete(turn_context);
@@ -968,30 +974,30 @@ keep_damage(void)
 	damage_tries = 0;
 }
 
-/* The journal is no reason for this process to end. */
+/*
+ * What the journal needs, when it is due.  It is no reason for this process to
+ * end.
+ */
 static void
 keep_journal(void)
 {
-	if (journal_retry_at > GetCurrentTimestamp())
+	if (journal_due > GetCurrentTimestamp() &&
+		(journal_failures > 0 || !gs_pages_wanted(db)))
 		return;
 	PG_TRY();
 	{
 		load_games();
 		keep_damage();
-		(void) gs_rotate_if_due(db);
+		gs_rotate_make_room(db);
+		journal_due = gs_rotate(db);
 		journal_failures = 0;
-		/* begun and not done: games were busy all the time */
-		journal_retry_at =
-			db->journal_two
-				? TimestampTzPlusMilliseconds(GetCurrentTimestamp(), GS_BACKOFF_FIRST)
-				: 0;
 	}
 	PG_CATCH();
 	{
 		ErrorData *error = take_error();
 		int pause_ms = gs_worker_backoff(++journal_failures);
 
-		journal_retry_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), pause_ms);
+		journal_due = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), pause_ms);
 		complain(error,
 				 is_loaded() ? "rotate the journal" : "load games from the journal",
 				 pause_ms);
@@ -1035,7 +1041,7 @@ sleep_until_due(bool free_again)
 		earlier(&due, paused_until);
 	else
 		earlier(&due, pass_retry_at);
-	earlier(&due, journal_retry_at);
+	earlier(&due, journal_due);
 	if (free_again)
 	{
 		earlier(&due, TimestampTzPlusMilliseconds(now, free_delay));
@@ -1051,8 +1057,11 @@ sleep_until_due(bool free_again)
 
 	/* while we pause, games that end have nothing to tell us */
 	gs_worker_wakeable(slot, !paused);
-	pgstat_report_activity(STATE_IDLE, NULL);
-	pgstat_report_stat(true);
+	if (db->journal_two)
+		pgstat_report_activity(STATE_RUNNING, "rotating the journal");
+	else
+		pgstat_report_activity(STATE_IDLE, NULL);
+	pgstat_report_stat(!db->journal_two);
 	(void) WaitLatch(MyLatch, events, ms, PG_WAIT_EXTENSION);
 	gs_worker_wakeable(slot, true);
 }

@@ -128,7 +128,10 @@ encode_log(const GsGameCopy *game, GsPayload *payload)
 	char *p;
 
 	if (game->h.has_create_request)
+	{
 		create.request_id = game->h.create_request.data;
+		create.request_arguments = game->h.create_arguments;
+	}
 	if (whole)
 		size += gs_entry_size(&create, base);
 	for (uint64 i = 0; i < game->nentries; i++)

@@ -8,6 +8,7 @@
  *
  *	varint	LEB128: little endian, 7 bits a byte, at most 10 bytes.  Encodings
  *			are canonical: a varint with needless bytes is refused.
+ *	uint32	4 bytes, little endian, for what is not small
  *	zigzag	maps signed to unsigned numbers as in Protocol Buffers' encoding
  *			documentation, so that small negative ones have short varints too.
  *
@@ -89,6 +90,14 @@ gs_put_raw(char *dst, const void *data, size_t len)
 	return dst + len;
 }
 
+static inline char *
+gs_put_uint32(char *dst, uint32_t value)
+{
+	for (int shift = 0; shift < 32; shift += 8)
+		*dst++ = (char) (unsigned char) (value >> shift);
+	return dst;
+}
+
 /* a length, then that many bytes */
 static inline char *
 gs_put_bytes(char *dst, const char *data, uint32_t len)
@@ -135,6 +144,25 @@ gs_varint_get(const char **p, const char *end, uint64_t *value)
 		}
 	}
 	return false;
+}
+
+/* four bytes that are there */
+static inline uint32_t
+gs_get_uint32(const char *p)
+{
+	const unsigned char *s = (const unsigned char *) p;
+
+	return s[0] | (uint32_t) s[1] << 8 | (uint32_t) s[2] << 16 | (uint32_t) s[3] << 24;
+}
+
+static inline bool
+gs_consume_uint32_raw(const char **p, const char *end, uint32_t *value)
+{
+	if (end - *p < 4)
+		return false;
+	*value = gs_get_uint32(*p);
+	*p += 4;
+	return true;
 }
 
 /* a number that is not more than max */

@@ -67,7 +67,7 @@ gs_database_shmem_init(bool found)
 		pg_atomic_init_u32(&db->load_state, GS_LOAD_NONE);
 		pg_atomic_init_u32(&db->journal_active, 0);
 		pg_atomic_init_u64(&db->journal_bytes, 0);
-		LWLockInitialize(&db->pages_lock, GsShmem->pages_tranche);
+		gs_pages_init(db);
 		for (int level = 0; level < GS_DURABLE_LEVELS; level++)
 			pg_atomic_init_u64(&db->gone_lsn[level], 0);
 		init_statistics(db);

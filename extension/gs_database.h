@@ -83,8 +83,10 @@ typedef struct GsDatabase
 	pg_atomic_uint64 journal_bytes;	 /* written to the active table, about */
 	bool journal_two; /* the other table is not empty: rotation has to finish */
 
-	LWLock pages_lock;	 /* protects pages */
-	GsPagePool pages[2]; /* of the journal tables */
+	LWLock pages_lock;		 /* protects pages, pages_ahead */
+	GsPagePool pages[2];	 /* of the journal tables */
+	BlockNumber pages_ahead; /* empty pages that the pool of the active one shall have */
+	pg_atomic_uint32 pages_wanted; /* it has less than half: the archiver was woken */
 
 	/*
 	 * For those who find nothing: the last change that took something away (a

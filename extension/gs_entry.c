@@ -30,7 +30,7 @@ gs_entry_size(const GsEntry *e, int64_t base)
 	if (e->player)
 		size += gs_varint_size(e->player_len) + e->player_len;
 	if (e->request_id)
-		size += GS_REQUEST_ID_LEN;
+		size += GS_REQUEST_LEN;
 	if (e->event)
 		size += gs_varint_size(e->event_len) + e->event_len;
 	if (e->delta)
@@ -58,7 +58,7 @@ gs_entry_encode(const GsEntry *e, int64_t base, char *dst)
 	if (e->player)
 		dst = gs_put_bytes(dst, e->player, e->player_len);
 	if (e->request_id)
-		dst = gs_put_raw(dst, e->request_id, GS_REQUEST_ID_LEN);
+		dst = gs_put_request(dst, e->request_id, e->request_arguments);
 	if (e->event)
 		dst = gs_put_bytes(dst, e->event, e->event_len);
 	if (e->delta)
@@ -96,10 +96,11 @@ gs_entry_decode(const char **p, const char *end, int64_t base, GsEntry *e)
 		return "entry has a broken player";
 	if (flags & GS_ENTRY_HAS_REQUEST)
 	{
-		if (end - s < GS_REQUEST_ID_LEN)
+		if (end - s < GS_REQUEST_LEN)
 			return "entry has a broken request id";
 		e->request_id = (const unsigned char *) s;
-		s += GS_REQUEST_ID_LEN;
+		e->request_arguments = gs_get_uint32(s + GS_REQUEST_ID_LEN);
+		s += GS_REQUEST_LEN;
 	}
 	if ((flags & GS_ENTRY_HAS_EVENT) &&
 		!gs_consume_bytes(&s, end, &e->event, &e->event_len))

@@ -14,7 +14,8 @@
  *	flags	1 byte	 GS_ENTRY_HAS_*; unknown bits are an error
  *	at		varint	 zigzag(time of the server - base), microseconds
  *	player	varint + bytes			if GS_ENTRY_HAS_PLAYER
- *	request 16 bytes				if GS_ENTRY_HAS_REQUEST
+ *	request 16 bytes, 4 bytes		if GS_ENTRY_HAS_REQUEST: the request id, and what
+ *									its arguments come to (gs_request.h), little endian
  *	event	varint + bytes			if GS_ENTRY_HAS_EVENT
  *	delta	varint + bytes			if GS_ENTRY_HAS_DELTA
  *
@@ -53,6 +54,7 @@ typedef enum GsKind
 #define GS_ENTRY_FLAGS		 0x0F
 
 #define GS_REQUEST_ID_LEN 16
+#define GS_REQUEST_LEN	  (GS_REQUEST_ID_LEN + 4) /* as stored, with its arguments */
 
 /*
  * A decoded entry.  Pointers point into the encoded bytes (decode) or to the
@@ -66,11 +68,19 @@ typedef struct GsEntry
 	const char *player;
 	uint32_t player_len;
 	const unsigned char *request_id; /* GS_REQUEST_ID_LEN bytes */
+	uint32_t request_arguments;		 /* 0 without a request id */
 	const char *event;
 	uint32_t event_len;
 	const char *delta; /* change of the state; see the game type's history policy */
 	uint32_t delta_len;
 } GsEntry;
+
+/* a request id and its arguments, here and in gs_record.h */
+static inline char *
+gs_put_request(char *dst, const unsigned char *id, uint32_t arguments)
+{
+	return gs_put_uint32(gs_put_raw(dst, id, GS_REQUEST_ID_LEN), arguments);
+}
 
 extern const char *gs_kind_name(GsKind kind); /* static text, never NULL */
 

@@ -36,6 +36,7 @@
 
 #include "access/htup_details.h"
 #include "access/table.h"
+#include "access/transam.h"
 #include "access/xlog.h"
 #include "access/xlogreader.h"
 #include "access/xlogrecovery.h"
@@ -239,9 +240,33 @@ collect(XLogRecPtr upto)
  * ----------------------------------------------------------------
  */
 
-static void
-take_page(const GsRowSink *sink, int table, BlockNumber block, Page page)
+/*
+ * Can these be transactions that have touched the table?  To ask what has become
+ * of any other would be an error.  NULL, or what is wrong.
+ */
+static const char *
+check_xids(HeapTupleHeader header, TransactionId oldest, TransactionId next)
 {
+	TransactionId xmin = HeapTupleHeaderGetRawXmin(header);
+	TransactionId xmax = HeapTupleHeaderGetRawXmax(header);
+
+	if (!HeapTupleHeaderXminFrozen(header) && xmin != FrozenTransactionId &&
+		(!TransactionIdIsNormal(xmin) || TransactionIdPrecedes(xmin, oldest) ||
+		 !TransactionIdPrecedes(xmin, next)))
+		return "the transaction that wrote it is impossible";
+	if ((header->t_infomask & (HEAP_XMAX_INVALID | HEAP_XMAX_IS_MULTI)) == 0 &&
+		TransactionIdIsValid(xmax) &&
+		(!TransactionIdIsNormal(xmax) || TransactionIdPrecedes(xmax, oldest) ||
+		 !TransactionIdPrecedes(xmax, next)))
+		return "the transaction that deleted it is impossible";
+	return NULL;
+}
+
+static void
+take_page(const GsRowSink *sink, int table, Relation rel, BlockNumber block, Page page)
+{
+	/* replay makes a transaction's id known before it changes a page */
+	TransactionId next = XidFromFullTransactionId(ReadNextFullTransactionId());
 	OffsetNumber last;
 
 	if (PageIsNew(page))
@@ -261,8 +286,15 @@ take_page(const GsRowSink *sink, int table, BlockNumber block, Page page)
 			ItemIdGetLength(item) < SizeofHeapTupleHeader)
 			sink->damaged(table, &tid, "its line pointer is wrong");
 		else
-			sink->row(table, &tid, (HeapTupleHeader) PageGetItem(page, item),
-					  ItemIdGetLength(item));
+		{
+			HeapTupleHeader header = (HeapTupleHeader) PageGetItem(page, item);
+			const char *wrong = check_xids(header, rel->rd_rel->relfrozenxid, next);
+
+			if (wrong)
+				sink->damaged(table, &tid, wrong);
+			else
+				sink->row(table, &tid, header, ItemIdGetLength(item));
+		}
 	}
 }
 
@@ -289,7 +321,7 @@ read_block(const GsRowSink *sink, int table, Relation rel, BlockNumber block,
 		sink->damaged(table, &tid, "the header of its page is wrong");
 		return;
 	}
-	take_page(sink, table, block, copy.data);
+	take_page(sink, table, rel, block, copy.data);
 }
 
 static void

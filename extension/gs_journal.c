@@ -141,6 +141,7 @@ set_header(GsRecord *record, const GsHeader *h)
 	{
 		record->fields |= GS_RECORD_SET_REQUEST;
 		memcpy(record->create_request, h->create_request.data, UUID_LEN);
+		record->create_arguments = h->create_arguments;
 	}
 }
 
@@ -489,8 +490,8 @@ gs_journal_check(Relation rel)
 }
 
 /* Lock the active table, and see that it still is the active one. */
-static Relation
-open_active(GsDatabase *db, uint32 *which)
+Relation
+gs_journal_open(GsDatabase *db, uint32 *which)
 {
 	for (;;)
 	{
@@ -598,7 +599,7 @@ gs_journal_write(uint64 seq, bool light)
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("too many changes of games in one transaction")));
 	light = light && pieces <= GS_LIGHT_MAX_ROWS;
-	rel = open_active(db, &which);
+	rel = gs_journal_open(db, &which);
 	gs_pages_begin(which);
 	if (light)
 	{

@@ -48,6 +48,9 @@ extern void gs_journal_oids(Oid *oids);
 /* Is a journal table still what this code can write?  ERROR if not. */
 extern void gs_journal_check(Relation rel);
 
+/* Lock and open the active table, whose number goes to *which. */
+extern Relation gs_journal_open(struct GsDatabase *db, uint32 *which);
+
 /* CRC-32C of a row: its fixed part and the piece. */
 extern uint32 gs_journal_crc(int64 seq, int32 idx, int32 cnt, const char *data, Size len);
 
@@ -73,7 +76,14 @@ enum
 /* Bytes in the active table beyond which the journal is rotated. */
 extern uint64 gs_rotate_limit(struct GsDatabase *db);
 
-/* From the archiver: rotate the journal if it is time to; true if it did something. */
-extern bool gs_rotate_if_due(struct GsDatabase *db);
+/*
+ * From the archiver, at least as often as it says: rotate the journal a little,
+ * if it is time to.  Returns when to be called again; 0 = when there is reason to.
+ * An error is no reason to stop: what was done counts.
+ */
+extern TimestampTz gs_rotate(struct GsDatabase *db);
+
+/* From the archiver: empty pages for those who play, if they need some (gs_pages.h). */
+extern void gs_rotate_make_room(struct GsDatabase *db);
 
 #endif /* GS_JOURNAL_H */

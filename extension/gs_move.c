@@ -27,6 +27,7 @@
 #include "gs_durable.h"
 #include "gs_errors.h"
 #include "gs_lock.h"
+#include "gs_merge.h"
 #include "gs_target.h"
 
 #include "access/xact.h"
@@ -41,6 +42,7 @@
 
 PG_FUNCTION_INFO_V1(gs_apply_move);
 PG_FUNCTION_INFO_V1(gs_apply_move_bytes);
+PG_FUNCTION_INFO_V1(gs_apply_patch);
 PG_FUNCTION_INFO_V1(gs_apply_moves);
 PG_FUNCTION_INFO_V1(gs_apply_moves_bytes);
 
@@ -57,7 +59,7 @@ typedef struct Move
 	GsText event;
 	GsText state; /* data NULL = unchanged */
 	GsText player;
-	const pg_uuid_t *request_id;
+	GsRequest request;
 	GsEncoding encoding;
 } Move;
 
@@ -94,26 +96,67 @@ move_is_allowed(const Move *move, const char *function, const GsTarget *target,
 	return false;
 }
 
+/* "state" is in the write set's memory; data NULL = unchanged */
 static GsPending *
-record_move(const Move *move, GsTarget *target)
+record_move(const Move *move, GsText state, GsTarget *target)
 {
 	GsText event = gs_keep(&move->event);
-	GsText state = gs_keep(&move->state);
 	GsText player = gs_keep(&move->player);
 	GsEntry e = {.kind = GS_KIND_MOVE,
 				 .at = GetCurrentTimestamp(),
 				 .player = player.data,
 				 .player_len = player.len,
-				 .request_id = gs_keep_uuid(move->request_id),
 				 .event = event.data,
 				 .event_len = event.len};
-	GsPending *pending = gs_next_version(target, e.at);
+	GsPending *pending;
 
+	gs_request_keep(&move->request, &e);
+	pending = gs_next_version(target, e.at);
 	pending->change.h.moves++;
 	if (state.data)
 		gs_set_state(pending, state);
 	gs_writeset_log(pending, &e);
 	return pending;
+}
+
+/* What a move's request id is given to, however the move is made. */
+static GsRequestFunction
+request_function(GsEncoding encoding)
+{
+	return encoding == GS_ENCODING_JSON ? GS_REQUEST_APPLY_MOVE
+										: GS_REQUEST_APPLY_MOVE_BYTES;
+}
+
+/*
+ * The arguments of apply_move() and its like, and the target, if it may be
+ * made.  false if the request has been answered already: target->answered.
+ */
+static bool
+open_move(FunctionCallInfo fcinfo, const char *function, GsRequestFunction request,
+		  Move *move, int64 *expected, GsTarget *target)
+{
+	GsRefusal refusal;
+
+	GS_REQUIRE_ARG(2, "event");
+	move->event = gs_arg_bytes(fcinfo, 2);
+	move->state = gs_arg_bytes(fcinfo, 3);
+	move->player = gs_arg_bytes(fcinfo, 4);
+	move->request = gs_request(fcinfo, request, "u8vvv");
+	if (!PG_ARGISNULL(1))
+	{
+		*expected = PG_GETARG_INT64(1);
+		move->expected_version = expected;
+	}
+	if (unlikely(!sizes_are_allowed(move, &refusal)))
+		gs_raise(&refusal);
+
+	if (!gs_open_target(fcinfo, &move->request, move->player.data ? &move->player : NULL,
+						target))
+		return false;
+	if (unlikely(!move_is_allowed(move, function, target, &refusal)))
+		gs_raise(&refusal);
+	gs_check_memory(gs_my_database(), 0);
+	return true;
 }
 
 static Datum
@@ -122,27 +165,11 @@ apply_move(FunctionCallInfo fcinfo, GsEncoding encoding)
 	Move move = {.encoding = encoding};
 	int64 expected;
 	GsTarget target;
-	GsRefusal refusal;
 
-	GS_REQUIRE_ARG(2, "event");
-	move.event = gs_arg_bytes(fcinfo, 2);
-	move.state = gs_arg_bytes(fcinfo, 3);
-	move.player = gs_arg_bytes(fcinfo, 4);
-	if (!PG_ARGISNULL(5))
-		move.request_id = PG_GETARG_UUID_P(5);
-	if (!PG_ARGISNULL(1))
-	{
-		expected = PG_GETARG_INT64(1);
-		move.expected_version = &expected;
-	}
-	if (unlikely(!sizes_are_allowed(&move, &refusal)))
-		gs_raise(&refusal);
-
-	gs_open_target(fcinfo, move.player.data ? &move.player : NULL, &target);
-	if (unlikely(!move_is_allowed(&move, "apply_move", &target, &refusal)))
-		gs_raise(&refusal);
-	gs_check_memory(gs_my_database(), 0);
-	PG_RETURN_INT64(gs_new_version(record_move(&move, &target)));
+	if (!open_move(fcinfo, "apply_move", request_function(encoding), &move, &expected,
+				   &target))
+		PG_RETURN_INT64(target.answered.version);
+	PG_RETURN_INT64(gs_new_version(record_move(&move, gs_keep(&move.state), &target)));
 }
 
 Datum
@@ -157,6 +184,54 @@ gs_apply_move_bytes(PG_FUNCTION_ARGS)
 {
 	gs_begin_write("apply_move_bytes()");
 	return apply_move(fcinfo, GS_ENCODING_BYTES);
+}
+
+/* The game's state with the patch applied, in the write set's memory. */
+static GsText
+patched_state(const GsTarget *target, const GsText *patch)
+{
+	GsText old = gs_target_state(target);
+	void *scratch;
+	char *dst;
+	Size len;
+	const char *wrong;
+	GsText state;
+	GsRefusal refusal;
+
+	if ((Size) old.len + patch->len > GS_MERGE_MAX_BYTES)
+		ereport(ERROR, (errcode(ERRCODE_GS_TOO_LARGE), errmsg("state is too large")));
+	scratch = MemoryContextAllocHuge(CurrentMemoryContext,
+									 gs_merge_scratch_size(patch->data, patch->len));
+	dst = MemoryContextAllocHuge(gs_writeset_context(), (Size) old.len + patch->len + 1);
+	wrong = gs_merge(old.data, old.len, patch->data, patch->len, scratch, dst, &len);
+	pfree(scratch);
+	if (wrong)
+		ereport(ERROR,
+				(errcode(ERRCODE_GS_TOO_LARGE),
+				 errmsg("cannot apply the patch to the state of game %s",
+						gs_id_text(&target->id)),
+				 errdetail("%s.", wrong)));
+	state = (GsText){dst, len};
+	if (!gs_size_is_allowed(&state, "state", gs_max_state_size,
+							"gamestate.max_state_size", &refusal))
+		gs_raise(&refusal);
+	return state;
+}
+
+Datum
+gs_apply_patch(PG_FUNCTION_ARGS)
+{
+	Move move = {.encoding = GS_ENCODING_JSON};
+	int64 expected;
+	GsTarget target;
+	GsText state = {NULL, 0};
+
+	gs_begin_write("apply_patch()");
+	if (!open_move(fcinfo, "apply_move", GS_REQUEST_APPLY_PATCH, &move, &expected, &target))
+		PG_RETURN_INT64(target.answered.version);
+	if (move.state.data)
+		state = patched_state(&target, &move.state);
+	PG_RETURN_INT64(gs_new_version(record_move(&move, state, &target)));
 }
 
 /* ----------------------------------------------------------------
@@ -197,8 +272,9 @@ typedef struct Elements
 /* What has become of a move. */
 typedef struct Outcome
 {
-	int64 version;	 /* 0 = refused */
-	bool in_archive; /* to be looked up: it is not in memory */
+	int64 version;	   /* 0 = refused */
+	bool in_archive;   /* to be looked up: it is not in memory */
+	GsRequest request; /* set with in_archive */
 	GsRefusal refusal;
 } Outcome;
 
@@ -331,6 +407,33 @@ refuse_null(const char *name, GsRefusal *refusal)
 						   .message = psprintf("%s must not be null", name)};
 }
 
+/* So that a move may be retried alone, or a lone one with others: as of apply_move(). */
+static void
+take_request(const Batch *batch, int i, Move *move)
+{
+	const pg_uuid_t *id = uuid_element(&batch->args[ARG_REQUEST_IDS], i);
+
+	if (id == NULL)
+		return;
+	gs_request_begin(&move->request, id, request_function(batch->encoding));
+	gs_request_add_uuid(&move->request, move->id);
+	gs_request_add_int8(&move->request, move->expected_version);
+	gs_request_add_bytes(&move->request, &move->event);
+	gs_request_add_bytes(&move->request, &move->state);
+	gs_request_add_bytes(&move->request, &move->player);
+	gs_request_end(&move->request);
+}
+
+static void
+answer_again(const GsRequest *request, const pg_uuid_t *id, const GsAnswered *answered,
+			 Outcome *outcome)
+{
+	if (gs_request_is_same(request, answered))
+		outcome->version = answered->version;
+	else
+		gs_refuse_request(request, id, answered, &outcome->refusal);
+}
+
 /* Make one of the moves, or say in its outcome why not. */
 static GsPending *
 try_move(Batch *batch, int i)
@@ -342,9 +445,9 @@ try_move(Batch *batch, int i)
 				 .id = uuid_element(&args[ARG_GAME_IDS], i),
 				 .event = text_element(&args[ARG_EVENTS], i),
 				 .state = text_element(&args[ARG_STATES], i),
-				 .player = text_element(&args[ARG_PLAYERS], i),
-				 .request_id = uuid_element(&args[ARG_REQUEST_IDS], i)};
+				 .player = text_element(&args[ARG_PLAYERS], i)};
 	GsTarget target;
+	GsAnswered answered;
 	GsPending *pending;
 
 	if (!is_null(&args[ARG_EXPECTED_VERSIONS], i))
@@ -359,50 +462,75 @@ try_move(Batch *batch, int i)
 	}
 	if (!sizes_are_allowed(&move, &outcome->refusal))
 		return NULL;
+	take_request(batch, i, &move);
 	if (!gs_find_locked_target(move.id, move.player.data ? &move.player : NULL, &target))
 	{
+		outcome->request = move.request;
 		outcome->in_archive = target.pending == NULL;
 		gs_refuse_no_such_game(move.id, &outcome->refusal);
+		return NULL;
+	}
+	if (gs_request_find(&move.request, move.id, target.pending, &answered))
+	{
+		answer_again(&move.request, move.id, &answered, outcome);
 		return NULL;
 	}
 	if (!move_is_allowed(&move, batch->function, &target, &outcome->refusal))
 		return NULL;
 
 	gs_check_memory(gs_my_database(), 0);
-	pending = record_move(&move, &target);
+	pending = record_move(&move, gs_keep(&move.state), &target);
 	outcome->version = pending->change.h.version;
 	return pending;
+}
+
+static void
+look_up_archived(Batch *batch, int i)
+{
+	Outcome *outcome = &batch->outcomes[i];
+	const pg_uuid_t *id = uuid_element(&batch->args[ARG_GAME_IDS], i);
+	GsAnswered answered;
+
+	CHECK_FOR_INTERRUPTS();
+	if (outcome->request.id == NULL)
+	{
+		if (gs_archive_exists(id))
+			gs_refuse_over(id, "archived", &outcome->refusal);
+		return;
+	}
+	switch (gs_request_find_archived(&outcome->request, id, false, &answered))
+	{
+		case GS_REQUEST_NO_GAME:
+			break;
+		case GS_REQUEST_IS_ANSWERED:
+			answer_again(&outcome->request, id, &answered, outcome);
+			break;
+		case GS_REQUEST_NOT_THERE:
+		case GS_REQUEST_NO_PAYLOAD:
+			gs_refuse_over(id, "archived", &outcome->refusal);
+			break;
+	}
 }
 
 static void
 look_into_archive(Batch *batch)
 {
 	for (int i = 0; i < batch->n; i++)
-	{
-		const pg_uuid_t *id;
-
-		if (!batch->outcomes[i].in_archive)
-			continue;
-		CHECK_FOR_INTERRUPTS();
-		id = uuid_element(&batch->args[ARG_GAME_IDS], i);
-		if (gs_archive_exists(id))
-			gs_refuse_over(id, "archived", &batch->outcomes[i].refusal);
-	}
+		if (batch->outcomes[i].in_archive)
+			look_up_archived(batch, i);
 }
 
 /* With all_or_nothing: the first refusal is the call's error. */
-static _Noreturn void
-raise_first(Batch *batch, int i)
+static void
+raise_if_refused(Batch *batch, int i)
 {
 	Outcome *outcome = &batch->outcomes[i];
 
 	if (outcome->in_archive)
-	{
-		const pg_uuid_t *id = uuid_element(&batch->args[ARG_GAME_IDS], i);
-
-		if (gs_is_archived(id))
-			gs_refuse_over(id, "archived", &outcome->refusal);
-	}
+		look_up_archived(batch, i);
+	outcome->in_archive = false;
+	if (outcome->version > 0)
+		return;
 	outcome->refusal.message = psprintf("move %d: %s", i + 1, outcome->refusal.message);
 	gs_raise(&outcome->refusal);
 }
@@ -454,7 +582,7 @@ apply_moves(FunctionCallInfo fcinfo, GsEncoding encoding)
 		if (try_move(&batch, i))
 			nmade++;
 		else if (batch.all_or_nothing)
-			raise_first(&batch, i);
+			raise_if_refused(&batch, i);
 	}
 	look_into_archive(&batch);
 	if (nmade == 0)

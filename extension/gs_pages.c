@@ -8,9 +8,13 @@
  *	   so that nobody waits for the table's last page.  What it owns it knows
  *	   from its own memory; nothing on disk says so, and everything is checked
  *	   again when the page is locked for writing (gs_light.c, heapam).
- *	2. Empty pages come from a pool in shared memory.  Who finds it empty
- *	   extends the table by many blocks at once, with zeros and without WAL: a
- *	   page's first row is logged with the whole page.
+ *	2. Empty pages come from a pool in shared memory.  The archiver extends the
+ *	   table before the pool is empty (gs_pages_fill()), with zeros and without
+ *	   WAL: a page's first row is logged with the whole page.  So a move does
+ *	   not wait for the file, which others write to, too: that can take a tenth
+ *	   of a second.  Who finds the pool empty all the same, because there is no
+ *	   archiver or it is late, extends the table himself, and from then on more
+ *	   is kept in the pool.
  *	3. A backend that ends, or needs a page with more room, leaves its page to
  *	   others.
  *	4. After a restart nothing is known: half full pages stay as they are, and
@@ -26,6 +30,7 @@
 #include "gs_compat.h"
 #include "gs_database.h"
 #include "gs_pages.h"
+#include "gs_worker.h"
 
 #include "access/htup_details.h"
 #include "miscadmin.h"
@@ -36,8 +41,11 @@
 #include "storage/smgr.h"
 #include "utils/rel.h"
 
-/* The table grows by an eighth, between these. */
-#define EXTEND_MIN 8
+/* Empty pages that the archiver keeps in the pool, between these; he begins at half of them. */
+#define AHEAD_MIN 8
+#define AHEAD_MAX 512
+
+/* By how much a backend extends the table at most. */
 #define EXTEND_MAX 128
 
 /* A page with less room is not worth being passed on. */
@@ -78,11 +86,26 @@ pool_of(GsDatabase *db, int table, Oid node)
 }
 
 void
+gs_pages_init(GsDatabase *db)
+{
+	LWLockInitialize(&db->pages_lock, GsShmem->pages_tranche);
+	pg_atomic_init_u32(&db->pages_wanted, 0);
+	db->pages_ahead = AHEAD_MIN;
+}
+
+void
 gs_pages_forget(GsDatabase *db)
 {
 	LWLockAcquire(&db->pages_lock, LW_EXCLUSIVE);
 	memset(db->pages, 0, sizeof(db->pages));
+	db->pages_ahead = AHEAD_MIN;
 	LWLockRelease(&db->pages_lock);
+}
+
+static BlockNumber
+pages_left(const GsPagePool *pool)
+{
+	return pool->next < pool->end ? pool->end - pool->next : 0;
 }
 
 static void
@@ -110,6 +133,7 @@ take_page(GsDatabase *db, int table, Oid node, GsPageKind kind, Size need)
 {
 	GsPagePool *pool;
 	BlockNumber block = InvalidBlockNumber;
+	bool is_low = false;
 
 	LWLockAcquire(&db->pages_lock, LW_EXCLUSIVE);
 	pool = pool_of(db, table, node);
@@ -120,9 +144,16 @@ take_page(GsDatabase *db, int table, Oid node, GsPageKind kind, Size need)
 		block = pool->open[kind][i].block;
 		pool->open[kind][i] = pool->open[kind][--pool->nopen[kind]];
 	}
-	if (block == InvalidBlockNumber && pool->next < pool->end)
-		block = pool->next++;
+	if (block == InvalidBlockNumber)
+	{
+		if (pool->next < pool->end)
+			block = pool->next++;
+		is_low = pages_left(pool) < db->pages_ahead / 2;
+	}
 	LWLockRelease(&db->pages_lock);
+	if (is_low && pg_atomic_read_u32(&db->pages_wanted) == 0 &&
+		pg_atomic_exchange_u32(&db->pages_wanted, 1) == 0)
+		gs_worker_wake_archiver(db);
 	return block;
 }
 
@@ -137,7 +168,7 @@ leave_pages(int code, Datum arg)
 
 /*
  * VACUUM may have cut off blocks that the pool has.  They must not be given out
- * when the table has grown again; the pages that backends own are checked when
+ * when the table has grown again.  The caller has locked the file's end; the pages that backends own are checked when
  * they are used (gs_light.c).
  */
 static void
@@ -151,17 +182,53 @@ forget_cut_off(GsDatabase *db, int table, Oid node, BlockNumber nblocks)
 		for (int i = pool->nopen[kind] - 1; i >= 0; i--)
 			if (pool->open[kind][i].block >= nblocks)
 				pool->open[kind][i] = pool->open[kind][--pool->nopen[kind]];
+	pool->end = Min(pool->end, nblocks);
 	LWLockRelease(&db->pages_lock);
 }
 
-/* Make the table longer; returns a block for us. */
+/* By a backend: the caller has locked the file's end, which is at "first". */
+static void
+add_blocks(Relation rel, BlockNumber first, BlockNumber n)
+{
+	for (BlockNumber i = 0; i < n; i++)
+		smgrextend(RelationGetSmgr(rel), MAIN_FORKNUM, first + i,
+				   unconstify(char *, &zero_block.data[0]), false);
+}
+
+/*
+ * By the archiver: not only into the file but also into buffers, so that it is
+ * not a player either who has to write another page for the sake of this one.
+ */
+static void
+add_buffered_blocks(Relation rel, BlockNumber n)
+{
+	for (BlockNumber i = 0; i < n; i++)
+		ReleaseBuffer(ReadBuffer(rel, P_NEW));
+}
+
+/* Put new blocks into the pool; the caller has locked the file's end. */
+static void
+pool_blocks(Relation rel, GsDatabase *db, int table, BlockNumber first, BlockNumber n)
+{
+	GsPagePool *pool;
+
+	LWLockAcquire(&db->pages_lock, LW_EXCLUSIVE);
+	pool = pool_of(db, table, GsRelationFile(rel));
+	/* what is left is given up if the new blocks do not follow it */
+	if (pages_left(pool) == 0 || pool->end != first)
+		pool->next = first;
+	pool->end = first + n;
+	LWLockRelease(&db->pages_lock);
+}
+
+/* The pool is empty: make the table longer, and see that it will not happen again. */
 static BlockNumber
 extend(Relation rel, GsDatabase *db, int table, GsPageKind kind, Size need)
 {
 	Oid node = GsRelationFile(rel);
 	BlockNumber block;
 	BlockNumber first;
-	int n;
+	BlockNumber n;
 
 	LockRelationForExtension(rel, ExclusiveLock);
 
@@ -174,21 +241,45 @@ extend(Relation rel, GsDatabase *db, int table, GsPageKind kind, Size need)
 		return block;
 	}
 	forget_cut_off(db, table, node, first);
-	n = Min(Max(first / 8, EXTEND_MIN), EXTEND_MAX);
-	for (int i = 0; i < n; i++)
-		smgrextend(RelationGetSmgr(rel), MAIN_FORKNUM, first + i,
-				   unconstify(char *, &zero_block.data[0]), false);
-
 	LWLockAcquire(&db->pages_lock, LW_EXCLUSIVE);
-	{
-		GsPagePool *pool = pool_of(db, table, node);
-
-		pool->next = first + 1;
-		pool->end = first + n;
-	}
+	n = Min(db->pages_ahead, EXTEND_MAX);
+	db->pages_ahead = Min(db->pages_ahead * 2, AHEAD_MAX);
 	LWLockRelease(&db->pages_lock);
+	add_blocks(rel, first, n);
+	if (n > 1)
+		pool_blocks(rel, db, table, first + 1, n - 1);
 	UnlockRelationForExtension(rel, ExclusiveLock);
 	return first;
+}
+
+bool
+gs_pages_wanted(GsDatabase *db)
+{
+	return pg_atomic_read_u32(&db->pages_wanted) != 0;
+}
+
+void
+gs_pages_fill(Relation rel, GsDatabase *db, int table)
+{
+	BlockNumber first;
+	BlockNumber left;
+	BlockNumber ahead;
+
+	/* before looking: who finds the pool low afterwards says so again */
+	(void) pg_atomic_exchange_u32(&db->pages_wanted, 0);
+	LockRelationForExtension(rel, ExclusiveLock);
+	first = RelationGetNumberOfBlocks(rel);
+	forget_cut_off(db, table, GsRelationFile(rel), first);
+	LWLockAcquire(&db->pages_lock, LW_EXCLUSIVE);
+	left = pages_left(pool_of(db, table, GsRelationFile(rel)));
+	ahead = db->pages_ahead;
+	LWLockRelease(&db->pages_lock);
+	if (left < ahead)
+	{
+		add_buffered_blocks(rel, ahead - left);
+		pool_blocks(rel, db, table, first, ahead - left);
+	}
+	UnlockRelationForExtension(rel, ExclusiveLock);
 }
 
 /* ----------------------------------------------------------------

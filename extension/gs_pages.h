@@ -55,6 +55,9 @@ typedef struct GsPagePool
 /* What a row of so many bytes takes of a page. */
 #define GS_PAGE_NEED(tuple_len) (MAXALIGN(tuple_len) + sizeof(ItemIdData))
 
+/* When shared memory is made. */
+extern void gs_pages_init(struct GsDatabase *db);
+
 /* A transaction begins to ask for pages; what others before it asked for has been used, or will not be. */
 extern void gs_pages_begin(int table);
 
@@ -68,6 +71,12 @@ extern Buffer gs_pages_get(Relation rel, struct GsDatabase *db, int table,
 
 /* Bytes that can still be put on a page, new ones included; the caller has locked it. */
 extern Size gs_pages_room(Buffer buffer);
+
+/* The pool of the active table is nearly empty: the archiver shall fill it. */
+extern bool gs_pages_wanted(struct GsDatabase *db);
+
+/* From the archiver, who has locked the table: extend it until the pool has enough. */
+extern void gs_pages_fill(Relation rel, struct GsDatabase *db, int table);
 
 /* Nothing is known of the tables of this database any more. */
 extern void gs_pages_forget(struct GsDatabase *db);

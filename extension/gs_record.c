@@ -125,7 +125,7 @@ fields_size(const GsRecord *record)
 	if (fields & GS_RECORD_SET_MAX_PLAYERS)
 		size += gs_varint_size((uint32_t) record->max_players);
 	if (fields & GS_RECORD_SET_REQUEST)
-		size += GS_REQUEST_ID_LEN;
+		size += GS_REQUEST_LEN;
 	return size;
 }
 
@@ -150,7 +150,7 @@ put_fields(char *dst, const GsRecord *record)
 	if (fields & GS_RECORD_SET_MAX_PLAYERS)
 		dst = gs_varint_put(dst, (uint32_t) record->max_players);
 	if (fields & GS_RECORD_SET_REQUEST)
-		dst = gs_put_raw(dst, record->create_request, GS_REQUEST_ID_LEN);
+		dst = gs_put_request(dst, record->create_request, record->create_arguments);
 	return dst;
 }
 
@@ -408,7 +408,8 @@ decode_fields(const char **p, const char *end, GsRecord *record)
 		record->max_players = (int32_t) n;
 	}
 	if ((fields & GS_RECORD_SET_REQUEST) &&
-		!gs_consume_raw(p, end, record->create_request, GS_REQUEST_ID_LEN))
+		(!gs_consume_raw(p, end, record->create_request, GS_REQUEST_ID_LEN) ||
+		 !gs_consume_uint32_raw(p, end, &record->create_arguments)))
 		return "record has a broken request id";
 	return NULL;
 }

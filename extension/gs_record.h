@@ -22,7 +22,7 @@
  *		status, encoding	1 byte each, not zero
  *		created_at, started_at, ended_at, deadline	varint
  *		max_players varint
- *		create_request 16 bytes
+ *		create_request 16 bytes and 4 bytes, as in an entry
  *	info							if GS_RECORD_HAS_INFO:
  *		type	varint + bytes
  *		room	varint: 0 = none, else length + 1; bytes
@@ -54,7 +54,7 @@
 #include "gs_delta.h"
 #include "gs_entry.h"
 
-#define GS_RECORD_FORMAT 2
+#define GS_RECORD_FORMAT 3
 
 typedef enum GsRecordKind
 {
@@ -129,6 +129,7 @@ typedef struct GsRecord
 	int64_t deadline;
 	int32_t max_players;
 	unsigned char create_request[GS_REQUEST_ID_LEN];
+	uint32_t create_arguments;
 
 	GsBytes game_type;
 	GsBytes room_code;

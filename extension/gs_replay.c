@@ -146,6 +146,7 @@ take_header(GsHeader *h, const GsRecord *record)
 	{
 		h->has_create_request = (record->fields & GS_RECORD_SET_REQUEST) != 0;
 		memcpy(h->create_request.data, record->create_request, UUID_LEN);
+		h->create_arguments = record->create_arguments;
 	}
 }
 

@@ -300,7 +300,12 @@ scan_block(ScanState *state, BlockNumber block, BufferAccessStrategy strategy)
 	else
 	{
 		smgrread(RelationGetSmgr(rel), MAIN_FORKNUM, block, state->raw.data);
-		if (!is_all_zero(state->raw.data, BLCKSZ))
+
+		/* unless somebody has begun to use it meanwhile */
+		LockBuffer(buffer, BUFFER_LOCK_SHARE);
+		is_new = PageIsNew(page);
+		LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+		if (is_new && !is_all_zero(state->raw.data, BLCKSZ))
 			use_damaged_page(state, (Page) state->raw.data, block,
 							 "its checksum or its header is wrong");
 	}

@@ -85,6 +85,7 @@ typedef struct GsHeader
 	TimestampTz ended_at;	  /* 0 = not over */
 	TimestampTz deadline;	  /* 0 = none */
 	pg_uuid_t create_request; /* request id of the creation, if any */
+	uint32 create_arguments;  /* and its arguments, see gs_request.h */
 	int32 max_players;		  /* 0 = only gamestate.max_players */
 	uint8 status;			  /* GsStatus */
 	uint8 encoding;			  /* GsEncoding */
@@ -119,13 +120,15 @@ typedef struct GsGame
 	dsa_pointer info;	   /* GsInfo */
 	dsa_pointer log_first; /* GsLogChunk; invalid = no entries */
 	dsa_pointer log_last;
+	dsa_pointer ring; /* GsRing, gs_ring.h; invalid = no request ids */
 	uint32 state_len;
 	uint32 state_size; /* allocated */
 	uint32 initial_len;
 	uint32 initial_size;
 	uint32 info_size;
 	uint32 log_bytes; /* allocated by all chunks */
-	dlist_node link;  /* protected by queue_lock of the database */
+	uint32 ring_size;
+	dlist_node link; /* protected by queue_lock of the database */
 } GsGame;
 
 /*
@@ -245,6 +248,8 @@ typedef struct GsChange
 	Size new_info_size;
 	dsa_pointer new_chunk;
 	Size new_chunk_size;
+	dsa_pointer new_ring;
+	Size new_ring_size;
 	int nadded; /* index nodes that are new with this change */
 	dsa_pointer *added;
 	int ndropped; /* index nodes that go with this change */

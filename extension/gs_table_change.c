@@ -27,6 +27,7 @@
 
 #include "gs_database.h"
 #include "gs_index.h"
+#include "gs_ring.h"
 #include "gs_table.h"
 #include "gs_worker.h"
 
@@ -50,6 +51,8 @@ typedef struct Garbage
 	Size initial_size;
 	dsa_pointer info;
 	Size info_size;
+	dsa_pointer ring;
+	Size ring_size;
 	dsa_pointer log; /* first chunk of a whole log */
 } Garbage;
 
@@ -347,6 +350,7 @@ reserve_create(GsChange *change)
 	{
 		order_entries(change);
 		reserve_chunk(change, 0);
+		gs_ring_reserve(change, 0, 0);
 	}
 }
 
@@ -358,6 +362,7 @@ reserve_update(GsChange *change)
 	bool new_state;
 	bool new_chunk;
 	uint32 log_bytes;
+	GsRing ring = {.size = 0};
 
 	if (change->nentries > 0)
 		order_entries(change);
@@ -365,6 +370,8 @@ reserve_update(GsChange *change)
 	new_state = change->state_changed && !state_fits(game, change->state.len);
 	new_chunk = change->nentries > 0 && !log_has_room(change, game);
 	log_bytes = game->log_bytes;
+	if (DsaPointerIsValid(game->ring))
+		ring = *(const GsRing *) GS_PTR(game->ring);
 	if (change->info_changed)
 	{
 		info = palloc(game->info_size);
@@ -380,6 +387,8 @@ reserve_update(GsChange *change)
 		reserve_info(change, info);
 	if (new_chunk)
 		reserve_chunk(change, log_bytes);
+	if (change->nentries > 0)
+		gs_ring_reserve(change, ring.size, ring.n);
 }
 
 static void
@@ -465,6 +474,8 @@ collect_game(const GsGame *game, Garbage *garbage)
 	garbage->initial_size = game->initial_size;
 	garbage->info = game->info;
 	garbage->info_size = game->info_size;
+	garbage->ring = game->ring;
+	garbage->ring_size = game->ring_size;
 	garbage->log = game->log_first;
 }
 
@@ -487,6 +498,7 @@ free_garbage(GsDatabase *db, const Garbage *garbage)
 	gs_free(db, garbage->state, garbage->state_size);
 	gs_free(db, garbage->initial, garbage->initial_size);
 	gs_free(db, garbage->info, garbage->info_size);
+	gs_free(db, garbage->ring, garbage->ring_size);
 	free_log(db, garbage->log);
 }
 
@@ -597,6 +609,8 @@ apply_create(GsChange *change)
 	game->log_last = InvalidDsaPointer;
 	game->log_bytes = 0;
 	install_log(change, game);
+	game->ring = InvalidDsaPointer;
+	(void) gs_ring_install(change, game, &garbage.ring_size);
 	game->visible = true;
 	if (GS_STATUS_IS_OVER(game->h.status))
 		set_link(change->db, game, GS_LINK_QUEUE);
@@ -655,6 +669,7 @@ apply_update(GsChange *change)
 		game->info_size = change->new_info_size;
 	}
 	install_log(change, game);
+	garbage.ring = gs_ring_install(change, game, &garbage.ring_size);
 	if (change->imaged)
 		game->image_in = change->image_in;
 	if (GS_STATUS_IS_OVER(change->h.status) && !GS_STATUS_IS_OVER(game->h.status))
@@ -798,6 +813,7 @@ gs_table_unreserve(GsChange *change)
 	gs_free(db, change->new_initial, change->new_initial_size);
 	gs_free(db, change->new_info, change->new_info_size);
 	gs_free(db, change->new_chunk, change->new_chunk_size);
+	gs_free(db, change->new_ring, change->new_ring_size);
 	change->new_state = change->new_initial = InvalidDsaPointer;
 }
 

@@ -6,7 +6,8 @@
  * The model, the same for every function that changes a game:
  *	1. Check the arguments; nothing has happened yet.
  *	2. Take the game's heavyweight lock and look the game up, or find it in
- *	   this transaction's write set (gs_open_target(), gs_find_target()).
+ *	   this transaction's write set (gs_open_target(), gs_find_target()).  A
+ *	   retry of a request that was answered gets its answer (gs_request.h).
  *	3. Check status, version, players: an error leaves everything as it was.
  *	4. Lock the room codes that are taken or given up.
  *	5. Open the write set's entry and record the change.
@@ -149,24 +150,6 @@ gs_keep(const GsText *text)
 	return kept;
 }
 
-const unsigned char *
-gs_keep_uuid(const pg_uuid_t *id)
-{
-	unsigned char *kept;
-
-	if (id == NULL)
-		return NULL;
-	kept = MemoryContextAlloc(gs_writeset_context(), UUID_LEN);
-	memcpy(kept, id->data, UUID_LEN);
-	return kept;
-}
-
-const unsigned char *
-gs_keep_request(FunctionCallInfo fcinfo, int n)
-{
-	return gs_keep_uuid(PG_ARGISNULL(n) ? NULL : PG_GETARG_UUID_P(n));
-}
-
 char *
 gs_id_text(const pg_uuid_t *id)
 {
@@ -259,6 +242,21 @@ gs_refuse_player(const GsTarget *target, const GsText *player, GsRefusal *refusa
 }
 
 void
+gs_refuse_request(const GsRequest *request, const pg_uuid_t *game_id,
+				  const GsAnswered *answered, GsRefusal *refusal)
+{
+	*refusal = (GsRefusal){
+		.sqlerrcode = ERRCODE_GS_REQUEST_REUSED,
+		.message = psprintf("request id %s was used for something else",
+							gs_id_text(request->id)),
+		.detail = psprintf(
+			"It has led to version %lld of game %s, by another function or with other arguments.",
+			(long long) answered->version, gs_id_text(game_id)),
+		.hint =
+			"A retry repeats the call with all its arguments; anything else takes a new request id."};
+}
+
+void
 gs_game_over(const pg_uuid_t *id, const char *status)
 {
 	GsRefusal refusal;
@@ -281,11 +279,43 @@ gs_not_a_player(const GsTarget *target, const GsText *player)
  * ----------------------------------------------------------------
  */
 
+void
+gs_answer_again(const GsRequest *request, const pg_uuid_t *game_id,
+				const GsAnswered *answered)
+{
+	GsRefusal refusal;
+
+	if (unlikely(!gs_request_is_same(request, answered)))
+	{
+		gs_refuse_request(request, game_id, answered, &refusal);
+		gs_raise(&refusal);
+	}
+	gs_wait_before_answer();
+}
+
 bool
-gs_is_archived(const pg_uuid_t *id)
+gs_is_retry_of_archived(const pg_uuid_t *id, const GsRequest *request,
+						GsAnswered *answered)
 {
 	gs_unlock_to(lock_mark);
-	return gs_archive_exists(id);
+	if (request->id == NULL)
+	{
+		if (gs_archive_exists(id))
+			gs_game_over(id, "archived");
+		return false;
+	}
+	switch (gs_request_find_archived(request, id, false, answered))
+	{
+		case GS_REQUEST_NO_GAME:
+			return false;
+		case GS_REQUEST_IS_ANSWERED:
+			gs_answer_again(request, id, answered);
+			return true;
+		case GS_REQUEST_NOT_THERE:
+		case GS_REQUEST_NO_PAYLOAD:
+			break;
+	}
+	gs_game_over(id, "archived");
 }
 
 bool
@@ -331,8 +361,9 @@ gs_find_target(const pg_uuid_t *id, const GsText *player, GsTarget *target)
 	return gs_find_locked_target(id, player, target);
 }
 
-void
-gs_open_target(FunctionCallInfo fcinfo, const GsText *player, GsTarget *target)
+bool
+gs_open_target(FunctionCallInfo fcinfo, const GsRequest *request, const GsText *player,
+			   GsTarget *target)
 {
 	pg_uuid_t *id;
 
@@ -342,13 +373,41 @@ gs_open_target(FunctionCallInfo fcinfo, const GsText *player, GsTarget *target)
 	{
 		GsRefusal refusal;
 
-		if (target->pending == NULL && gs_is_archived(id))
-			gs_game_over(id, "archived");
+		if (target->pending == NULL &&
+			gs_is_retry_of_archived(id, request, &target->answered))
+			return false;
 		gs_refuse_no_such_game(id, &refusal);
 		gs_raise(&refusal);
 	}
+	/* first of all: since then the game may have gone on, and ended */
+	if (gs_request_find(request, id, target->pending, &target->answered))
+	{
+		gs_answer_again(request, id, &target->answered);
+		return false;
+	}
 	if (unlikely(GS_STATUS_IS_OVER(target->h.status)))
 		gs_game_over(id, gs_status_name(target->h.status));
+	return true;
+}
+
+GsText
+gs_target_state(const GsTarget *target)
+{
+	GsText state;
+	GsGame *game;
+	char *data;
+
+	if (target->pending && target->pending->change.state_changed)
+		return target->pending->change.state;
+	game = gs_table_find(&target->id, true);
+	if (game == NULL)
+		gs_table_removed();
+	state.len = game->state_len;
+	state.data = data =
+		MemoryContextAllocHuge(CurrentMemoryContext, (Size) state.len + 1);
+	memcpy(data, GS_PTR(game->state), state.len);
+	gs_table_release(game);
+	return state;
 }
 
 void
@@ -401,15 +460,15 @@ gs_next_version(GsTarget *target, TimestampTz now)
 }
 
 GsPending *
-gs_change_info(FunctionCallInfo fcinfo, GsTarget *target, GsKind kind,
-			   const GsText *player, const GsText *event, int request_arg)
+gs_change_info(const GsRequest *request, GsTarget *target, GsKind kind,
+			   const GsText *player, const GsText *event)
 {
 	GsEntry e = {.kind = kind, .at = GetCurrentTimestamp()};
 	GsText kept_player = player ? gs_keep(player) : (GsText){NULL, 0};
 	GsText kept_event = event ? gs_keep(event) : (GsText){NULL, 0};
 	GsPending *pending;
 
-	e.request_id = gs_keep_request(fcinfo, request_arg);
+	gs_request_keep(request, &e);
 	e.player = kept_player.data;
 	e.player_len = kept_player.len;
 	e.event = kept_event.data;

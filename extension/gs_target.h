@@ -8,6 +8,7 @@
 #ifndef GS_TARGET_H
 #define GS_TARGET_H
 
+#include "gs_request.h"
 #include "gs_writeset.h"
 
 #include "fmgr.h"
@@ -18,7 +19,8 @@ typedef struct GsTarget
 	pg_uuid_t id;
 	GsPending *pending; /* NULL: not touched by this transaction yet */
 	GsHeader h;
-	bool has_player; /* of the player that gs_find_target() was asked for */
+	bool has_player;	 /* of the player that gs_find_target() was asked for */
+	GsAnswered answered; /* set if gs_open_target() says that it is a retry */
 } GsTarget;
 
 /*
@@ -76,8 +78,6 @@ extern bool gs_size_is_allowed(const GsText *text, const char *name, int limit_k
 
 /* Into memory of the write set. */
 extern GsText gs_keep(const GsText *text);
-extern const unsigned char *gs_keep_uuid(const pg_uuid_t *id); /* NULL for NULL */
-extern const unsigned char *gs_keep_request(FunctionCallInfo fcinfo, int n);
 extern char *gs_id_text(const pg_uuid_t *id);
 
 /* ---- the target ---- */
@@ -92,12 +92,30 @@ extern bool gs_find_target(const pg_uuid_t *id, const GsText *player, GsTarget *
 extern bool gs_find_locked_target(const pg_uuid_t *id, const GsText *player,
 								  GsTarget *target);
 
-/* Argument 0 as a target, with the errors for a game that cannot be changed. */
-extern void gs_open_target(FunctionCallInfo fcinfo, const GsText *player,
-						   GsTarget *target);
+/*
+ * Argument 0 as a target, with the errors for a game that cannot be changed.
+ * false: the request is a retry, and its answer, which is target->answered, may
+ * be told.
+ */
+extern bool gs_open_target(FunctionCallInfo fcinfo, const GsRequest *request,
+						   const GsText *player, GsTarget *target);
 
-/* What is not in memory may be in the archive; the lock is given back. */
-extern bool gs_is_archived(const pg_uuid_t *id);
+/*
+ * What is not in memory may be in the archive; the lock is given back.  Then
+ * the request is a retry (true), or the game is over (an error).
+ */
+extern bool gs_is_retry_of_archived(const pg_uuid_t *id, const GsRequest *request,
+									GsAnswered *answered);
+
+/*
+ * A request that has been answered: an error unless it is the same one.
+ * Returns when the answer may be told.
+ */
+extern void gs_answer_again(const GsRequest *request, const pg_uuid_t *game_id,
+							const GsAnswered *answered);
+
+/* The state as this transaction sees it: not to be changed, maybe a copy. */
+extern GsText gs_target_state(const GsTarget *target);
 
 /* ---- may it be changed? ---- */
 
@@ -116,6 +134,9 @@ extern void gs_refuse_encoding(const GsTarget *target, const char *function,
 extern void gs_refuse_player(const GsTarget *target, const GsText *player,
 							 GsRefusal *refusal);
 
+extern void gs_refuse_request(const GsRequest *request, const pg_uuid_t *game_id,
+							  const GsAnswered *answered, GsRefusal *refusal);
+
 extern _Noreturn void gs_game_over(const pg_uuid_t *id, const char *status);
 extern _Noreturn void gs_not_a_player(const GsTarget *target, const GsText *player);
 
@@ -131,8 +152,7 @@ extern void gs_set_state(GsPending *pending, GsText state);
  * Record the common part of a change other than a move: room in memory, the
  * entry, a private copy of the info to be modified, the log entry.
  */
-extern GsPending *gs_change_info(FunctionCallInfo fcinfo, GsTarget *target, GsKind kind,
-								 const GsText *player, const GsText *event,
-								 int request_arg);
+extern GsPending *gs_change_info(const GsRequest *request, GsTarget *target, GsKind kind,
+								 const GsText *player, const GsText *event);
 
 #endif /* GS_TARGET_H */

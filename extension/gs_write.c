@@ -103,29 +103,96 @@ take_room(const GsText *room_code, const pg_uuid_t *for_game)
 	}
 }
 
-/* An id of the caller's: locked, and an error if there is such a game. */
-static void
-take_id(const pg_uuid_t *id)
+static _Noreturn void
+duplicate_game(const pg_uuid_t *id, const char *status)
+{
+	gs_wait_before_answer();
+	ereport(ERROR,
+			(errcode(ERRCODE_GS_DUPLICATE_GAME),
+			 errmsg("game %s exists already", gs_id_text(id)),
+			 errdetail("It is %s.", status)));
+}
+
+/*
+ * Lock the id.  Has this request created the game before?  A game of this id
+ * that something else has created is an error.  derived: the id follows from
+ * the request's.
+ */
+static bool
+is_created(const pg_uuid_t *id, const GsRequest *request, bool derived)
 {
 	GsTarget target;
+	GsAnswered answered;
 
-	gs_lock_names(false);
 	if (gs_find_target(id, NULL, &target))
 	{
-		gs_wait_before_answer();
-		ereport(ERROR,
-				(errcode(ERRCODE_GS_DUPLICATE_GAME),
-				 errmsg("game %s exists already", gs_id_text(id)),
-				 errdetail("It is %s.", gs_status_name(target.h.status))));
+		if (!gs_request_find(request, id, target.pending, &answered))
+			duplicate_game(id, gs_status_name(target.h.status));
 	}
-	if (target.pending == NULL && gs_archive_exists(id))
+	else if (target.pending != NULL)
+		return false; /* deleted by this transaction */
+	else if (request->id == NULL)
 	{
-		gs_wait_before_answer();
-		ereport(ERROR,
-				(errcode(ERRCODE_GS_DUPLICATE_GAME),
-				 errmsg("game %s exists already", gs_id_text(id)),
-				 errdetail("It is archived.")));
+		if (gs_archive_exists(id))
+			duplicate_game(id, "archived");
+		return false;
 	}
+	else
+		switch (gs_request_find_archived(request, id, derived, &answered))
+		{
+			case GS_REQUEST_NO_GAME:
+				return false;
+			case GS_REQUEST_IS_ANSWERED:
+				break;
+			case GS_REQUEST_NO_PAYLOAD:
+				if (!derived)
+					duplicate_game(id, "archived");
+				/* nothing else makes such ids; only its arguments are not known any more */
+				answered.arguments = request->arguments;
+				break;
+			case GS_REQUEST_NOT_THERE:
+				duplicate_game(id, "archived");
+		}
+	gs_answer_again(request, id, &answered);
+	return true;
+}
+
+/* The id that follows from the request's; true if the request has created the game before. */
+static bool
+take_request_id(const GsRequest *request, pg_uuid_t *id)
+{
+	GsUuidOfRequest candidates = gs_uuid_of_request(request->id);
+
+	gs_lock_names(false);
+	if (candidates.n > 1)
+		(void) gs_lock_game(&candidates.lock, false);
+	for (int i = candidates.n - 1; i >= 0; i--)
+	{
+		int mark = gs_lock_mark();
+
+		*id = candidates.ids[i];
+		if (is_created(id, request, true))
+			return true;
+		if (i > 0)
+			gs_unlock_to(mark);
+	}
+	return false;
+}
+
+/* The id of the new game, locked if somebody else could have it; true as above. */
+static bool
+take_id(FunctionCallInfo fcinfo, const GsRequest *request, pg_uuid_t *id)
+{
+	if (!PG_ARGISNULL(5))
+	{
+		*id = *PG_GETARG_UUID_P(5);
+		gs_lock_names(false);
+		return is_created(id, request, false);
+	}
+	if (request->id)
+		return take_request_id(request, id);
+	gs_uuid_generate(id);
+	return false;
 }
 
 static GsStatus
@@ -215,6 +282,7 @@ static Datum
 create_game(FunctionCallInfo fcinfo, GsEncoding encoding)
 {
 	pg_uuid_t *id = palloc(sizeof(pg_uuid_t));
+	GsRequest request;
 	GsInfoParts parts = {0};
 	GsText state;
 	GsHeader h = {0};
@@ -245,19 +313,18 @@ create_game(FunctionCallInfo fcinfo, GsEncoding encoding)
 	h.version = 1;
 	h.created_at = h.updated_at = now;
 	h.started_at = h.status == GS_STATUS_ACTIVE ? now : 0;
-	if (!PG_ARGISNULL(8))
+	request = gs_request(fcinfo,
+						 encoding == GS_ENCODING_JSON ? GS_REQUEST_CREATE_GAME
+													  : GS_REQUEST_CREATE_GAME_BYTES,
+						 "vvvvvuv4");
+	if (request.id)
 	{
 		h.has_create_request = true;
-		h.create_request = *PG_GETARG_UUID_P(8);
+		h.create_request = *request.id;
+		h.create_arguments = request.arguments;
 	}
-
-	if (PG_ARGISNULL(5))
-		gs_uuid_generate(id);
-	else
-	{
-		*id = *PG_GETARG_UUID_P(5);
-		take_id(id);
-	}
+	if (take_id(fcinfo, &request, id))
+		PG_RETURN_UUID_P(id);
 	if (parts.room_code.data)
 		take_room(&parts.room_code, id);
 	gs_check_memory(gs_my_database(), sizeof(GsGame) + state.len + parts.metadata.len);
@@ -291,6 +358,7 @@ gs_create_game_bytes(PG_FUNCTION_ARGS)
 Datum
 gs_set_metadata(PG_FUNCTION_ARGS)
 {
+	GsRequest request;
 	GsTarget target;
 	GsText metadata;
 	GsPending *pending;
@@ -300,13 +368,15 @@ gs_set_metadata(PG_FUNCTION_ARGS)
 	metadata = gs_arg_bytes(fcinfo, 1);
 	gs_check_size(&metadata, "metadata", gs_max_metadata_size,
 				  "gamestate.max_metadata_size");
-	gs_open_target(fcinfo, NULL, &target);
+	request = gs_request(fcinfo, GS_REQUEST_SET_METADATA, "uv8");
+	if (!gs_open_target(fcinfo, &request, NULL, &target))
+		PG_RETURN_INT64(target.answered.version);
 	gs_check_version(&target, fcinfo, 2);
 	gs_check_log(&target);
 	gs_check_memory(gs_my_database(), metadata.len);
 
 	metadata = gs_keep(&metadata);
-	pending = gs_change_info(fcinfo, &target, GS_KIND_METADATA, NULL, &metadata, 3);
+	pending = gs_change_info(&request, &target, GS_KIND_METADATA, NULL, &metadata);
 	pending->change.info.metadata = metadata;
 	PG_RETURN_INT64(gs_new_version(pending));
 }
@@ -335,6 +405,7 @@ give_up_room(const GsTarget *target)
 Datum
 gs_set_room_code(PG_FUNCTION_ARGS)
 {
+	GsRequest request;
 	GsTarget target;
 	GsText room_code;
 	StringInfoData event;
@@ -345,7 +416,9 @@ gs_set_room_code(PG_FUNCTION_ARGS)
 	room_code = gs_arg_bytes(fcinfo, 1);
 	if (room_code.data)
 		gs_check_id(&room_code, "room code");
-	gs_open_target(fcinfo, NULL, &target);
+	request = gs_request(fcinfo, GS_REQUEST_SET_ROOM_CODE, "uv8");
+	if (!gs_open_target(fcinfo, &request, NULL, &target))
+		PG_RETURN_INT64(target.answered.version);
 	gs_check_version(&target, fcinfo, 2);
 	gs_check_log(&target);
 	gs_check_memory(gs_my_database(), room_code.len);
@@ -363,7 +436,7 @@ gs_set_room_code(PG_FUNCTION_ARGS)
 	event_text.len = event.len;
 
 	room_code = gs_keep(&room_code);
-	pending = gs_change_info(fcinfo, &target, GS_KIND_ROOM_CODE, NULL, &event_text, 3);
+	pending = gs_change_info(&request, &target, GS_KIND_ROOM_CODE, NULL, &event_text);
 	pending->change.info.room_code = room_code;
 	PG_RETURN_INT64(gs_new_version(pending));
 }
@@ -371,19 +444,22 @@ gs_set_room_code(PG_FUNCTION_ARGS)
 Datum
 gs_start_game(PG_FUNCTION_ARGS)
 {
+	GsRequest request;
 	GsTarget target;
 	GsEntry e = {.kind = GS_KIND_START};
 	GsPending *pending;
 
 	gs_begin_write("start_game()");
-	gs_open_target(fcinfo, NULL, &target);
+	request = gs_request(fcinfo, GS_REQUEST_START_GAME, "u8");
+	if (!gs_open_target(fcinfo, &request, NULL, &target))
+		PG_RETURN_INT64(target.answered.version);
 	gs_require_status(&target, GS_STATUS_WAITING, "start");
 	gs_check_version(&target, fcinfo, 1);
 	gs_check_log(&target);
 	gs_check_memory(gs_my_database(), 0);
 
 	e.at = GetCurrentTimestamp();
-	e.request_id = gs_keep_request(fcinfo, 2);
+	gs_request_keep(&request, &e);
 	pending = gs_next_version(&target, e.at);
 	pending->change.h.status = GS_STATUS_ACTIVE;
 	pending->change.h.started_at = e.at;
@@ -410,6 +486,7 @@ count_players(const GsTarget *target)
 Datum
 gs_join_game(PG_FUNCTION_ARGS)
 {
+	GsRequest request;
 	GsTarget target;
 	GsText player;
 	GsPending *pending;
@@ -421,7 +498,9 @@ gs_join_game(PG_FUNCTION_ARGS)
 	GS_REQUIRE_ARG(1, "player");
 	player = gs_arg_bytes(fcinfo, 1);
 	gs_check_id(&player, "player");
-	gs_open_target(fcinfo, &player, &target);
+	request = gs_request(fcinfo, GS_REQUEST_JOIN_GAME, "uv8");
+	if (!gs_open_target(fcinfo, &request, &player, &target))
+		PG_RETURN_INT64(target.answered.version);
 	if (target.has_player)
 	{
 		/* a repeated join changes nothing */
@@ -452,7 +531,7 @@ gs_join_game(PG_FUNCTION_ARGS)
 
 	players = MemoryContextAlloc(gs_writeset_context(), sizeof(GsText) * (n + 1));
 	player = gs_keep(&player);
-	pending = gs_change_info(fcinfo, &target, GS_KIND_JOIN, &player, NULL, 3);
+	pending = gs_change_info(&request, &target, GS_KIND_JOIN, &player, NULL);
 	info = &pending->change.info;
 	memcpy(players, info->players, sizeof(GsText) * n);
 	players[n] = player;
@@ -464,6 +543,7 @@ gs_join_game(PG_FUNCTION_ARGS)
 Datum
 gs_leave_game(PG_FUNCTION_ARGS)
 {
+	GsRequest request;
 	GsTarget target;
 	GsText player;
 	GsPending *pending;
@@ -474,7 +554,9 @@ gs_leave_game(PG_FUNCTION_ARGS)
 	gs_begin_write("leave_game()");
 	GS_REQUIRE_ARG(1, "player");
 	player = gs_arg_bytes(fcinfo, 1);
-	gs_open_target(fcinfo, &player, &target);
+	request = gs_request(fcinfo, GS_REQUEST_LEAVE_GAME, "uv8");
+	if (!gs_open_target(fcinfo, &request, &player, &target))
+		PG_RETURN_INT64(target.answered.version);
 	if (!target.has_player)
 		gs_not_a_player(&target, &player);
 	gs_check_version(&target, fcinfo, 2);
@@ -483,7 +565,7 @@ gs_leave_game(PG_FUNCTION_ARGS)
 
 	players = MemoryContextAlloc(gs_writeset_context(),
 								 sizeof(GsText) * count_players(&target));
-	pending = gs_change_info(fcinfo, &target, GS_KIND_LEAVE, &player, NULL, 3);
+	pending = gs_change_info(&request, &target, GS_KIND_LEAVE, &player, NULL);
 	info = &pending->change.info;
 	for (int i = 0; i < info->nplayers; i++)
 		if (!gs_text_equal(&info->players[i], &player))
@@ -518,6 +600,7 @@ arg_last_status(FunctionCallInfo fcinfo, int n)
 Datum
 gs_finish_game(PG_FUNCTION_ARGS)
 {
+	GsRequest request;
 	GsTarget target;
 	GsText result;
 	GsStatus status;
@@ -527,15 +610,17 @@ gs_finish_game(PG_FUNCTION_ARGS)
 	result = gs_arg_bytes(fcinfo, 1);
 	gs_check_size(&result, "result", gs_max_metadata_size, "gamestate.max_metadata_size");
 	status = arg_last_status(fcinfo, 3);
-	gs_open_target(fcinfo, NULL, &target);
+	request = gs_request(fcinfo, GS_REQUEST_FINISH_GAME, "uv8v");
+	if (!gs_open_target(fcinfo, &request, NULL, &target))
+		PG_RETURN_INT64(target.answered.version);
 	gs_check_version(&target, fcinfo, 2);
 	give_up_room(&target);
 
 	result = gs_keep(&result);
 	pending =
-		gs_change_info(fcinfo, &target,
+		gs_change_info(&request, &target,
 					   status == GS_STATUS_FINISHED ? GS_KIND_FINISH : GS_KIND_ABANDON,
-					   NULL, result.data ? &result : NULL, 4);
+					   NULL, result.data ? &result : NULL);
 	pending->change.frees = pending->change.kind == GS_CHANGE_UPDATE;
 	pending->change.info.result = result;
 	pending->change.h.status = status;
@@ -546,6 +631,7 @@ gs_finish_game(PG_FUNCTION_ARGS)
 Datum
 gs_delete_game(PG_FUNCTION_ARGS)
 {
+	GsRequest request;
 	GsTarget target;
 	pg_uuid_t *id;
 	GsPending *pending;
@@ -553,13 +639,16 @@ gs_delete_game(PG_FUNCTION_ARGS)
 	gs_begin_write("delete_game()");
 	GS_REQUIRE_ARG(0, "game_id");
 	id = PG_GETARG_UUID_P(0);
+	request = gs_request(fcinfo, GS_REQUEST_DELETE_GAME, "u8");
 	if (!gs_find_target(id, NULL, &target))
 	{
-		if (target.pending == NULL && gs_is_archived(id))
-			gs_game_over(id, "archived");
+		if (target.pending == NULL)
+			(void) gs_is_retry_of_archived(id, &request, &target.answered);
 		gs_wait_before_answer();
 		PG_RETURN_BOOL(false);
 	}
+	if (gs_request_find(&request, id, target.pending, &target.answered))
+		gs_answer_again(&request, id, &target.answered); /* never the same: an error */
 	gs_check_version(&target, fcinfo, 1);
 	if (!GS_STATUS_IS_OVER(target.h.status))
 		give_up_room(&target);

@@ -16,7 +16,7 @@ BEGIN
 END $$;
 -- what a row may say
 TABLE gamestate.policy;
-INSERT INTO gamestate.policy (game_type) VALUES ('policy default') RETURNING *;
+INSERT INTO gamestate.policy (game_type) VALUES ('policy default') RETURNING game_type, durability;
 INSERT INTO gamestate.policy VALUES (repeat('x', 64));
 INSERT INTO gamestate.policy VALUES (repeat('é', 32));
 INSERT INTO gamestate.policy VALUES ('policy x', 'disk');
@@ -69,7 +69,7 @@ CALL pg_temp.forget();
 -- each kind of change is noticed
 TRUNCATE gamestate.policy;
 SELECT count(gamestate.create_game('policy memory'));
-COPY gamestate.policy FROM stdin;
+COPY gamestate.policy (game_type, durability) FROM stdin;
 policy copied	memory
 \.
 SELECT count(gamestate.create_game('policy copied'));

@@ -386,6 +386,9 @@ extern gamestate_status gamestate_apply_patch(gamestate_conn *conn,
 extern gamestate_status gamestate_apply_moves(gamestate_conn *conn,
 											  const gamestate_moves *moves,
 											  gamestate_result **result);
+extern gamestate_status gamestate_apply_moves_bytes(gamestate_conn *conn,
+													const gamestate_moves *moves,
+													gamestate_result **result);
 extern gamestate_status gamestate_set_metadata(
 	gamestate_conn *conn, const gamestate_uuid *game_id, gamestate_data metadata,
 	int64_t expected_version, const gamestate_uuid *request_id, int64_t *version);
@@ -451,6 +454,10 @@ extern gamestate_status gamestate_get_version(gamestate_conn *conn,
 extern gamestate_status gamestate_get_states(gamestate_conn *conn,
 											 const gamestate_uuid *game_ids, size_t count,
 											 gamestate_result **result);
+extern gamestate_status gamestate_get_states_bytes(gamestate_conn *conn,
+												   const gamestate_uuid *game_ids,
+												   size_t count,
+												   gamestate_result **result);
 extern gamestate_status gamestate_get_changes(gamestate_conn *conn,
 											  const gamestate_uuid *game_id,
 											  int64_t after_version, int max_changes,

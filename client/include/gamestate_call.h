@@ -125,12 +125,12 @@ extern bool gamestate_call_is_read(const gamestate_call *call);
  * begun anew.)
  */
 extern bool gamestate_call_is_retryable(const gamestate_call *call);
-/* Does it take a request id? */
+/* Does it change games? */
 extern bool gamestate_call_is_write(const gamestate_call *call);
-/* false: it has none */
+/* false: it has none, or one for each of its moves */
 extern bool gamestate_call_get_request_id(const gamestate_call *call,
 										  gamestate_uuid *request_id);
-/* Only for writes: makes it retryable, or (NULL) not; false: it takes none. */
+/* Makes a write retryable, or (NULL) not; false: it does not take one id. */
 extern bool gamestate_call_set_request_id(gamestate_call *call,
 										  const gamestate_uuid *request_id);
 
@@ -180,7 +180,7 @@ typedef struct gamestate_moves
 	const gamestate_data *states; /* NULL: all unchanged */
 	const char *const *players;	  /* NULL: none; an element may be NULL */
 	bool all_or_nothing;
-	const gamestate_uuid *request_id; /* of the whole call */
+	const gamestate_uuid *request_ids; /* NULL: none; one for each move */
 } gamestate_moves;
 
 typedef struct gamestate_finish
@@ -203,6 +203,8 @@ extern void gamestate_call_apply_patch(gamestate_call *call,
 									   const gamestate_patch *patch);
 extern void gamestate_call_apply_moves(gamestate_call *call,
 									   const gamestate_moves *moves);
+extern void gamestate_call_apply_moves_bytes(gamestate_call *call,
+											 const gamestate_moves *moves);
 extern void gamestate_call_set_metadata(gamestate_call *call,
 										const gamestate_uuid *game_id,
 										gamestate_data metadata, int64_t expected_version,
@@ -277,6 +279,8 @@ extern void gamestate_call_get_state_if_newer(gamestate_call *call,
 											  int64_t version);
 extern void gamestate_call_get_states(gamestate_call *call,
 									  const gamestate_uuid *game_ids, size_t count);
+extern void gamestate_call_get_states_bytes(gamestate_call *call,
+											const gamestate_uuid *game_ids, size_t count);
 /* max_changes 0: all */
 extern void gamestate_call_get_changes(gamestate_call *call,
 									   const gamestate_uuid *game_id,

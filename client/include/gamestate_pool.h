@@ -329,6 +329,9 @@ extern gamestate_status gamestate_pool_apply_patch(gamestate_pool *pool,
 extern gamestate_status gamestate_pool_apply_moves(gamestate_pool *pool,
 												   const gamestate_moves *moves,
 												   gamestate_result **result);
+extern gamestate_status gamestate_pool_apply_moves_bytes(gamestate_pool *pool,
+														 const gamestate_moves *moves,
+														 gamestate_result **result);
 extern gamestate_status gamestate_pool_set_metadata(
 	gamestate_pool *pool, const gamestate_uuid *game_id, gamestate_data metadata,
 	int64_t expected_version, const gamestate_uuid *request_id, int64_t *version);
@@ -391,6 +394,10 @@ extern gamestate_status gamestate_pool_get_states(gamestate_pool *pool,
 												  const gamestate_uuid *game_ids,
 												  size_t count,
 												  gamestate_result **result);
+extern gamestate_status gamestate_pool_get_states_bytes(gamestate_pool *pool,
+														const gamestate_uuid *game_ids,
+														size_t count,
+														gamestate_result **result);
 extern gamestate_status gamestate_pool_get_changes(gamestate_pool *pool,
 												   const gamestate_uuid *game_id,
 												   int64_t after_version, int max_changes,

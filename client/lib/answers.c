@@ -25,6 +25,7 @@
  */
 #include "conn.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #define CANCEL_AFTER 10 /* ms */
@@ -219,12 +220,11 @@ take_result(gamestate_conn *conn, PGresult *pg, int64_t now)
 	return GAMESTATE_OK;
 }
 
-gamestate_status
-gsl_answers_receive(gamestate_conn *conn, int64_t now)
+/* Takes all results that have come whole; *lost: the connection is. */
+static gamestate_status
+take_results(gamestate_conn *conn, int64_t now, bool *lost)
 {
-	bool lost = PQconsumeInput(conn->pg) != 1;
 	int nothing = 0;
-	PGnotify *notify;
 
 	while (conn->first != conn->end && nothing < 2 && !PQisBusy(conn->pg))
 	{
@@ -244,7 +244,7 @@ gsl_answers_receive(gamestate_conn *conn, int64_t now)
 			PQresultStatus(pg) == PGRES_FATAL_ERROR)
 		{
 			PQclear(pg);
-			lost = true;
+			*lost = true;
 			break;
 		}
 		conn->heard = now;
@@ -252,15 +252,34 @@ gsl_answers_receive(gamestate_conn *conn, int64_t now)
 		if (status != GAMESTATE_OK)
 			return status;
 	}
-	/* Somebody may have called LISTEN; and this takes in what comes unasked. */
-	while ((notify = PQnotifies(conn->pg)) != NULL)
-		PQfreemem(notify);
-	if (lost || PQstatus(conn->pg) == CONNECTION_BAD)
-	{
-		gsl_conn_fail_libpq(conn, GAMESTATE_CONNECTION_LOST);
-		return gsl_conn_break(conn);
-	}
 	return GAMESTATE_OK;
+}
+
+gamestate_status
+gsl_answers_receive(gamestate_conn *conn, int64_t now)
+{
+	bool lost = PQconsumeInput(conn->pg) != 1;
+	/* before libpq has more to say, and callbacks have errors of their own */
+	char *reason = lost ? strdup(PQerrorMessage(conn->pg)) : NULL;
+	gamestate_status status = take_results(conn, now, &lost);
+	PGnotify *notify;
+
+	if (status == GAMESTATE_OK)
+	{
+		/* Somebody may have called LISTEN; and this takes in what comes unasked. */
+		while ((notify = PQnotifies(conn->pg)) != NULL)
+			PQfreemem(notify);
+		if (lost || PQstatus(conn->pg) == CONNECTION_BAD)
+		{
+			if (reason != NULL)
+				gsl_conn_fail_text(conn, GAMESTATE_CONNECTION_LOST, reason);
+			else
+				gsl_conn_fail_libpq(conn, GAMESTATE_CONNECTION_LOST);
+			status = gsl_conn_break(conn);
+		}
+	}
+	free(reason);
+	return status;
 }
 
 /* -----------------------------------------------------------------------

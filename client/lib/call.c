@@ -127,29 +127,53 @@ gamestate_call_apply_patch(gamestate_call *call, const gamestate_patch *patch)
 	add_uuid(call, patch->request_id);
 }
 
+/* An array that was left out: none, as SQL's NULL. */
+static gamestate_param
+uuid_array_or_null(const gamestate_uuid *values, size_t count)
+{
+	return gamestate_param_uuid_array(values, values == NULL ? 1 : count);
+}
+
+/* An array that must be as long as the others even where it says nothing. */
+static gamestate_param
+filled(gamestate_param array, const void *values, size_t count)
+{
+	if (values == NULL && count > 0)
+		array.flags = PARAM_ALL_NULL;
+	return array;
+}
+
+static void
+apply_moves(gamestate_call *call, FunctionId function, ParamType documents,
+			const gamestate_moves *moves)
+{
+	size_t count = moves->count;
+	gamestate_param versions =
+		gamestate_param_int8_array(moves->expected_versions, count);
+
+	versions.flags |= PARAM_ZERO_IS_NULL;
+	begin(call, function);
+	add(call, gamestate_param_uuid_array(moves->game_ids, count));
+	add(call, filled(versions, moves->expected_versions, count));
+	add(call, gsl_param_data_array(documents, moves->events, count));
+	add(call, filled(gsl_param_data_array(documents, moves->states, count), moves->states,
+					 count));
+	add(call,
+		gamestate_param_text_array(moves->players, moves->players == NULL ? 1 : count));
+	add(call, gamestate_param_bool(moves->all_or_nothing));
+	add(call, uuid_array_or_null(moves->request_ids, count));
+}
+
 void
 gamestate_call_apply_moves(gamestate_call *call, const gamestate_moves *moves)
 {
-	gamestate_param versions =
-		gamestate_param_int8_array(moves->expected_versions, moves->count);
-	gamestate_param states = gsl_param_json_array(moves->states, moves->count);
+	apply_moves(call, FN_APPLY_MOVES, PARAM_JSON_ARRAY, moves);
+}
 
-	/* These two must be as long as the others even where they say nothing. */
-	versions.flags |= PARAM_ZERO_IS_NULL;
-	if (moves->expected_versions == NULL && moves->count > 0)
-		versions.flags = PARAM_ALL_NULL;
-	if (moves->states == NULL && moves->count > 0)
-		states.flags = PARAM_ALL_NULL;
-	begin(call, FN_APPLY_MOVES);
-	add(call, gamestate_param_uuid_array(moves->game_ids, moves->count));
-	add(call, versions);
-	add(call, gsl_param_json_array(moves->events, moves->count));
-	add(call, states);
-	add(call, moves->players == NULL
-				  ? gamestate_param_text_array(NULL, 1)
-				  : gamestate_param_text_array(moves->players, moves->count));
-	add(call, gamestate_param_bool(moves->all_or_nothing));
-	add_uuid(call, moves->request_id);
+void
+gamestate_call_apply_moves_bytes(gamestate_call *call, const gamestate_moves *moves)
+{
+	apply_moves(call, FN_APPLY_MOVES_BYTES, PARAM_BYTEA_ARRAY, moves);
 }
 
 void
@@ -321,6 +345,14 @@ gamestate_call_get_states(gamestate_call *call, const gamestate_uuid *game_ids,
 }
 
 void
+gamestate_call_get_states_bytes(gamestate_call *call, const gamestate_uuid *game_ids,
+								size_t count)
+{
+	begin(call, FN_GET_STATES_BYTES);
+	add(call, gamestate_param_uuid_array(game_ids, count));
+}
+
+void
 gamestate_call_get_changes(gamestate_call *call, const gamestate_uuid *game_id,
 						   int64_t after_version, int max_changes)
 {
@@ -382,9 +414,8 @@ gamestate_call_wait_changes(gamestate_call *call, const gamestate_feed *feed)
 		after.flags |= PARAM_IS_NULL;
 	begin(call, FN_WAIT_CHANGES);
 	add(call, after);
-	add(call, feed->num_games == 0
-				  ? gamestate_param_uuid_array(NULL, 1)
-				  : gamestate_param_uuid_array(feed->game_ids, feed->num_games));
+	add(call, uuid_array_or_null(feed->num_games == 0 ? NULL : feed->game_ids,
+								 feed->num_games));
 	add(call, gamestate_param_text(feed->game_type));
 	add(call, gamestate_param_int4(feed->max_changes != 0 ? feed->max_changes : 1000));
 	add(call, gsl_param_interval((feed->wait != 0 ? feed->wait : 30000) * INT64_C(1000)));
@@ -463,33 +494,42 @@ gamestate_call_is_write(const gamestate_call *call)
 	return function != NULL && (function->flags & FN_WRITE) != 0;
 }
 
+/* The request id, or ids, of a write; else NULL. */
+static const gamestate_param *
+request_id_of(const gamestate_call *call)
+{
+	if (!gamestate_call_is_write(call) || call->num_params == 0 ||
+		call->num_params > GAMESTATE_MAX_ARGS)
+		return NULL;
+	return &call->args[call->num_params - 1];
+}
+
 bool
 gamestate_call_is_retryable(const gamestate_call *call)
 {
-	return gamestate_call_is_read(call) || gamestate_call_get_request_id(call, NULL);
+	const gamestate_param *id = request_id_of(call);
+
+	return gamestate_call_is_read(call) ||
+		   (id != NULL && (id->flags & PARAM_IS_NULL) == 0);
 }
 
 bool
 gamestate_call_get_request_id(const gamestate_call *call, gamestate_uuid *request_id)
 {
-	const gamestate_param *last;
+	const gamestate_param *id = request_id_of(call);
 
-	if (!gamestate_call_is_write(call) || call->num_params == 0 ||
-		call->num_params > GAMESTATE_MAX_ARGS)
+	if (id == NULL || id->type != PARAM_UUID || (id->flags & PARAM_IS_NULL) != 0)
 		return false;
-	last = &call->args[call->num_params - 1];
-	if ((last->flags & PARAM_IS_NULL) != 0)
-		return false;
-	if (request_id != NULL)
-		*request_id = last->value.uuid;
+	*request_id = id->value.uuid;
 	return true;
 }
 
 bool
 gamestate_call_set_request_id(gamestate_call *call, const gamestate_uuid *request_id)
 {
-	if (!gamestate_call_is_write(call) || call->num_params == 0 ||
-		call->num_params > GAMESTATE_MAX_ARGS)
+	const gamestate_param *id = request_id_of(call);
+
+	if (id == NULL || id->type != PARAM_UUID)
 		return false;
 	call->args[call->num_params - 1] = gamestate_param_uuid(request_id);
 	return true;

@@ -48,6 +48,7 @@ static const uint32_t type_of_param[PARAM_TYPE_COUNT] = {
 	[PARAM_UUID_ARRAY] = TYPE_UUID_ARRAY,
 	[PARAM_INT8_ARRAY] = TYPE_INT8_ARRAY,
 	[PARAM_JSON_ARRAY] = TYPE_JSON_ARRAY,
+	[PARAM_BYTEA_ARRAY] = TYPE_BYTEA_ARRAY,
 };
 
 void
@@ -229,9 +230,9 @@ gamestate_param_int8_array(const int64_t *values, size_t count)
 }
 
 gamestate_param
-gsl_param_json_array(const gamestate_data *values, size_t count)
+gsl_param_data_array(ParamType type, const gamestate_data *values, size_t count)
 {
-	return make_array(PARAM_JSON_ARRAY, values, count);
+	return make_array(type, values, count);
 }
 
 gamestate_param
@@ -298,6 +299,7 @@ array_element(const gamestate_param *param, size_t i, unsigned char fixed[16])
 			element.len = 16;
 			break;
 		case PARAM_JSON_ARRAY:
+		case PARAM_BYTEA_ARRAY:
 			element = ((const gamestate_data *) data)[i];
 			break;
 		default: /* PARAM_INT8_ARRAY */
@@ -326,6 +328,8 @@ element_type(int32_t param_type)
 			return TYPE_UUID;
 		case PARAM_JSON_ARRAY:
 			return TYPE_JSON;
+		case PARAM_BYTEA_ARRAY:
+			return TYPE_BYTEA;
 		default:
 			return TYPE_INT8;
 	}
@@ -531,6 +535,7 @@ gsl_params_encode(Params *params, const gamestate_param *list, size_t count)
 			case PARAM_UUID_ARRAY:
 			case PARAM_INT8_ARRAY:
 			case PARAM_JSON_ARRAY:
+			case PARAM_BYTEA_ARRAY:
 				params->values[i] = end;
 				end = write_array(param, end);
 				params->lengths[i] = (int) (end - params->values[i]);

@@ -30,6 +30,7 @@ typedef enum ParamType
 	PARAM_UUID_ARRAY,
 	PARAM_INT8_ARRAY,
 	PARAM_JSON_ARRAY,
+	PARAM_BYTEA_ARRAY,
 	PARAM_TYPE_COUNT
 } ParamType;
 
@@ -41,7 +42,9 @@ typedef enum ParamType
 extern gamestate_param gsl_param_version(int64_t version);
 extern gamestate_param gsl_param_count(int count);
 extern gamestate_param gsl_param_interval(int64_t us);
-extern gamestate_param gsl_param_json_array(const gamestate_data *values, size_t count);
+/* json[] or bytea[] */
+extern gamestate_param gsl_param_data_array(ParamType type, const gamestate_data *values,
+											size_t count);
 
 /*
  * The parameters of one call as libpq takes them.  Its memory is kept from

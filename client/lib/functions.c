@@ -23,6 +23,10 @@
 /* The arguments that all changes end with. */
 #define CHECKED(n, m) ", expected_version => $" #n ", request_id => $" #m ")"
 
+#define MANY_MOVES                                                         \
+	"game_ids => $1, expected_versions => $2, events => $3, states => $4," \
+	" players => $5, all_or_nothing => $6, request_ids => $7"
+
 const Function gsl_functions[FN_COUNT] = {
 	[FN_CREATE_GAME] = {"create_game",
 						"SELECT gamestate.create_game(game_type => $1, state => $2,"
@@ -52,10 +56,12 @@ const Function gsl_functions[FN_COUNT] = {
 						SHAPE_VERSION, FN_WRITE},
 	[FN_APPLY_MOVES] = {"apply_moves",
 						"SELECT ord, game_id, version, sqlstate, message"
-						" FROM gamestate.apply_moves(game_ids => $1,"
-						" expected_versions => $2, events => $3, states => $4,"
-						" players => $5, all_or_nothing => $6, request_id => $7)",
+						" FROM gamestate.apply_moves(" MANY_MOVES ")",
 						SHAPE_MOVED, FN_WRITE},
+	[FN_APPLY_MOVES_BYTES] = {"apply_moves_bytes",
+							  "SELECT ord, game_id, version, sqlstate, message"
+							  " FROM gamestate.apply_moves_bytes(" MANY_MOVES ")",
+							  SHAPE_MOVED, FN_WRITE},
 	[FN_SET_METADATA] =
 		{"set_metadata",
 		 "SELECT gamestate.set_metadata(game_id => $1, metadata => $2" CHECKED(3, 4),
@@ -114,6 +120,10 @@ const Function gsl_functions[FN_COUNT] = {
 					   "SELECT game_id, version, state"
 					   " FROM gamestate.get_states(game_ids => $1)",
 					   SHAPE_STATES, FN_READ},
+	[FN_GET_STATES_BYTES] = {"get_states_bytes",
+							 "SELECT game_id, version, state"
+							 " FROM gamestate.get_states_bytes(game_ids => $1)",
+							 SHAPE_STATES_BYTES, FN_READ},
 	[FN_GET_CHANGES] = {"get_changes",
 						"SELECT game_id, version, kind, player, at, request_id, event,"
 						" event_bytes, patch, state, state_bytes"
@@ -170,6 +180,7 @@ static const uint32_t feed[] = {TYPE_INT8, TYPE_UUID,		 TYPE_INT8, TYPE_TEXT,
 								TYPE_TEXT, TYPE_TIMESTAMPTZ, TYPE_JSON};
 static const uint32_t moved[] = {TYPE_INT4, TYPE_UUID, TYPE_INT8, TYPE_TEXT, TYPE_TEXT};
 static const uint32_t states[] = {TYPE_UUID, TYPE_INT8, TYPE_JSON};
+static const uint32_t states_bytes[] = {TYPE_UUID, TYPE_INT8, TYPE_BYTEA};
 
 #define COLUMNS(types) sizeof(types) / sizeof((types)[0]), types
 
@@ -186,6 +197,7 @@ const ShapeColumns gsl_shapes[SHAPE_COUNT] = {
 	[SHAPE_FEED] = {COLUMNS(feed), false},
 	[SHAPE_MOVED] = {COLUMNS(moved), false},
 	[SHAPE_STATES] = {COLUMNS(states), false},
+	[SHAPE_STATES_BYTES] = {COLUMNS(states_bytes), false},
 	[SHAPE_IDS] = {COLUMNS(one_uuid), false},
 	[SHAPE_COMMAND] = {0, NULL, false},
 	[SHAPE_ANY] = {0, NULL, false},

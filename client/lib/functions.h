@@ -19,6 +19,7 @@ typedef enum FunctionId
 	FN_APPLY_MOVE_BYTES,
 	FN_APPLY_PATCH,
 	FN_APPLY_MOVES,
+	FN_APPLY_MOVES_BYTES,
 	FN_SET_METADATA,
 	FN_SET_ROOM_CODE,
 	FN_SET_DEADLINE,
@@ -36,6 +37,7 @@ typedef enum FunctionId
 	FN_GET_VERSION,
 	FN_GET_STATE_IF_NEWER,
 	FN_GET_STATES,
+	FN_GET_STATES_BYTES,
 	FN_GET_CHANGES,
 	FN_STATE_AT,
 	FN_FIND_ROOM,
@@ -66,6 +68,7 @@ typedef enum Shape
 	SHAPE_FEED,
 	SHAPE_MOVED,
 	SHAPE_STATES,
+	SHAPE_STATES_BYTES,
 	SHAPE_IDS,
 	SHAPE_COMMAND, /* no rows */
 	SHAPE_ANY,	   /* whatever SQL returns */
@@ -74,7 +77,7 @@ typedef enum Shape
 
 /* flags of a function */
 #define FN_READ		   1 /* changes nothing */
-#define FN_WRITE	   2 /* its last argument is a request id */
+#define FN_WRITE	   2 /* its last argument is a request id, or an array of them */
 #define FN_GROUP	   4 /* a read of one game, whose arguments are all in the call */
 #define FN_TRANSACTION 8 /* may begin or end a transaction */
 
@@ -109,6 +112,7 @@ extern const Function *gsl_function_of(const gamestate_call *call);
 #define TYPE_FLOAT4		 700
 #define TYPE_FLOAT8		 701
 #define TYPE_UNKNOWN_TXT 705
+#define TYPE_BYTEA_ARRAY 1001
 #define TYPE_TEXT_ARRAY	 1009
 #define TYPE_INT8_ARRAY	 1016
 #define TYPE_BPCHAR		 1042

@@ -170,6 +170,16 @@ gamestate_pool_apply_moves(gamestate_pool *pool, const gamestate_moves *moves,
 }
 
 gamestate_status
+gamestate_pool_apply_moves_bytes(gamestate_pool *pool, const gamestate_moves *moves,
+								 gamestate_result **result)
+{
+	gamestate_call call;
+
+	gamestate_call_apply_moves_bytes(&call, moves);
+	return run_result(pool, &call, result);
+}
+
+gamestate_status
 gamestate_pool_set_metadata(gamestate_pool *pool, const gamestate_uuid *game_id,
 							gamestate_data metadata, int64_t expected_version,
 							const gamestate_uuid *request_id, int64_t *version)
@@ -347,6 +357,16 @@ gamestate_pool_get_states(gamestate_pool *pool, const gamestate_uuid *game_ids,
 	gamestate_call call;
 
 	gamestate_call_get_states(&call, game_ids, count);
+	return run_result(pool, &call, result);
+}
+
+gamestate_status
+gamestate_pool_get_states_bytes(gamestate_pool *pool, const gamestate_uuid *game_ids,
+								size_t count, gamestate_result **result)
+{
+	gamestate_call call;
+
+	gamestate_call_get_states_bytes(&call, game_ids, count);
 	return run_result(pool, &call, result);
 }
 

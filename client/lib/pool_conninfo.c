@@ -170,7 +170,8 @@ add_server(GspConninfo *result, const PQconninfoOption *options,
 		result->conninfo[n] = conninfo_of(options, channel_binding, host, hostaddr, port);
 		result->name[n] = malloc(size);
 		if (result->name[n] != NULL)
-			snprintf(result->name[n], size, "%s:%s", shown, port[0] != '\0' ? port : "5432");
+			snprintf(result->name[n], size, "%s:%s", shown,
+					 port[0] != '\0' ? port : "5432");
 		done = result->conninfo[n] != NULL && result->name[n] != NULL;
 	}
 	result->servers++;

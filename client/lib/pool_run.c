@@ -209,9 +209,10 @@ judge(const PoolRun *run, const gamestate_error *error)
 		case GAMESTATE_SERVER_ERROR:
 		case GAMESTATE_CONNECTION_LOST:
 		case GAMESTATE_NOT_CONNECTED:
-			judgement = gsp_judge_call(
-				error->status == GAMESTATE_SERVER_ERROR ? error->sqlstate : NULL,
-				run->repeatable);
+			judgement =
+				gsp_judge_call(error->status == GAMESTATE_SERVER_ERROR ? error->sqlstate
+																	   : NULL,
+							   run->repeatable);
 			/* The connection knows more than the code says: no answer came, but none could. */
 			if (judgement.verdict == GSP_UNKNOWN && !error->maybe_executed)
 				judgement.verdict = GSP_RETRY;

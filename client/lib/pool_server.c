@@ -301,6 +301,7 @@ gsp_connections_wanted(gamestate_pool *pool, int server, GspTime now, bool *sear
 	PoolServer *s = &pool->servers[server];
 	int wanted = demand(pool, server, now) - s->connecting;
 	int room = pool->options.max_connections - s->connections - s->connecting;
+	int most;
 	GspTime at = gsp_breaker_next(&s->breaker, now);
 
 	*search = wanted <= 0 && s->connecting == 0 && is_searched(pool, server);
@@ -308,8 +309,10 @@ gsp_connections_wanted(gamestate_pool *pool, int server, GspTime now, bool *sear
 		wanted = 1;
 	if (wanted > room && !(*search && s->idle != NULL))
 		wanted = room;
-	if (wanted > MAX_CONNECTING - s->connecting)
-		wanted = MAX_CONNECTING - s->connecting;
+	/* One that has just refused is asked by one, not by all at once. */
+	most = s->backoff.attempts > 0 ? 1 : MAX_CONNECTING;
+	if (wanted > most - s->connecting)
+		wanted = most - s->connecting;
 	if (wanted <= 0)
 		return 0;
 	if (at < s->connect_at)

@@ -211,7 +211,8 @@ bool
 gamestate_result_versioned_state(const gamestate_result *result, size_t row,
 								 gamestate_versioned_state *state)
 {
-	if (result == NULL || result->shape != SHAPE_STATES || row >= result->rows)
+	if (result == NULL || row >= result->rows ||
+		(result->shape != SHAPE_STATES && result->shape != SHAPE_STATES_BYTES))
 		return false;
 	memset(state, 0, sizeof(*state));
 	gamestate_result_uuid(result, row, 0, &state->game_id);

@@ -125,6 +125,16 @@ gamestate_apply_moves(gamestate_conn *conn, const gamestate_moves *moves,
 }
 
 gamestate_status
+gamestate_apply_moves_bytes(gamestate_conn *conn, const gamestate_moves *moves,
+							gamestate_result **result)
+{
+	gamestate_call call;
+
+	gamestate_call_apply_moves_bytes(&call, moves);
+	return gamestate_run(conn, &call, 0, result);
+}
+
+gamestate_status
 gamestate_set_metadata(gamestate_conn *conn, const gamestate_uuid *game_id,
 					   gamestate_data metadata, int64_t expected_version,
 					   const gamestate_uuid *request_id, int64_t *version)
@@ -302,6 +312,16 @@ gamestate_get_states(gamestate_conn *conn, const gamestate_uuid *game_ids, size_
 	gamestate_call call;
 
 	gamestate_call_get_states(&call, game_ids, count);
+	return gamestate_run(conn, &call, 0, result);
+}
+
+gamestate_status
+gamestate_get_states_bytes(gamestate_conn *conn, const gamestate_uuid *game_ids,
+						   size_t count, gamestate_result **result)
+{
+	gamestate_call call;
+
+	gamestate_call_get_states_bytes(&call, game_ids, count);
 	return gamestate_run(conn, &call, 0, result);
 }
 

@@ -46,7 +46,7 @@ stats_of(gamestate_pool *pool)
 }
 
 /* Waits until a condition holds, at most half a minute. */
-#define WAIT_UNTIL(condition)                            \
+#define WAIT_UNTIL(condition)                                  \
 	for (int tries = 0; tries < 3000 && !(condition); tries++) \
 	usleep(10000)
 
@@ -77,7 +77,8 @@ refused(const char *text, gamestate_pool_options options, const char *message)
 	gamestate_pool *pool;
 	char why[256] = "";
 
-	ok(gamestate_pool_open(text, &options, &pool, why, sizeof(why)) == GAMESTATE_BAD_CALL &&
+	ok(gamestate_pool_open(text, &options, &pool, why, sizeof(why)) ==
+			   GAMESTATE_BAD_CALL &&
 		   pool == NULL && strstr(why, message) != NULL,
 	   "refused: %s", why);
 }
@@ -118,7 +119,8 @@ static void
 test_typed(void)
 {
 	gamestate_pool *pool = open_pool(NULL);
-	gamestate_new_game game = {.game_type = "check", .state = gamestate_text("{\"n\":1}")};
+	gamestate_new_game game = {.game_type = "check",
+							   .state = gamestate_text("{\"n\":1}")};
 	gamestate_move move = {.expected_version = 1,
 						   .event = gamestate_text("1"),
 						   .state = gamestate_text("{\"n\":2}")};
@@ -144,7 +146,8 @@ test_typed(void)
 	gamestate_result_free(result);
 	ok(gamestate_pool_get_version(pool, &id, &version) == GAMESTATE_OK && version == 2,
 	   "get_version");
-	ok(gamestate_pool_delete_game(pool, &id, 0, NULL, &deleted) == GAMESTATE_OK && deleted,
+	ok(gamestate_pool_delete_game(pool, &id, 0, NULL, &deleted) == GAMESTATE_OK &&
+		   deleted,
 	   "delete_game");
 	gamestate_call_begin(&call);
 	ok(gamestate_pool_run(pool, &call, NULL, NULL) == GAMESTATE_BAD_CALL,
@@ -203,7 +206,8 @@ test_dead_idle(void)
 	status = gamestate_pool_create_game(pool, &game, NULL);
 	ok(status == GAMESTATE_OK, "a write is not sent to a session that was ended: %s",
 	   gamestate_pool_error()->message);
-	ok(stats_of(pool).lost >= 1 && stats_of(pool).retries == 0, "and need not be tried again");
+	ok(stats_of(pool).lost >= 1 && stats_of(pool).retries == 0,
+	   "and need not be tried again");
 	WAIT_UNTIL(stats_of(pool).connections >= 4);
 	ok(stats_of(pool).connections >= 4, "the connections are replaced");
 	gamestate_pool_close(other);
@@ -247,8 +251,8 @@ test_limits(void)
 	begun = gamestate_now();
 	ok(sql(pool, "SELECT 1", 0) == -1 && stats_of(pool).overloaded == 1,
 	   "the fourth is refused");
-	ok(gamestate_pool_checkout(pool, NULL, &conn) == GAMESTATE_OVERLOADED && conn == NULL &&
-		   gamestate_pool_error()->status == GAMESTATE_OVERLOADED,
+	ok(gamestate_pool_checkout(pool, NULL, &conn) == GAMESTATE_OVERLOADED &&
+		   conn == NULL && gamestate_pool_error()->status == GAMESTATE_OVERLOADED,
 	   "so is a checkout");
 	ok(gamestate_now() - begun < 500, "at once");
 	for (int i = 0; i < 3; i++)
@@ -321,7 +325,8 @@ test_checkout(void)
 	options.max_connections = 1;
 	pool = open_pool(&options);
 	ok(gamestate_pool_checkout(pool, NULL, &conn) == GAMESTATE_OK, "checked out");
-	ok(gamestate_pool_checkout(pool, &soon, &second) == GAMESTATE_TIMEOUT && second == NULL,
+	ok(gamestate_pool_checkout(pool, &soon, &second) == GAMESTATE_TIMEOUT &&
+		   second == NULL,
 	   "a second one is not to be had");
 	ok(run_sql(conn, "CREATE TABLE IF NOT EXISTS pool_check (n int)") &&
 		   gamestate_begin(conn) == GAMESTATE_OK &&
@@ -386,12 +391,13 @@ test_submit(void)
 
 	gamestate_call_sql(&call, "SELECT 1", NULL, 0, GAMESTATE_SQL_READ);
 	for (intptr_t i = 0; i < SUBMITTED; i++)
-		submitted +=
-			gamestate_pool_submit(pool, &call, NULL, on_answer, (void *) i) == GAMESTATE_OK;
+		submitted += gamestate_pool_submit(pool, &call, NULL, on_answer, (void *) i) ==
+					 GAMESTATE_OK;
 	WAIT_UNTIL(atomic_load(&answered) == submitted);
 	for (int i = 0; i < SUBMITTED; i++)
 		once += atomic_load(&answers[i]) == 1;
-	ok(submitted == SUBMITTED && once == SUBMITTED && atomic_load(&answered_ok) == SUBMITTED,
+	ok(submitted == SUBMITTED && once == SUBMITTED &&
+		   atomic_load(&answered_ok) == SUBMITTED,
 	   "each of %d submitted calls is answered once", SUBMITTED);
 
 	atomic_store(&answered, 0);
@@ -451,9 +457,10 @@ test_fork(void)
 		bool refused;
 
 		gamestate_call_sql(&call, "SELECT 1", NULL, 0, 0);
-		refused = gamestate_pool_run(pool, &call, NULL, NULL) == GAMESTATE_NOT_CONNECTED &&
-				  gamestate_pool_submit(pool, &call, NULL, NULL, NULL) ==
-					  GAMESTATE_NOT_CONNECTED;
+		refused =
+			gamestate_pool_run(pool, &call, NULL, NULL) == GAMESTATE_NOT_CONNECTED &&
+			gamestate_pool_submit(pool, &call, NULL, NULL, NULL) ==
+				GAMESTATE_NOT_CONNECTED;
 		gamestate_pool_close(pool);
 		_exit(refused ? 0 : 1);
 	}
@@ -495,16 +502,18 @@ test_nobody(void)
 	gamestate_pool_open("host=127.0.0.1 port=1", &options, &pool, why, sizeof(why));
 	gamestate_call_sql(&call, "SELECT 1", NULL, 0, 0);
 	status = gamestate_pool_run(pool, &call, NULL, &result);
-	ok(status == GAMESTATE_CIRCUIT_OPEN && !gamestate_result_error(result)->maybe_executed &&
+	ok(status == GAMESTATE_CIRCUIT_OPEN &&
+		   !gamestate_result_error(result)->maybe_executed &&
 		   strstr(gamestate_result_error(result)->detail, "refused") != NULL,
 	   "nobody there: %s; %s", gamestate_result_error(result)->message,
 	   gamestate_result_error(result)->detail);
 	gamestate_result_free(result);
 	ok(gamestate_pool_get_server(pool, 0, &server, sizeof(server)) &&
-		   strcmp(server.breaker, "open") == 0 && strcmp(server.name, "127.0.0.1:1") == 0 &&
-		   server.connect_failures == 5,
+		   strcmp(server.breaker, "open") == 0 &&
+		   strcmp(server.name, "127.0.0.1:1") == 0 && server.connect_failures == 5,
 	   "the breaker is open after five attempts");
-	ok(!gamestate_pool_get_server(pool, 1, &server, sizeof(server)), "there is one server");
+	ok(!gamestate_pool_get_server(pool, 1, &server, sizeof(server)),
+	   "there is one server");
 	ok(gamestate_pool_run(pool, &call, &patient, NULL) == GAMESTATE_TIMEOUT,
 	   "whoever is patient waits until the deadline");
 	gamestate_pool_close(pool);

@@ -147,9 +147,9 @@ take_answer(Player *p, gamestate_result *result)
 			told_failed++;
 		p->version = 0;
 	}
-	fprintf(out, "%d-%ld\t%s\t%s\t%" PRId64 "\t%d\t%s\n", p->number, p->moves, p->game_text,
-			told, error->status == GAMESTATE_OK ? p->version : 0, (int) error->status,
-			error->sqlstate);
+	fprintf(out, "%d-%ld\t%s\t%s\t%" PRId64 "\t%d\t%s\n", p->number, p->moves,
+			p->game_text, told, error->status == GAMESTATE_OK ? p->version : 0,
+			(int) error->status, error->sqlstate);
 	p->moves++;
 	pthread_mutex_unlock(&lock);
 }
@@ -226,7 +226,8 @@ submit(Player *p)
 	if (!atomic_load(&stop))
 	{
 		next_call(p);
-		if (gamestate_pool_submit(pool, &p->call, options_of(p), on_answer, p) == GAMESTATE_OK)
+		if (gamestate_pool_submit(pool, &p->call, options_of(p), on_answer, p) ==
+			GAMESTATE_OK)
 			return;
 	}
 	finished();
@@ -263,13 +264,14 @@ report(void)
 	printf("ok=%ld\nfailed=%ld\nunknown=%ld\nreads_ok=%ld\nreads_failed=%ld\n", told_ok,
 		   told_failed, told_unknown, reads_ok, reads_failed);
 	printf("late_ms=%" PRId64 "\n", latest);
-	printf("started=%" PRIu64 "\nsucceeded=%" PRIu64 "\nfailures=%" PRIu64 "\n", s.started,
-		   s.succeeded, s.failed);
-	printf("timeouts=%" PRIu64 "\ncircuit_open=%" PRIu64 "\nretries=%" PRIu64 "\n", s.timeouts,
-		   s.circuit_open, s.retries);
+	printf("started=%" PRIu64 "\nsucceeded=%" PRIu64 "\nfailures=%" PRIu64 "\n",
+		   s.started, s.succeeded, s.failed);
+	printf("timeouts=%" PRIu64 "\ncircuit_open=%" PRIu64 "\nretries=%" PRIu64 "\n",
+		   s.timeouts, s.circuit_open, s.retries);
 	printf("connects=%" PRIu64 "\nconnect_failures=%" PRIu64 "\nlost=%" PRIu64 "\n",
 		   s.connects, s.connect_failures, s.lost);
-	printf("cancelled=%" PRIu64 "\nstandby_reads=%" PRIu64 "\nprimary_changes=%" PRIu64 "\n",
+	printf("cancelled=%" PRIu64 "\nstandby_reads=%" PRIu64 "\nprimary_changes=%" PRIu64
+		   "\n",
 		   s.cancelled, s.standby_reads, s.primary_changes);
 	printf("breaker_opened=%" PRIu64 "\nwaits=%" PRIu64 "\nconnections=%d\ncalls=%d\n",
 		   s.breaker_opened, s.waits, s.connections, s.calls);

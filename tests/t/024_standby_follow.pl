@@ -432,6 +432,34 @@ $primary->safe_psql('postgres', q{SELECT gamestate.apply_move(id(2), 1, '1', '"a
 same('all games are there');
 is(stat_of('problems'), '1', 'it is said once');
 
+# a row that says it was written by a transaction which cannot be
+$primary->safe_psql('postgres', q{SELECT gamestate.create_game('odd', '0', game_id => id(6)); SET gamestate.light_commit = off; SELECT gamestate.apply_move(id(6), 1, '1', '1')});
+my ($file, $block, $item) = split(/\|/, $primary->safe_psql('postgres', q{SELECT pg_relation_filepath(journal), (ctid::text::point)[0]::int, (ctid::text::point)[1]::int
+	FROM (SELECT 'gamestate.journal_0' AS journal, ctid, seq FROM gamestate.journal_0 UNION ALL SELECT 'gamestate.journal_1', ctid, seq FROM gamestate.journal_1) j ORDER BY seq DESC LIMIT 1}));
+# (so that replay does not begin before it when the standby starts again)
+$primary->safe_psql('postgres', 'CHECKPOINT');
+same('before');
+$standby->safe_psql('postgres', 'CHECKPOINT');
+$standby->stop;
+open(my $page, '+<:raw', $standby->data_dir . "/$file") or die "$file: $!";
+seek($page, $block * 8192 + 20 + $item * 4, 0);
+read($page, my $pointer, 4);
+seek($page, $block * 8192 + (unpack('V', $pointer) & 0x7FFF), 0);
+print $page pack('V', 0x70000000);
+close($page);
+$standby->start;
+is($standby->safe_psql('postgres', 'SELECT gamestate.get_version(id(2))'), '2', 'a row with an impossible transaction: others can be read');
+is(stat_of('problems'), 1, 'it is a problem');
+like(slurp_file($standby->logfile), qr/DETAIL:  the transaction that wrote it is impossible/, 'which is reported');
+$primary->safe_psql('postgres', q{SELECT gamestate.delete_game(id(6))});
+same('until it is removed');
+$primary->safe_psql('postgres', 'VACUUM FULL gamestate.journal_0');
+$primary->safe_psql('postgres', 'VACUUM FULL gamestate.journal_1');
+caught_up();
+$standby->restart;
+same('and the table rewritten');
+is(stat_of('problems'), '0', 'which the damage does not survive');
+
 # a record that is not there
 $primary->safe_psql('postgres', q{SELECT gamestate.create_game('hole', '0', game_id => id(5)); SELECT gamestate.apply_move(id(5), 1, '1', '1')});
 $primary->safe_psql('postgres', q{SET gamestate.allow_journal_changes = on; DELETE FROM gamestate.journal_0 WHERE seq = (SELECT max(seq) FROM gamestate.journal_0) AND seq > (SELECT coalesce(max(seq), 0) FROM gamestate.journal_1);

@@ -119,13 +119,30 @@ SKIP:
 disk('works');
 
 note 'Rotation has no space';
-my $other = $node->safe_psql('postgres', q{SELECT CASE WHEN pg_relation_size('gamestate.journal_0') > pg_relation_size('gamestate.journal_1') THEN 'gamestate.journal_1' ELSE 'gamestate.journal_0' END});
+my ($active, $other) = split / /, $node->safe_psql('postgres', q{SELECT active_table || ' ' || CASE active_table WHEN 'gamestate.journal_0' THEN 'gamestate.journal_1' ELSE 'gamestate.journal_0' END FROM gamestate.stat_journal});
+my $failures = $node->safe_psql('postgres', q{SELECT failures FROM gamestate.stat_workers WHERE kind = 'archiver'});
 disk('full ' . $node->safe_psql('postgres', "SELECT pg_relation_filepath('$other')"));
 my $error = 'none';
-$error = moves_until_error(7 .. 16) while $error eq 'none';    # beyond journal_size
-like($error, qr/ERROR:  53100/, 'a rotation to a table without space is an error for who comes next');
+for (1 .. 100)
+{
+	# ten games a transaction, until the table is as large as journal_size
+	(my $rc, undef, $error) = $node->psql('postgres', q{SELECT count(gamestate.apply_move(id(n), NULL, '1', large(n || ' ' || random()))) FROM generate_series(7, 16) n});
+	last if $rc != 0;
+	last if $node->safe_psql('postgres', 'SELECT journal_bytes > journal_limit FROM gamestate.stat_journal') eq 't';
+}
+is($error, '', 'while the other table has no space, play goes on in the one that is full');
+ok($node->poll_query_until('postgres', qq{SELECT failures > $failures AND last_error ~ 'No space left' FROM gamestate.stat_workers WHERE kind = 'archiver'}), 'and the archiver complains');
+is($node->safe_psql('postgres', 'SELECT active_table, rotating FROM gamestate.stat_journal'), "$active|f", 'no rotation has begun');
+# one that has begun cannot end while somebody writes to the old table
+my $writer = $node->background_psql('postgres');
+$writer->query_until(qr/locked/, "BEGIN; LOCK TABLE $active IN ROW EXCLUSIVE MODE;\n\\echo locked\n");
+disk('works');
+ok($node->poll_query_until('postgres', 'SELECT rotating FROM gamestate.stat_journal'), 'with space, it begins');
+disk('full ' . $node->safe_psql('postgres', "SELECT pg_relation_filepath('$other')"));
+like(moves_until_error(7 .. 16), qr/ERROR:  53100/, 'when its table has no more space, that is an error for who comes next');
 my $before = all_games();
 $node->stop('immediate');
+eval { $writer->quit };
 start();
 is(all_games(), $before, 'the games are there after a crash in the middle of it');
 disk('works');

@@ -62,6 +62,8 @@ same_entry(const GsEntry *a, const GsEntry *b)
 		return false;
 	if (a->request_id && memcmp(a->request_id, b->request_id, GS_REQUEST_ID_LEN) != 0)
 		return false;
+	if (a->request_arguments != b->request_arguments)
+		return false;
 	return same_bytes(a->player, a->player_len, b->player, b->player_len) &&
 		   same_bytes(a->event, a->event_len, b->event, b->event_len) &&
 		   same_bytes(a->delta, a->delta_len, b->delta, b->delta_len);
@@ -175,6 +177,7 @@ test_round_trips(void)
 	e.player_len = 4;
 	round_trip(&e, 0, "player and event");
 	e.request_id = request_id;
+	e.request_arguments = UINT32_MAX;
 	round_trip(&e, 0, "player, request id, event");
 	e.delta = "\0\1\2";
 	e.delta_len = 3;
@@ -201,8 +204,9 @@ test_bytes(void)
 {
 	static const unsigned char expected[] =
 		{2, 0x0F, 0x96, 0x01, /* move, all fields, zigzag(75) = 150 */
-		 1, 'p',  0,	1,	  2,  3,  4,   5, 6,   7,	8,
-		 9, 10,	  11,	12,	  13, 14, 255, 2, '{', '}', 0};
+		 1, 'p',  0,	1,	  2,  3,  4,   5, 6, 7, 8,
+		 9, 10,	  11,	12,	  13, 14, 255, 4, 3, 2, 1, /* arguments */
+		 2, '{',  '}',	0};
 	char bytes[sizeof(expected)];
 	GsEntry e;
 
@@ -212,6 +216,7 @@ test_bytes(void)
 	e.player = "p";
 	e.player_len = 1;
 	e.request_id = request_id;
+	e.request_arguments = 0x01020304;
 	e.event = "{}";
 	e.event_len = 2;
 	e.delta = "";
@@ -239,6 +244,11 @@ test_damage(void)
 	   "player longer than the bytes");
 	is(decode_all("\2\2\0abc", 6, 0, &e), "entry has a broken request id",
 	   "half a request id");
+	is(decode_all("\2\2\0"
+				  "0123456789abcdef"
+				  "123",
+				  22, 0, &e),
+	   "entry has a broken request id", "a request id without its arguments");
 	is(decode_all("\2\4\0\377\377\377\377\377\377\377\377\377\1", 13, 0, &e),
 	   "entry has a broken event", "event of 2^64 - 1 bytes");
 	is(decode_all("\2\4\0\200\200\200\200\20", 8, 0, &e), "entry has a broken event",

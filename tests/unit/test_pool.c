@@ -2,8 +2,10 @@
  * test_pool.c: unit test of what the pool of libgamestate decides, with a clock
  * of the test's own: backoff (pool_backoff.c), circuit breaker (pool_breaker.c),
  * deadlines (pool_time.h), what is tried again (pool_retry.c), connection strings
- * with several hosts (pool_conninfo.c).
+ * with several hosts (pool_conninfo.c), why no connection came about
+ * (connect_error.c).
  */
+#include "connect_error.h"
 #include "pool_backoff.h"
 #include "pool_breaker.h"
 #include "pool_conninfo.h"
@@ -34,7 +36,8 @@ test_time(void)
 	ok(gsp_poll_timeout(0, 1) == 1 && gsp_poll_timeout(0, 1000) == 1 &&
 		   gsp_poll_timeout(0, 1001) == 2,
 	   "parts of milliseconds count as whole ones");
-	ok(gsp_poll_timeout(0, GSP_NEVER - 1) == INT_MAX, "more than poll can wait is its most");
+	ok(gsp_poll_timeout(0, GSP_NEVER - 1) == INT_MAX,
+	   "more than poll can wait is its most");
 	ok(gsp_timespec(1500001).tv_sec == 1 && gsp_timespec(1500001).tv_nsec == 500001000,
 	   "as a timespec");
 }
@@ -189,14 +192,16 @@ test_breaker_half_open(void)
 	ok(breaker.state == GSP_BREAKER_OPEN, "looking changes nothing");
 	ok(gsp_breaker_admit(&breaker, now, &first) && breaker.state == GSP_BREAKER_HALF_OPEN,
 	   "the first call makes it half-open");
-	ok(gsp_breaker_admit(&breaker, now, &second) && !gsp_breaker_admit(&breaker, now, &third),
+	ok(gsp_breaker_admit(&breaker, now, &second) &&
+		   !gsp_breaker_admit(&breaker, now, &third),
 	   "it admits two and no more");
 	ok(gsp_breaker_next(&breaker, now) == GSP_NEVER, "the next has to wait for them");
 	ok(!gsp_breaker_record(&breaker, now, old, GSP_UNHEALTHY, &dice) &&
 		   breaker.state == GSP_BREAKER_HALF_OPEN,
 	   "a failure from before does not count");
 	gsp_breaker_forget(&breaker, second);
-	ok(gsp_breaker_admit(&breaker, now, &second), "a trial that did not take place is replaced");
+	ok(gsp_breaker_admit(&breaker, now, &second),
+	   "a trial that did not take place is replaced");
 	ok(!gsp_breaker_record(&breaker, now, first, GSP_HEALTHY, &dice) &&
 		   !gsp_breaker_allows(&breaker, now),
 	   "one success is not enough");
@@ -248,8 +253,8 @@ judged(const char *sqlstate, GspVerdict of_write, GspVerdict of_read, bool unhea
 	GspJudgement once = gsp_judge_call(sqlstate, false);
 	GspJudgement twice = gsp_judge_call(sqlstate, true);
 
-	ok(once.verdict == of_write && twice.verdict == of_read && once.unhealthy == unhealthy &&
-		   once.not_done == (of_write != GSP_UNKNOWN),
+	ok(once.verdict == of_write && twice.verdict == of_read &&
+		   once.unhealthy == unhealthy && once.not_done == (of_write != GSP_UNKNOWN),
 	   "%s", sqlstate != NULL ? sqlstate : "no answer");
 }
 
@@ -275,7 +280,8 @@ test_retry(void)
 	judged("55P03", GSP_ANSWER, GSP_ANSWER, false);
 	judged("53100", GSP_ANSWER, GSP_ANSWER, true);
 	judged("22023", GSP_ANSWER, GSP_ANSWER, false);
-	ok(gsp_judge_call("25006", false).wrong_role && !gsp_judge_call("40001", false).wrong_role,
+	ok(gsp_judge_call("25006", false).wrong_role &&
+		   !gsp_judge_call("40001", false).wrong_role,
 	   "25006: another server takes writes");
 }
 
@@ -322,7 +328,8 @@ test_conninfo(void)
 	splits("host=a,b,c port=1,2,3", 3, GSP_TARGET_ANY, "a:1 b:2 c:3 ");
 	splits("host=a,b port=7 target_session_attrs=read-write", 2, GSP_TARGET_READ_WRITE,
 		   "a:7 b:7 ");
-	splits("hostaddr=10.0.0.1,10.0.0.2 port=5,6", 2, GSP_TARGET_ANY, "10.0.0.1:5 10.0.0.2:6 ");
+	splits("hostaddr=10.0.0.1,10.0.0.2 port=5,6", 2, GSP_TARGET_ANY,
+		   "10.0.0.1:5 10.0.0.2:6 ");
 	splits("postgresql://u@a:5433,b:5434/games?target_session_attrs=prefer-standby", 2,
 		   GSP_TARGET_PREFER_STANDBY, "a:5433 b:5434 ");
 	setenv("PGHOST", "e,f", 1);
@@ -342,7 +349,8 @@ test_conninfo(void)
 						  "channel_binding=disable connect_timeout=3",
 						  &result, why, sizeof(why)) == 0,
 	   "one with much in it");
-	ok(strstr(result.conninfo[1], "host='b'") && !strstr(result.conninfo[1], "host='a'") &&
+	ok(strstr(result.conninfo[1], "host='b'") &&
+		   !strstr(result.conninfo[1], "host='a'") &&
 		   strstr(result.conninfo[1], "dbname='games'") &&
 		   strstr(result.conninfo[1], "password='p\\'w\\\\d'") &&
 		   strstr(result.conninfo[1], "channel_binding='disable'") &&
@@ -359,6 +367,42 @@ test_conninfo(void)
 	refuses("host=1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17", "17 hosts");
 }
 
+/* -----------------------------------------------------------------------
+ * Errors of connecting
+ * -----------------------------------------------------------------------
+ */
+
+static void
+shortens(const char *message, const char *expected, const char *sqlstate)
+{
+	char *copy = strdup(message);
+	char code[6];
+
+	gsl_connect_error(copy, code);
+	is(copy, expected, expected);
+	is(code, sqlstate, "its SQLSTATE");
+	free(copy);
+}
+
+static void
+test_connect_error(void)
+{
+	shortens(
+		"connection failed: FATAL:  53300: sorry\nLOCATION:  InitProcess, proc.c:361\n",
+		"connection failed: FATAL:  sorry", "53300");
+	shortens(
+		"failed: FATAL:  28000: no entry, SSL encryption\nLOCATION:  f, auth.c:1\n"
+		"failed: FATAL:  3D000: no database\nDETAIL:  d\nLOCATION:  f, p.c:22\n",
+		"failed: FATAL:  no entry, SSL encryption\nfailed: FATAL:  no database\nDETAIL:  d",
+		"3D000");
+	shortens("failed: Connection refused\n\tIs the server running?\n",
+			 "failed: Connection refused\n\tIs the server running?", "");
+	shortens("", "", "");
+	shortens("x:  57P0", "x:  57P0", "");
+	shortens("x:  57P03: ", "x:  ", "57P03");
+	shortens("\n.c:1\nx", "\n.c:1\nx", "");
+}
+
 int
 main(void)
 {
@@ -370,5 +414,6 @@ main(void)
 	test_breaker_reopens();
 	test_retry();
 	test_conninfo();
+	test_connect_error();
 	return tap_done();
 }

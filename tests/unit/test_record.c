@@ -112,6 +112,7 @@ sample(GsRecordKind kind, unsigned char parts)
 	r.deadline = -1;
 	r.max_players = 4;
 	memset(r.create_request, 0xAB, sizeof(r.create_request));
+	r.create_arguments = 0xFEDCBA98;
 	r.game_type = BYTES("chess");
 	r.room_code = BYTES("ROOM");
 	r.nplayers = 3;
@@ -190,7 +191,8 @@ same_fields(const GsRecord *a, const GsRecord *b)
 		set |= (unsigned char) ~GS_RECORD_SET_REQUEST;
 	}
 #define SAME(field, name) (((set & (field)) ? a->name : 0) == b->name)
-	return SAME(GS_RECORD_SET_STATUS, status) && SAME(GS_RECORD_SET_ENCODING, encoding) &&
+	return SAME(GS_RECORD_SET_REQUEST, create_arguments) &&
+		   SAME(GS_RECORD_SET_STATUS, status) && SAME(GS_RECORD_SET_ENCODING, encoding) &&
 		   SAME(GS_RECORD_SET_CREATED_AT, created_at) &&
 		   SAME(GS_RECORD_SET_STARTED_AT, started_at) &&
 		   SAME(GS_RECORD_SET_ENDED_AT, ended_at) &&
@@ -380,17 +382,17 @@ static void
 test_bytes(void)
 {
 	static const unsigned char expected[] = {
-		2,	  2,	0x1D, /* format, update, all but a state */
-		240,  241,	242,  243,	244,  245,	246,  247,	248,  249,	250,
-		251,  252,	253,  254,	255,  0xE8, 0x07, 7,	1, /* incarnation 1000, versions 7 and 6 */
-		2,	  6,	0xFF,				 /* 5 moves, time 3, all fields */
+		3,	  2,	0x1D, /* format, update, all but a state */
+		240,  241,	242,  243,	244,  245,	246,  247,	248,  249,	250,  251,
+		252,  253,	254,  255,	0xE8, 0x07, 7,	  1, /* incarnation 1000, versions 7 and 6 */
+		2,	  6,	0xFF,							 /* 5 moves, time 3, all fields */
 		2,	  1,	3,	  1,	5,	  7, /* status, encoding, times 1, 2, 0, -1 */
-		4,	  0xAB, 0xAB, 0xAB, 0xAB, 0xAB, 0xAB, 0xAB, 0xAB, 0xAB, 0xAB,
-		0xAB, 0xAB, 0xAB, 0xAB, 0xAB, 0xAB, 5,	  'c',	'h',  'e',	's',
-		's',  5,	'R',  'O',	'O',  'M',	3,	  4,	'a',  'n',	'n',
-		'a',  0,	4,	  'b',	'e',  'r',	't',  9,	'{',  '"',	'm',
-		'"',  ':',	' ',  '1',	'}',  0,	4,	  3,	2,	  1,	'x',
-		2,	  '{',	'}',  1,	5,	  1,	14,	  3,	5,	  0,	0};
+		4,	  0xAB, 0xAB, 0xAB, 0xAB, 0xAB, 0xAB, 0xAB, 0xAB, 0xAB, 0xAB, 0xAB,
+		0xAB, 0xAB, 0xAB, 0xAB, 0xAB, 0x98, 0xBA, 0xDC, 0xFE, 5,	'c',  'h',
+		'e',  's',	's',  5,	'R',  'O',	'O',  'M',	3,	  4,	'a',  'n',
+		'n',  'a',	0,	  4,	'b',  'e',	'r',  't',	9,	  '{',	'"',  'm',
+		'"',  ':',	' ',  '1',	'}',  0,	4,	  3,	2,	  1,	'x',  2,
+		'{',  '}',	1,	  5,	1,	  14,	3,	  5,	0,	  0};
 	static const GsRecordRun run = {2, 10, 1, {"\5\0\0", 3}};
 	char bytes[sizeof(expected)];
 	GsRecord r = sample(GS_RECORD_UPDATE, GS_RECORD_PARTS & ~GS_RECORD_HAS_STATE);
@@ -415,7 +417,7 @@ test_bytes(void)
 
 /* a record as far as its version, then as far as its fields */
 #define ID				  "0123456789abcdef"
-#define HEAD(kind, parts) "\2" kind parts ID "\1\7"
+#define HEAD(kind, parts) "\3" kind parts ID "\1\7"
 #define FIXED(parts)	  HEAD("\2", parts) "\1\2\6\0"
 #define HUGE_INT64		  "\200\200\200\200\200\200\200\200\200\1" /* 2^63 */
 
@@ -425,9 +427,9 @@ test_damage_head(void)
 #define REFUSED(bytes, error, name) is(decode_all(bytes, sizeof(bytes) - 1), error, name)
 	REFUSED("", "record is cut off", "no bytes");
 	REFUSED("\2\2", "record is cut off", "two bytes");
-	REFUSED("\1\2\0" ID "\1\7\6\2\1\0\0\0\0\0\0\0", "record has an unknown format",
+	REFUSED("\2\2\0" ID "\1\7\6\2\1\0\0\0\0\0\0\0", "record has an unknown format",
 			"the format before");
-	REFUSED("\2\2\0"
+	REFUSED("\3\2\0"
 			"0123456789abcde",
 			"record has a broken game id", "a short id");
 	REFUSED(HEAD("\3", "\0"), NULL, "a removal");
@@ -440,9 +442,9 @@ test_damage_head(void)
 			"an image without info");
 	REFUSED(HEAD("\1", "\5") "\0", "record of an image is not whole",
 			"an image with a delta");
-	REFUSED("\2\3\0" ID HUGE_INT64 "\1", "record has a broken incarnation",
+	REFUSED("\3\3\0" ID HUGE_INT64 "\1", "record has a broken incarnation",
 			"incarnation 2^63");
-	REFUSED("\2\3\0" ID "\1" HUGE_INT64, "record has a broken version", "version 2^63");
+	REFUSED("\3\3\0" ID "\1" HUGE_INT64, "record has a broken version", "version 2^63");
 
 	REFUSED(FIXED("\0"), NULL, "an update of nothing");
 	REFUSED(HEAD("\2", "\0") "\7", "record has a broken base version",
@@ -470,6 +472,10 @@ test_damage_head(void)
 	REFUSED(HEAD("\2", "\0") "\1\2\6\200"
 							 "0123456789abcde",
 			"record has a broken request id", "a short request id");
+	REFUSED(HEAD("\2", "\0") "\1\2\6\200"
+							 "0123456789abcdef"
+							 "123",
+			"record has a broken request id", "a request id without its arguments");
 	REFUSED(HEAD("\1", "\3") "\2\6\0", "record of an image is not whole",
 			"an image without status and encoding");
 	REFUSED(HEAD("\1", "\3") "\2\6\1\2", "record of an image is not whole",
