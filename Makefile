@@ -271,48 +271,6 @@ build/client/gamestate: gamestate.control $(sort $(wildcard client/tool/*.c)) $(
 	@mkdir -p $(@D)
 	$(CC) $(PROGRAM_CFLAGS) $(filter %.c,$^) $(LDFLAGS) $(libpq) -lm -lpthread -o $@
 
-build/torture/writer build/torture/reader build/torture/powerloss.so build/torture/diskfull.so
-sanitize-programs: $(UNIT_SRCS:tests/unit/%.c=build/sanitize/%) $(FUZZ_SRCS:tests/fuzz/%.c=build/fuzz/%)
-
-lint-format:
-	clang-format --dry-run --Werror $(C_FILES) $(H_FILES)
-
-lint-scripts:
-	shellcheck -x $(TOOLS)/*.sh tests/bench/*.sh .ci/run
-
-lint-cppcheck:
-	cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr \
-		--suppress=missingIncludeSystem --suppress=unknownMacro --suppress=nullPointerArithmetic \
-		--error-exitcode=1 -Iextension -Iclient/include -Iclient/tool -Iclient/lib $(C_FILES)
-
-lint-tidy: $(C_FILES:%=lint-tidy/%)
-
-# One file at a time, so that make can run several at once.
-$(C_FILES:%=lint-tidy/%): lint-tidy/%:
-	clang-tidy --quiet $* -- $(PG_CPPFLAGS) $(PG_CFLAGS) -Itests/unit \
-		-I$(includedir_server) -I$(includedir) -D_GNU_SOURCE
-
-# Everything is built anew when the compiler, its flags or PostgreSQL change.
-# (PGXS's own dependency tracking is off in Debian's packages.)
-build/flags: FORCE
-	@mkdir -p build
-	@printf '%s\n' '$(CC) $(CFLAGS)' "$$($(PG_CONFIG) --version --configure)" | \
-		{ cmp -s - $@ || printf '%s\n' '$(CC) $(CFLAGS)' "$$($(PG_CONFIG) --version --configure)" > $@; }
-
-$(OBJS): $(OUR_HEADERS) gamestate.control build/flags
-
-PROGRAM_CFLAGS = $(CPPFLAGS) -I$(includedir) $(CFLAGS)
-
-build/client/gamestate: gamestate.control $(sort $(wildcard client/tool/*.c)) $(OUR_HEADERS) build/flags
-	@mkdir -p $(@D)
-	$(CC) $(PROGRAM_CFLAGS) $(filter %.c,$^) $(LDFLAGS) $(libpq) -lm -lpthread -o $@
-
-# Programs of tests/t/041_pool*.pl
-build/client/pool_%: client/test_pool/%.c $(sort $(wildcard client/lib/*.c)) $(OUR_HEADERS) gamestate.control build/flags
-	@mkdir -p $(@D)
-	$(CC) $(PROGRAM_CFLAGS) -D_GNU_SOURCE -DGAMESTATE_VERSION='"$(EXTENSION_VERSION)"' -Iclient/include -Itests/unit \
-		$(filter %.c,$^) $(LDFLAGS) $(libpq) -lpthread -o $@
-
 build/torture/writer build/torture/reader: build/torture/%: tests/torture/%.c build/flags
 	@mkdir -p $(@D)
 	$(CC) $(PROGRAM_CFLAGS) $< $(LDFLAGS) $(libpq) -o $@
