@@ -8,8 +8,11 @@
  * 1. CLOSED: every call is admitted, and how it went is counted in a window of
  *	  ten buckets that slides over time.  The breaker opens when at least
  *	  min_failures calls of the window met an unhealthy server and these are at
- *	  least failure_percent of all; or when at least as many calls came too
- *	  late or failed and not one was answered in time.  A few late answers
+ *	  least failure_percent of all; or when so many in a row did and there has
+ *	  been no healthy answer for a tenth of the window (a server that froze
+ *	  after thousands of good answers; but a crash that takes all connections in
+ *	  one moment is one failure, not many); or when at least as many calls came
+ *	  too late or failed and not one was answered in time.  A few late answers
  *	  do not open it: one game that everybody waits for makes its own callers
  *	  late, while the server is well.
  * 2. OPEN: no call is admitted, so that callers get their error at once and the
@@ -48,6 +51,7 @@ gsp_breaker_init(GspBreaker *breaker, const GspBreakerOptions *options)
 	breaker->options = *options;
 	for (int i = 0; i < GSP_BREAKER_BUCKETS; i++)
 		breaker->buckets[i].slot = -1;
+	breaker->healthy_at = -options->window;
 }
 
 static int64_t
@@ -70,9 +74,16 @@ count_outcome(GspBreaker *breaker, GspTime now, GspOutcome outcome)
 	{
 		case GSP_HEALTHY:
 			bucket->healthy++;
+			breaker->healthy_at = now;
+			breaker->in_row = 0;
 			break;
 		case GSP_UNHEALTHY:
 			bucket->unhealthy++;
+			if (now - breaker->unhealthy_at > breaker->options.window)
+				breaker->in_row = 0;
+			breaker->unhealthy_at = now;
+			if (breaker->in_row < INT_MAX)
+				breaker->in_row++;
 			break;
 		case GSP_TOO_LATE:
 			bucket->too_late++;
@@ -112,6 +123,9 @@ should_open(const GspBreaker *breaker, GspTime now)
 	if (w.unhealthy >= enough &&
 		w.unhealthy * 100 >= all * (uint64_t) breaker->options.failure_percent)
 		return true;
+	if (breaker->in_row >= breaker->options.min_failures &&
+		now - breaker->healthy_at >= breaker->options.window / GSP_BREAKER_BUCKETS)
+		return true;
 	return w.healthy == 0 && all >= enough;
 }
 
@@ -147,6 +161,7 @@ close_breaker(GspBreaker *breaker)
 {
 	for (int i = 0; i < GSP_BREAKER_BUCKETS; i++)
 		breaker->buckets[i] = (struct GspBreakerBucket){.slot = -1};
+	breaker->in_row = 0;
 	breaker->opened_in_row = 0;
 	change_state(breaker, GSP_BREAKER_CLOSED);
 }

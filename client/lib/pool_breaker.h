@@ -53,6 +53,9 @@ typedef struct GspBreaker
 	int trials_running;	  /* HALF_OPEN */
 	int trials_succeeded; /* HALF_OPEN */
 	uint64_t times_opened;
+	int in_row;			  /* unhealthy ones since the last healthy one, none long ago */
+	GspTime healthy_at;	  /* the last one */
+	GspTime unhealthy_at; /* the last one */
 	struct GspBreakerBucket
 	{
 		int64_t slot; /* time / length of a bucket: which part of time it counts */

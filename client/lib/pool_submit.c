@@ -360,19 +360,14 @@ stop_sending(Sender *sender)
 		/* Its callback gives it the result GAMESTATE_CLOSED. */
 		run->conn->conn = NULL;
 		gamestate_conn_close(conn);
-		if (gsp_run_answered(run, gsp_now(), &again))
-			finish(run);
-		else
-		{
+		if (!gsp_run_answered(run, gsp_now(), &again))
 			gsp_run_refused(run, GAMESTATE_CLOSED);
-			finish(run);
-		}
+		finish(run);
 	}
 	while (sender->num_waiting > 0)
 	{
-		PoolRun *run = sender->heap[0];
+		PoolRun *run = sender->heap[--sender->num_waiting];
 
-		heap_remove(sender, run);
 		gsp_run_refused(run, GAMESTATE_CLOSED);
 		finish(run);
 	}

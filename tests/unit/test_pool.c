@@ -167,6 +167,15 @@ test_breaker_opens(void)
 	call(&breaker, 15 * GSP_S, GSP_TOO_LATE);
 	ok(breaker.state == GSP_BREAKER_OPEN, "nothing but late answers does");
 
+	gsp_breaker_init(&breaker, &standard);
+	call_many(&breaker, 0, GSP_HEALTHY, 10000);
+	call_many(&breaker, 999 * GSP_MS, GSP_UNHEALTHY, 8);
+	ok(breaker.state == GSP_BREAKER_CLOSED,
+	   "many that break at one moment are one failure");
+	call(&breaker, GSP_S, GSP_UNHEALTHY);
+	ok(breaker.state == GSP_BREAKER_OPEN,
+	   "one that says nothing for a while has had its time");
+
 	gsp_breaker_init(&breaker, &(GspBreakerOptions){.min_failures = 0, .window = GSP_S});
 	call_many(&breaker, 1, GSP_UNHEALTHY, 1000);
 	ok(breaker.state == GSP_BREAKER_CLOSED, "it can be switched off");
