@@ -13,6 +13,7 @@ OBJS = \
 	extension/gs_config.o \
 	extension/gs_damage.o \
 	extension/gs_database.o \
+	extension/gs_deleted.o \
 	extension/gs_delta.o \
 	extension/gs_durable.o \
 	extension/gs_entry.o \
@@ -26,12 +27,14 @@ OBJS = \
 	extension/gs_launcher.o \
 	extension/gs_light.o \
 	extension/gs_load.o \
+	extension/gs_lobby.o \
 	extension/gs_lock.o \
 	extension/gs_lookup.o \
 	extension/gs_maintenance.o \
 	extension/gs_merge.o \
 	extension/gs_module.o \
 	extension/gs_move.o \
+	extension/gs_owner.o \
 	extension/gs_pages.o \
 	extension/gs_partition.o \
 	extension/gs_payload.o \

@@ -221,6 +221,31 @@ COMMENT ON FUNCTION gamestate.load_saved_games(boolean)
 IS 'after a restore: create the games of gamestate.saved_games as they were, and empty it; returns their number. A game that exists already is an error, or with skip_existing left out';
 
 -- ---------------------------------------------------------------------------
+-- Request ids of deleted games
+-- ---------------------------------------------------------------------------
+
+-- Written and read by C code, see extension/gs_deleted.c.  Most databases have
+-- next to nothing in it.
+CREATE TABLE gamestate.deleted_games (
+	game_id uuid NOT NULL,
+	deleted_at timestamptz NOT NULL,
+	request_id uuid,
+	arguments bigint,
+	create_request uuid,
+	create_arguments bigint,
+	PRIMARY KEY (game_id, deleted_at)
+);
+CREATE INDEX deleted_games_deleted_at ON gamestate.deleted_games (deleted_at);
+COMMENT ON TABLE gamestate.deleted_games IS 'games that were created or deleted with a request id, and are deleted: so that a retry is recognised; kept for gamestate.deleted_retention';
+COMMENT ON COLUMN gamestate.deleted_games.request_id IS 'request id of the deletion; NULL = none';
+COMMENT ON COLUMN gamestate.deleted_games.arguments IS 'checksum of its arguments, see extension/gs_request.c';
+COMMENT ON COLUMN gamestate.deleted_games.create_request IS 'request id of the creation; NULL = none';
+COMMENT ON COLUMN gamestate.deleted_games.create_arguments IS 'checksum of its arguments';
+
+ALTER TABLE gamestate.deleted_games OWNER TO gamestate_owner;
+SELECT pg_catalog.pg_extension_config_dump('gamestate.deleted_games', '');
+
+-- ---------------------------------------------------------------------------
 -- Types
 -- ---------------------------------------------------------------------------
 
@@ -420,6 +445,34 @@ AS 'MODULE_PATHNAME', 'gs_join_game' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION gamestate.join_game(uuid, text, bigint, uuid)
 IS 'a player takes a seat; one who sits already changes nothing; returns the version';
 
+CREATE FUNCTION gamestate.join_any(
+	game_type text,
+	player text,
+	state json DEFAULT '{}',
+	max_players integer DEFAULT NULL,
+	metadata json DEFAULT '{}',
+	request_id uuid DEFAULT NULL,
+	OUT game_id uuid,
+	OUT version bigint,
+	OUT created boolean)
+AS 'MODULE_PATHNAME', 'gs_join_any' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION gamestate.join_any(text, text, json, integer, json, uuid)
+IS 'quick match: a seat in the room of this type (and number of seats) that has been open longest, or in a new one; who waits in such a room already stays there';
+
+CREATE FUNCTION gamestate.join_any_bytes(
+	game_type text,
+	player text,
+	state bytea DEFAULT '',
+	max_players integer DEFAULT NULL,
+	metadata json DEFAULT '{}',
+	request_id uuid DEFAULT NULL,
+	OUT game_id uuid,
+	OUT version bigint,
+	OUT created boolean)
+AS 'MODULE_PATHNAME', 'gs_join_any_bytes' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION gamestate.join_any_bytes(text, text, bytea, integer, json, uuid)
+IS 'join_any for games whose encoding is bytes';
+
 CREATE FUNCTION gamestate.leave_game(
 	game_id uuid,
 	player text,
@@ -516,6 +569,12 @@ RETURNS uuid
 AS 'MODULE_PATHNAME', 'gs_find_room' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
 COMMENT ON FUNCTION gamestate.find_room(text)
 IS 'the waiting or active game that has this room code';
+
+CREATE FUNCTION gamestate.open_rooms(game_type text, max_rows integer DEFAULT 50)
+RETURNS SETOF gamestate.game
+AS 'MODULE_PATHNAME', 'gs_open_rooms' LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 50;
+COMMENT ON FUNCTION gamestate.open_rooms(text, integer)
+IS 'waiting games of a type that have a free seat, the one that opened last first';
 
 CREATE FUNCTION gamestate.player_games(player text)
 RETURNS SETOF uuid
@@ -980,14 +1039,15 @@ SELECT CASE
 	WHEN object_name IN (
 		'create_game', 'create_game_bytes', 'apply_move', 'apply_move_bytes',
 		'apply_patch', 'apply_moves', 'apply_moves_bytes',
-		'set_metadata', 'set_room_code', 'start_game', 'join_game', 'leave_game',
+		'set_metadata', 'set_room_code', 'start_game', 'join_game', 'join_any',
+		'join_any_bytes', 'leave_game',
 		'finish_game', 'delete_game')
 		THEN 'write'
 	WHEN object_name IN (
 		'get_game', 'get_state', 'get_state_bytes', 'get_state_if_newer',
 		'get_state_if_newer_bytes', 'get_states', 'get_states_bytes', 'get_version',
 		'get_changes',
-		'find_room', 'player_games', 'list_live_games')
+		'find_room', 'player_games', 'open_rooms', 'list_live_games')
 		THEN 'read'
 	WHEN object_name IN ('live_games', 'games')
 		THEN 'live'
@@ -1000,7 +1060,7 @@ SELECT CASE
 		THEN 'memory'
 	WHEN object_name LIKE 'stat\_%' OR object_name = 'retention_log'
 		THEN 'statistics'
-	WHEN object_name IN ('policy', 'saved_games', 'save_live_games', 'load_saved_games')
+	WHEN object_name IN ('policy', 'saved_games', 'deleted_games', 'save_live_games', 'load_saved_games')
 		THEN 'operate'
 	WHEN object_name LIKE 'archiver\_%'
 		THEN 'worker'

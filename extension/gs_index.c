@@ -1,10 +1,10 @@
 /*-------------------------------------------------------------------------
  *
  * gs_index.c
- *	  Look-up index of the active-game table: room codes and players.
+ *	  Look-up index of the active-game table: room codes, players, open rooms.
  *
  * The model:
- *	1. One hash table for both kinds.  An entry is a list of nodes; a node is
+ *	1. One hash table for all kinds.  An entry is a list of nodes; a node is
  *	   the id of a game.  A game keeps the addresses of its nodes (GsInfo), so
  *	   removing one takes constant time however many games a player has.
  *	2. Nodes are added before the commit point (that allocates) and removed
@@ -157,28 +157,41 @@ gs_index_remove(GsDatabase *db, Oid dboid, dsa_pointer p)
 	gs_free(db, p, sizeof(GsIndexNode));
 }
 
+static pg_uuid_t *
+push_id(pg_uuid_t *ids, int *n, int *size, const dlist_node *link)
+{
+	if (*n == *size)
+	{
+		*size *= 2;
+		ids = repalloc_huge(ids, sizeof(pg_uuid_t) * *size);
+	}
+	ids[(*n)++] = dlist_container(GsIndexNode, link, unconstify(dlist_node *, link))->id;
+	return ids;
+}
+
 pg_uuid_t *
-gs_index_find(GsIndexKind kind, const GsText *text, int *n)
+gs_index_some(GsIndexKind kind, const GsText *text, bool oldest_first, int max, int *n)
 {
 	GsIndexKey key = index_key(MyDatabaseId, kind, text_hash(text));
 	GsIndexEntry *entry = dshash_find(index_table, &key, false);
 	int size = 16;
 	pg_uuid_t *ids;
-	dlist_iter iter;
+	dlist_node *end;
 
 	*n = 0;
 	if (entry == NULL)
 		return NULL;
 	ids = palloc(sizeof(pg_uuid_t) * size);
-	dlist_foreach (iter, &entry->nodes)
-	{
-		if (*n == size)
-		{
-			size *= 2;
-			ids = repalloc_huge(ids, sizeof(pg_uuid_t) * size);
-		}
-		ids[(*n)++] = dlist_container(GsIndexNode, link, iter.cur)->id;
-	}
+	end = &entry->nodes.head;
+	for (dlist_node *link = oldest_first ? end->prev : end->next; link != end && *n < max;
+		 link = oldest_first ? link->prev : link->next)
+		ids = push_id(ids, n, &size, link);
 	dshash_release_lock(index_table, entry);
 	return ids;
+}
+
+pg_uuid_t *
+gs_index_find(GsIndexKind kind, const GsText *text, int *n)
+{
+	return gs_index_some(kind, text, false, INT_MAX, n);
 }

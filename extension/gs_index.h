@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * gs_index.h
- *	  Look-up index of the active-game table: room codes and players.
+ *	  Look-up index of the active-game table: room codes, players, open rooms.
  *
  * The index maps (database, kind, hash of the text) to candidates: ids of
  * games that may have this room code or player.  It may hold too many (a
@@ -18,7 +18,8 @@
 typedef enum GsIndexKind
 {
 	GS_INDEX_ROOM = 1,
-	GS_INDEX_PLAYER = 2
+	GS_INDEX_PLAYER = 2,
+	GS_INDEX_OPEN = 3 /* by game type: waits, and has a free seat */
 } GsIndexKind;
 
 extern void gs_index_create(void);
@@ -31,6 +32,10 @@ extern dsa_pointer gs_index_add(struct GsDatabase *db, GsIndexKind kind,
 
 /* Cannot fail. */
 extern void gs_index_remove(struct GsDatabase *db, Oid dboid, dsa_pointer node);
+
+/* At most max of them, oldest or newest first. */
+extern pg_uuid_t *gs_index_some(GsIndexKind kind, const GsText *text, bool oldest_first,
+								int max, int *n);
 
 /* Candidates in a palloc'd array, newest first. */
 extern pg_uuid_t *gs_index_find(GsIndexKind kind, const GsText *text, int *n);

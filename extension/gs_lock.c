@@ -170,6 +170,15 @@ gs_lock_room(const GsText *room_code)
 }
 
 void
+gs_lock_match(const GsText *game_type)
+{
+	LOCKTAG tag;
+
+	make_tag(&tag, GS_LOCKCLASS_MATCH, game_type->data, game_type->len);
+	(void) acquire(&tag, false);
+}
+
+void
 gs_lock_load(void)
 {
 	LOCKTAG tag;

@@ -18,6 +18,7 @@
 #define GS_LOCKCLASS_ROOM  0x4702 /* 18178 */
 #define GS_LOCKCLASS_LOAD  0x4703 /* 18179: whoever loads the games of a database */
 #define GS_LOCKCLASS_NAMES 0x4704 /* 18180: ids and room codes that callers choose */
+#define GS_LOCKCLASS_MATCH 0x4705 /* 18181: who looks for a seat in a room of some type */
 
 /*
  * Take the lock until the transaction ends.  Waits like every heavyweight
@@ -28,6 +29,7 @@
  */
 extern bool gs_lock_game(const pg_uuid_t *id, bool nowait);
 extern void gs_lock_room(const GsText *room_code);
+extern void gs_lock_match(const GsText *game_type);
 
 /*
  * Held shared, to the end of the transaction, by whoever takes a room code

@@ -227,7 +227,8 @@ gs_apply_patch(PG_FUNCTION_ARGS)
 	GsText state = {NULL, 0};
 
 	gs_begin_write("apply_patch()");
-	if (!open_move(fcinfo, "apply_move", GS_REQUEST_APPLY_PATCH, &move, &expected, &target))
+	if (!open_move(fcinfo, "apply_move", GS_REQUEST_APPLY_PATCH, &move, &expected,
+				   &target))
 		PG_RETURN_INT64(target.answered.version);
 	if (move.state.data)
 		state = patched_state(&target, &move.state);

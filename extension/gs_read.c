@@ -204,12 +204,8 @@ gs_get_version(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(archived->version);
 }
 
-/*
- * The row type, looked up once for each call site: the catalogs are not for
- * every call.
- */
-static TupleDesc
-result_type(FunctionCallInfo fcinfo)
+TupleDesc
+gs_result_type(FunctionCallInfo fcinfo)
 {
 	if (fcinfo->flinfo->fn_extra == NULL)
 	{
@@ -261,7 +257,7 @@ gs_get_game(PG_FUNCTION_ARGS)
 		gs_row_archived_game(archived, values, nulls);
 	}
 	gs_confirm_read();
-	return HeapTupleGetDatum(heap_form_tuple(result_type(fcinfo), values, nulls));
+	return HeapTupleGetDatum(heap_form_tuple(gs_result_type(fcinfo), values, nulls));
 }
 
 /* ----------------------------------------------------------------
@@ -557,5 +553,5 @@ gs_stat_memory(PG_FUNCTION_ARGS)
 	values[7] = Int64GetDatum(db->nqueue);
 	values[8] = Int64GetDatum(db->narchived);
 	LWLockRelease(&db->queue_lock);
-	return HeapTupleGetDatum(heap_form_tuple(result_type(fcinfo), values, nulls));
+	return HeapTupleGetDatum(heap_form_tuple(gs_result_type(fcinfo), values, nulls));
 }

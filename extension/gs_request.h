@@ -46,7 +46,9 @@ typedef enum GsRequestFunction
 	GS_REQUEST_RESTORE_GAME = 15,
 	GS_REQUEST_SET_DEADLINE = 16,
 	GS_REQUEST_SUSPEND_GAME = 17,
-	GS_REQUEST_RESUME_GAME = 18
+	GS_REQUEST_RESUME_GAME = 18,
+	GS_REQUEST_JOIN_ANY = 19,
+	GS_REQUEST_JOIN_ANY_BYTES = 20
 } GsRequestFunction;
 
 /* A request id as a call gives it. */
@@ -59,7 +61,7 @@ typedef struct GsRequest
 /* How it was answered. */
 typedef struct GsAnswered
 {
-	int64 version;
+	int64 version; /* 0 = by deleting the game */
 	uint32 arguments;
 } GsAnswered;
 

@@ -58,4 +58,10 @@ extern void gs_row_archived_game(const GsArchivedGame *game, Datum *values, bool
 extern void gs_row_change(const pg_uuid_t *id, bool is_bytes, int64 version,
 						  const GsEntry *e, Datum *values, bool *nulls);
 
+/*
+ * The row type of the function that is called, looked up once for each call
+ * site: the catalogs are not for every call.  In gs_read.c.
+ */
+extern TupleDesc gs_result_type(FunctionCallInfo fcinfo);
+
 #endif /* GS_ROW_H */

@@ -20,9 +20,10 @@
  * The lock order, from first to last.  Never wait for one while holding one
  * that stands behind it.
  *
- *	1. heavyweight game locks, then the names lock, then room code locks
+ *	1. heavyweight match locks (join_any), game locks, names lock, room code locks
  *	   (gs_lock.c): taken by the writing functions, held to the end of the
- *	   transaction (load_saved_games() locks its table first); then, at
+ *	   transaction (load_saved_games() locks its table first, delete_game() with a
+ *	   request id locks gamestate.deleted_games last); then, at
  *	   pre-commit, RowExclusiveLock on the active journal table
  *	2. commit_lock			 a commit that changes several games: exclusive
  *	3. slots_lock			 slots of databases and workers

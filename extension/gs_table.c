@@ -164,7 +164,7 @@ take_text(const char *p, GsText *text, uint32 len, bool present)
 void
 gs_info_parts(const GsInfo *info, GsInfoParts *parts, GsText *players)
 {
-	const char *p = (const char *) &info->nodes[1 + info->nplayers];
+	const char *p = (const char *) &info->nodes[gs_info_nodes(info)];
 
 	p = take_text(p, &parts->game_type, info->type_len, true);
 	p = take_text(p, &parts->room_code, info->room_len, info->room_len > 0);
@@ -186,12 +186,19 @@ gs_text_equal(const GsText *a, const GsText *b)
 	return a->len == b->len && memcmp(a->data, b->data, a->len) == 0;
 }
 
+bool
+gs_is_open(const GsHeader *h, int nplayers)
+{
+	return h->status == GS_STATUS_WAITING &&
+		   (h->max_players == 0 || nplayers < h->max_players);
+}
+
 /* On the path of each move that names its player: no allocation. */
 bool
 gs_info_has_player(const GsInfo *info, const GsText *player)
 {
-	const char *p =
-		(const char *) &info->nodes[1 + info->nplayers] + info->type_len + info->room_len;
+	const char *p = (const char *) &info->nodes[gs_info_nodes(info)] + info->type_len +
+					info->room_len;
 
 	for (int i = 0; i < info->nplayers; i++)
 	{
@@ -207,7 +214,7 @@ gs_info_has_player(const GsInfo *info, const GsText *player)
 bool
 gs_info_has_room(const GsInfo *info, const GsText *room_code)
 {
-	const char *p = (const char *) &info->nodes[1 + info->nplayers] + info->type_len;
+	const char *p = (const char *) &info->nodes[gs_info_nodes(info)] + info->type_len;
 
 	return info->room_len == room_code->len &&
 		   memcmp(p, room_code->data, info->room_len) == 0;

@@ -134,10 +134,11 @@ typedef struct GsGame
 /*
  * What changes rarely: one allocation, replaced as a whole.
  *
- *	GsInfo, index nodes [1 + nplayers], game type, room code, players (a
- *	length byte and the bytes, each), metadata, result
+ *	GsInfo, index nodes, game type, room code, players (a length byte and the
+ *	bytes, each), metadata, result
  *
- * nodes[0] is the index node of the room code, nodes[1 + i] that of player i.
+ * nodes[0] is the index node of the room code, nodes[1 + i] that of player i,
+ * nodes[1 + nplayers], if is_open, that of the open rooms of the game type.
  */
 typedef struct GsInfo
 {
@@ -148,8 +149,15 @@ typedef struct GsInfo
 	uint8 room_len; /* 0 = no room code */
 	bool has_metadata;
 	bool has_result;
+	bool is_open; /* waits, and has a free seat */
 	dsa_pointer nodes[FLEXIBLE_ARRAY_MEMBER];
 } GsInfo;
+
+static inline int
+gs_info_nodes(const GsInfo *info)
+{
+	return 1 + info->nplayers + info->is_open;
+}
 
 typedef struct GsText
 {
@@ -296,6 +304,7 @@ extern void gs_table_release(GsGame *game);
  * heavyweight lock.  players is an array of at least info->nplayers.
  */
 extern void gs_info_parts(const GsInfo *info, GsInfoParts *parts, GsText *players);
+extern bool gs_is_open(const GsHeader *h, int nplayers);
 extern bool gs_info_has_player(const GsInfo *info, const GsText *player);
 extern bool gs_info_has_room(const GsInfo *info, const GsText *room_code);
 extern bool gs_parts_have_player(const GsInfoParts *parts, const GsText *player);

@@ -62,9 +62,10 @@ typedef struct Garbage
  */
 
 static Size
-info_size(const GsInfoParts *parts)
+info_size(const GsInfoParts *parts, bool is_open)
 {
-	Size size = offsetof(GsInfo, nodes) + sizeof(dsa_pointer) * (1 + parts->nplayers);
+	Size size =
+		offsetof(GsInfo, nodes) + sizeof(dsa_pointer) * (1 + parts->nplayers + is_open);
 
 	size += parts->game_type.len + parts->room_code.len;
 	for (int i = 0; i < parts->nplayers; i++)
@@ -82,9 +83,9 @@ put_text(char *p, const GsText *text)
 
 /* Writes everything but the index nodes. */
 static void
-build_info(GsInfo *info, const GsInfoParts *parts)
+build_info(GsInfo *info, const GsInfoParts *parts, bool is_open)
 {
-	char *p = (char *) &info->nodes[1 + parts->nplayers];
+	char *p = (char *) &info->nodes[1 + parts->nplayers + is_open];
 
 	info->metadata_len = parts->metadata.len;
 	info->result_len = parts->result.len;
@@ -93,7 +94,8 @@ build_info(GsInfo *info, const GsInfoParts *parts)
 	info->room_len = parts->room_code.len;
 	info->has_metadata = parts->metadata.data != NULL;
 	info->has_result = parts->result.data != NULL;
-	for (int i = 0; i <= parts->nplayers; i++)
+	info->is_open = is_open;
+	for (int i = 0; i < gs_info_nodes(info); i++)
 		info->nodes[i] = InvalidDsaPointer;
 
 	p = put_text(p, &parts->game_type);
@@ -130,9 +132,9 @@ link_info(GsChange *change, GsInfo *info, const GsInfo *old)
 	bool *kept;
 	int nold = old ? old->nplayers : 0;
 
-	change->added = palloc(sizeof(dsa_pointer) * (1 + parts->nplayers));
-	change->dropped = palloc(sizeof(dsa_pointer) * (1 + nold));
-	kept = palloc0(sizeof(bool) * (1 + nold));
+	change->added = palloc(sizeof(dsa_pointer) * gs_info_nodes(info));
+	change->dropped = palloc(sizeof(dsa_pointer) * (2 + nold));
+	kept = palloc0(sizeof(bool) * (2 + nold));
 	if (old)
 		gs_info_parts(old, &was, palloc(sizeof(GsText) * Max(nold, 1)));
 
@@ -166,9 +168,22 @@ link_info(GsChange *change, GsInfo *info, const GsInfo *old)
 					add_node(change, GS_INDEX_PLAYER, &parts->players[i]);
 		}
 	}
+	if (info->is_open)
+	{
+		dsa_pointer *node = &info->nodes[1 + parts->nplayers];
+
+		/* the type does not change; who stays open keeps his place */
+		if (old && old->is_open)
+		{
+			*node = old->nodes[1 + nold];
+			kept[1 + nold] = true;
+		}
+		else
+			*node = add_node(change, GS_INDEX_OPEN, &parts->game_type);
+	}
 
 	if (old)
-		for (int j = 0; j <= nold; j++)
+		for (int j = 0; j < gs_info_nodes(old); j++)
 			if (DsaPointerIsValid(old->nodes[j]) && !kept[j])
 				change->dropped[change->ndropped++] = old->nodes[j];
 }
@@ -176,12 +191,13 @@ link_info(GsChange *change, GsInfo *info, const GsInfo *old)
 static void
 reserve_info(GsChange *change, const GsInfo *old)
 {
+	bool is_open = gs_is_open(&change->h, change->info.nplayers);
 	GsInfo *info;
 
-	change->new_info_size = info_size(&change->info);
+	change->new_info_size = info_size(&change->info, is_open);
 	change->new_info = gs_alloc(change->db, change->new_info_size, change->frees);
 	info = GS_PTR(change->new_info);
-	build_info(info, &change->info);
+	build_info(info, &change->info, is_open);
 	link_info(change, info, old);
 }
 
@@ -511,7 +527,7 @@ unlink_info(GsDatabase *db, Oid dboid, dsa_pointer p)
 	if (!DsaPointerIsValid(p))
 		return;
 	info = GS_PTR(p);
-	for (int i = 0; i <= info->nplayers; i++)
+	for (int i = 0; i < gs_info_nodes(info); i++)
 		gs_index_remove(db, dboid, info->nodes[i]);
 }
 

@@ -155,4 +155,18 @@ extern void gs_set_state(GsPending *pending, GsText state);
 extern GsPending *gs_change_info(const GsRequest *request, GsTarget *target, GsKind kind,
 								 const GsText *player, const GsText *event);
 
+/* ---- what other functions share, in gs_write.c ---- */
+
+/* NULL = 0: no limit but gamestate.max_players */
+extern int gs_arg_max_players(FunctionCallInfo fcinfo, int n, int nplayers);
+extern int gs_count_players(const GsTarget *target);
+
+/* Record a creation; everything has been checked. */
+extern void gs_record_create(const pg_uuid_t *id, const GsHeader *h, const GsText *state,
+							 const GsInfoParts *parts);
+
+/* Record that a player joins; n players sit there. */
+extern GsPending *gs_take_seat(const GsRequest *request, GsTarget *target,
+							   const GsText *player, int n);
+
 #endif /* GS_TARGET_H */

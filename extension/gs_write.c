@@ -12,6 +12,7 @@
 #include "gs_archive.h"
 #include "gs_config.h"
 #include "gs_database.h"
+#include "gs_deleted.h"
 #include "gs_durable.h"
 #include "gs_errors.h"
 #include "gs_lock.h"
@@ -114,47 +115,63 @@ duplicate_game(const pg_uuid_t *id, const char *status)
 }
 
 /*
+ * Has the request been answered by the archived game of this id?  *exists: there
+ * is one.  derived: the id follows from the request's.
+ */
+static bool
+find_archived(const pg_uuid_t *id, const GsRequest *request, bool derived, bool *exists,
+			  GsAnswered *answered)
+{
+	GsArchivedRequest found;
+
+	if (request->id == NULL)
+	{
+		*exists = gs_archive_exists(id);
+		return false;
+	}
+	found = gs_request_find_archived(request, id, derived, answered);
+	*exists = found != GS_REQUEST_NO_GAME;
+	if (found == GS_REQUEST_NO_PAYLOAD && derived)
+	{
+		/* nothing else makes such ids; only the arguments are not known any more */
+		*answered = (GsAnswered){1, request->arguments};
+		return true;
+	}
+	return found == GS_REQUEST_IS_ANSWERED;
+}
+
+/*
  * Lock the id.  Has this request created the game before?  A game of this id
- * that something else has created is an error.  derived: the id follows from
- * the request's.
+ * that something else has created is an error.
  */
 static bool
 is_created(const pg_uuid_t *id, const GsRequest *request, bool derived)
 {
 	GsTarget target;
 	GsAnswered answered;
+	const char *status = NULL; /* of what has the id */
+	bool found = false;
 
 	if (gs_find_target(id, NULL, &target))
 	{
-		if (!gs_request_find(request, id, target.pending, &answered))
-			duplicate_game(id, gs_status_name(target.h.status));
+		found = gs_request_find(request, id, target.pending, &answered);
+		status = gs_status_name(target.h.status);
 	}
-	else if (target.pending != NULL)
-		return false; /* deleted by this transaction */
-	else if (request->id == NULL)
+	else if (target.pending == NULL)
 	{
-		if (gs_archive_exists(id))
-			duplicate_game(id, "archived");
-		return false;
+		bool exists;
+
+		found = find_archived(id, request, derived, &exists, &answered);
+		status = exists ? "archived" : NULL;
 	}
-	else
-		switch (gs_request_find_archived(request, id, derived, &answered))
-		{
-			case GS_REQUEST_NO_GAME:
-				return false;
-			case GS_REQUEST_IS_ANSWERED:
-				break;
-			case GS_REQUEST_NO_PAYLOAD:
-				if (!derived)
-					duplicate_game(id, "archived");
-				/* nothing else makes such ids; only its arguments are not known any more */
-				answered.arguments = request->arguments;
-				break;
-			case GS_REQUEST_NOT_THERE:
-				duplicate_game(id, "archived");
-		}
-	gs_answer_again(request, id, &answered);
-	return true;
+	/* it may have been deleted since, and another one have the id */
+	if (!found && request->id)
+		found = gs_deleted_find(request, id, &answered);
+	if (found)
+		gs_answer_again(request, id, &answered);
+	else if (status)
+		duplicate_game(id, status);
+	return found;
 }
 
 /* The id that follows from the request's; true if the request has created the game before. */
@@ -210,8 +227,8 @@ arg_first_status(FunctionCallInfo fcinfo, int n)
 			 errhint("Use \"waiting\" or \"active\".")));
 }
 
-static int
-arg_max_players(FunctionCallInfo fcinfo, int n, int nplayers)
+int
+gs_arg_max_players(FunctionCallInfo fcinfo, int n, int nplayers)
 {
 	int max_players;
 
@@ -250,10 +267,9 @@ keep_parts(GsInfoParts *kept, const GsInfoParts *parts)
 		kept->players[i] = gs_keep(&parts->players[i]);
 }
 
-/* Record a creation; everything has been checked. */
-static void
-record_create(const pg_uuid_t *id, const GsHeader *h, const GsText *state,
-			  const GsInfoParts *parts)
+void
+gs_record_create(const pg_uuid_t *id, const GsHeader *h, const GsText *state,
+				 const GsInfoParts *parts)
 {
 	GsText kept_state = gs_keep(state);
 	GsInfoParts kept_parts;
@@ -309,7 +325,7 @@ create_game(FunctionCallInfo fcinfo, GsEncoding encoding)
 	h.encoding = encoding;
 	h.durability = gs_policy_durability(&parts.game_type);
 	h.status = arg_first_status(fcinfo, 6);
-	h.max_players = arg_max_players(fcinfo, 7, parts.nplayers);
+	h.max_players = gs_arg_max_players(fcinfo, 7, parts.nplayers);
 	h.version = 1;
 	h.created_at = h.updated_at = now;
 	h.started_at = h.status == GS_STATUS_ACTIVE ? now : 0;
@@ -330,7 +346,7 @@ create_game(FunctionCallInfo fcinfo, GsEncoding encoding)
 	gs_check_memory(gs_my_database(), sizeof(GsGame) + state.len + parts.metadata.len);
 
 	h.incarnation = pg_atomic_add_fetch_u64(&GsShmem->incarnation, 1);
-	record_create(id, &h, &state, &parts);
+	gs_record_create(id, &h, &state, &parts);
 	if (IsTransactionBlock())
 		gs_durable_wait();
 	PG_RETURN_UUID_P(id);
@@ -446,7 +462,6 @@ gs_start_game(PG_FUNCTION_ARGS)
 {
 	GsRequest request;
 	GsTarget target;
-	GsEntry e = {.kind = GS_KIND_START};
 	GsPending *pending;
 
 	gs_begin_write("start_game()");
@@ -458,17 +473,15 @@ gs_start_game(PG_FUNCTION_ARGS)
 	gs_check_log(&target);
 	gs_check_memory(gs_my_database(), 0);
 
-	e.at = GetCurrentTimestamp();
-	gs_request_keep(&request, &e);
-	pending = gs_next_version(&target, e.at);
+	/* with the info: an open room leaves its index */
+	pending = gs_change_info(&request, &target, GS_KIND_START, NULL, NULL);
 	pending->change.h.status = GS_STATUS_ACTIVE;
-	pending->change.h.started_at = e.at;
-	gs_writeset_log(pending, &e);
+	pending->change.h.started_at = pending->change.h.updated_at;
 	PG_RETURN_INT64(gs_new_version(pending));
 }
 
-static int
-count_players(const GsTarget *target)
+int
+gs_count_players(const GsTarget *target)
 {
 	GsGame *game;
 	int n;
@@ -483,6 +496,21 @@ count_players(const GsTarget *target)
 	return n;
 }
 
+GsPending *
+gs_take_seat(const GsRequest *request, GsTarget *target, const GsText *player, int n)
+{
+	GsText *players = MemoryContextAlloc(gs_writeset_context(), sizeof(GsText) * (n + 1));
+	GsText kept = gs_keep(player);
+	GsPending *pending = gs_change_info(request, target, GS_KIND_JOIN, &kept, NULL);
+	GsInfoParts *info = &pending->change.info;
+
+	memcpy(players, info->players, sizeof(GsText) * n);
+	players[n] = kept;
+	info->players = players;
+	info->nplayers = n + 1;
+	return pending;
+}
+
 Datum
 gs_join_game(PG_FUNCTION_ARGS)
 {
@@ -490,8 +518,6 @@ gs_join_game(PG_FUNCTION_ARGS)
 	GsTarget target;
 	GsText player;
 	GsPending *pending;
-	GsInfoParts *info;
-	GsText *players;
 	int n;
 
 	gs_begin_write("join_game()");
@@ -509,7 +535,7 @@ gs_join_game(PG_FUNCTION_ARGS)
 	}
 	gs_check_version(&target, fcinfo, 2);
 	gs_check_log(&target);
-	n = count_players(&target);
+	n = gs_count_players(&target);
 	if (target.h.max_players > 0 && n >= target.h.max_players)
 	{
 		gs_wait_before_answer();
@@ -529,14 +555,7 @@ gs_join_game(PG_FUNCTION_ARGS)
 	}
 	gs_check_memory(gs_my_database(), player.len);
 
-	players = MemoryContextAlloc(gs_writeset_context(), sizeof(GsText) * (n + 1));
-	player = gs_keep(&player);
-	pending = gs_change_info(&request, &target, GS_KIND_JOIN, &player, NULL);
-	info = &pending->change.info;
-	memcpy(players, info->players, sizeof(GsText) * n);
-	players[n] = player;
-	info->players = players;
-	info->nplayers = n + 1;
+	pending = gs_take_seat(&request, &target, &player, n);
 	PG_RETURN_INT64(gs_new_version(pending));
 }
 
@@ -564,7 +583,7 @@ gs_leave_game(PG_FUNCTION_ARGS)
 	gs_check_memory(gs_my_database(), 0);
 
 	players = MemoryContextAlloc(gs_writeset_context(),
-								 sizeof(GsText) * count_players(&target));
+								 sizeof(GsText) * gs_count_players(&target));
 	pending = gs_change_info(&request, &target, GS_KIND_LEAVE, &player, NULL);
 	info = &pending->change.info;
 	for (int i = 0; i < info->nplayers; i++)
@@ -628,30 +647,50 @@ gs_finish_game(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(gs_new_version(pending));
 }
 
+/* A deletion with a request id: was it done before?  The game's lock is held. */
+static bool
+is_deleted(const GsRequest *request, GsTarget *target, bool exists)
+{
+	if (request->id == NULL)
+		return false;
+	if ((exists &&
+		 gs_request_find(request, &target->id, target->pending, &target->answered)) ||
+		gs_deleted_find(request, &target->id, &target->answered))
+	{
+		gs_answer_again(request, &target->id, &target->answered);
+		return true;
+	}
+	return false;
+}
+
 Datum
 gs_delete_game(PG_FUNCTION_ARGS)
 {
 	GsRequest request;
 	GsTarget target;
 	pg_uuid_t *id;
+	bool exists;
 	GsPending *pending;
 
 	gs_begin_write("delete_game()");
 	GS_REQUIRE_ARG(0, "game_id");
 	id = PG_GETARG_UUID_P(0);
 	request = gs_request(fcinfo, GS_REQUEST_DELETE_GAME, "u8");
-	if (!gs_find_target(id, NULL, &target))
+	exists = gs_find_target(id, NULL, &target);
+	if (is_deleted(&request, &target, exists))
+		PG_RETURN_BOOL(true);
+	if (!exists)
 	{
+		/* an archived one is an error: it cannot have been asked to delete itself */
 		if (target.pending == NULL)
 			(void) gs_is_retry_of_archived(id, &request, &target.answered);
 		gs_wait_before_answer();
 		PG_RETURN_BOOL(false);
 	}
-	if (gs_request_find(&request, id, target.pending, &target.answered))
-		gs_answer_again(&request, id, &target.answered); /* never the same: an error */
 	gs_check_version(&target, fcinfo, 1);
 	if (!GS_STATUS_IS_OVER(target.h.status))
 		give_up_room(&target);
+	gs_deleted_keep(id, &request, &target.h);
 
 	pending = gs_writeset_open(id, &target.h);
 	pending->exists = false;

@@ -187,6 +187,7 @@ layer_tap() {
     rm -rf "$dir"
     mkdir "$dir"
     cp -R "$top/tests" "$dir/tests"
+    cp "$top/README.md" "$dir/"
     [ ! -d sql ] || cp -R "$top/sql" "$top/expected" "$dir/"
     [ ! -d "$build/client" ] || cp -R "$build/client" "$dir/client"
     [ ! -d "$build/torture" ] || cp -R "$build/torture" "$dir/torture"
