@@ -207,7 +207,7 @@ sanitize:
 
 bench:
 	@$(TOOLS)/deps.sh build bench
-	@+$(SUBMAKE) private build/bench/gs_bench build/bench/gs_noop.so
+	@+$(SUBMAKE) private build/bench/gs_bench build/bench/gs_noop.so build/client/pool_bench
 	@tests/bench/bench.sh
 
 # Stops the private servers (make clean does it too).

@@ -75,6 +75,6 @@ build/client/lib_test: $(sort $(wildcard client/test/*.c)) $(wildcard client/tes
 	@mkdir -p $(@D)
 	$(CC) $(LIB_CFLAGS) -Itests/unit $(CFLAGS) $(filter %.c,$^) $(LDFLAGS) $(LIB_USE) -o $@
 
-build/client/pool_%: client/test_pool/%.c $(LIB_STATIC) build/flags
+build/client/pool_bench build/client/pool_player build/client/pool_check: build/client/pool_%: client/test_pool/%.c $(LIB_STATIC) build/flags
 	@mkdir -p $(@D)
-	$(CC) $(LIB_CFLAGS) -Itests/unit $(CFLAGS) $< $(LDFLAGS) $(LIB_USE) -o $@
+	$(CC) $(LIB_CFLAGS) -Iclient/lib -Itests/unit $(CFLAGS) $< $(LDFLAGS) $(LIB_USE) -o $@

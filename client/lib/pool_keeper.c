@@ -479,6 +479,9 @@ wait_for_something(Keeper *keeper, GspTime until)
 							   (wants & GAMESTATE_WANTS_WRITE ? POLLOUT : 0)),
 		};
 		until = gsp_earlier(until, conn->state_until);
+		/* Refused at once: no socket will tell. */
+		if (gamestate_conn_get_state(conn->conn) == GAMESTATE_CONN_BROKEN)
+			until = 0;
 		if (conn->state == GSP_KEEPER_SETTLING && gamestate_conn_cancelling(conn->conn))
 			until = gsp_earlier(until, gsp_now() + CANCEL_INTERVAL);
 		if (at < GSP_NEVER / GSP_MS)

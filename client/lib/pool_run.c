@@ -16,7 +16,9 @@
  *	  answer does not wait for that, the keeper does.
  * 4. The run remembers whether an attempt may have been executed.  The answer
  *	  of a later attempt settles that (the server knows the request id, and a
- *	  read changes nothing); an end without an answer says maybe_executed.
+ *	  read changes nothing); an end without an answer says maybe_executed.  Since
+ *	  only another attempt can settle it, such a run is patient: it is not given
+ *	  up before its deadline when a breaker opens.
  * 5. A read that a standby could not answer goes to the primary next.
  *
  * The same functions serve the calls that a thread waits for (below) and those

@@ -18,7 +18,7 @@
  * 4. How late the latest answer came, compared with its deadline, is reported at
  *	  the end, as is what the pool has counted, as key=value lines.
  *
- * usage: player [-a] [-s] [-r] [-g GAMES] [-t TIMEOUT] [-m MAX] [-i MIN] [-b FAILURES]
+ * usage: player [-a] [-s] [-r] [-w] [-g GAMES] [-t TIMEOUT] [-m MAX] [-i MIN] [-b FAILURES]
  *               [-c CONNECT-TIMEOUT] [-f FIRST] [-e EVENTS] OUT CONNINFO
  *
  * Plays until SIGTERM.
@@ -322,7 +322,7 @@ main(int argc, char **argv)
 	sigemptyset(&term);
 	sigaddset(&term, SIGTERM);
 	pthread_sigmask(SIG_BLOCK, &term, NULL);
-	while ((c = getopt(argc, argv, "asrg:t:m:i:b:c:f:e:")) != -1)
+	while ((c = getopt(argc, argv, "asrwg:t:m:i:b:c:f:e:")) != -1)
 	{
 		switch (c)
 		{
@@ -334,6 +334,9 @@ main(int argc, char **argv)
 				break;
 			case 'r':
 				options.request_ids = true;
+				break;
+			case 'w':
+				call_options.flags |= GAMESTATE_POOL_WAIT;
 				break;
 			case 'g':
 				games = atoi(optarg);

@@ -49,9 +49,9 @@ foreach my $line (split /\n/, $stdout)
 # ---------------------------------------------------------------------------
 note 'Processes of the server are killed';
 
-foreach my $how ([], ['-a'])
+foreach my $how ([], [ '-a', '-r', '-w' ])
 {
-	my $name = @$how ? 'killed, submitted calls' : 'killed';
+	my $name = @$how ? 'killed, submitted calls with request ids' : 'killed';
 	my $players = PoolPlayers->start($conninfo, @$how, '-g', 8, '-t', 5000);
 
 	for (1 .. 2)
@@ -66,13 +66,14 @@ foreach my $how ([], ['-a'])
 	sleep(1);
 	my $report = $players->finish($name);
 	cmp_ok($report->{lost}, '>', 0, "$name: connections were lost");
+	is($report->{failures}, 0, "$name: no call fails, since all may be tried again") if @$how;
 	$players->check($name, $node);
 }
 
 # ---------------------------------------------------------------------------
 note 'Sessions are ended, one after another';
 
-my $players = PoolPlayers->start($conninfo, '-g', 8, '-t', 5000);
+my $players = PoolPlayers->start($conninfo, '-r', '-w', '-g', 8, '-t', 10000);
 for (1 .. 30)
 {
 	$node->safe_psql('postgres', q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -81,12 +82,13 @@ for (1 .. 30)
 }
 my $report = $players->finish('ended');
 cmp_ok($report->{lost}, '>', 5, 'ended: connections were lost');
+is($report->{failures}, 0, 'ended: no call fails');
 $players->check('ended', $node);
 
 # ---------------------------------------------------------------------------
 note 'The server is restarted';
 
-$players = PoolPlayers->start($conninfo, '-g', 8, '-t', 10000);
+$players = PoolPlayers->start($conninfo, '-r', '-g', 8, '-t', 20000);
 foreach my $mode ('fast', 'immediate')
 {
 	sleep(0.5);
@@ -97,7 +99,8 @@ foreach my $mode ('fast', 'immediate')
 sleep(1.5);
 $report = $players->finish('restarted');
 cmp_ok($report->{connect_failures}, '>', 0, 'restarted: the pool has tried meanwhile');
-cmp_ok($report->{retries}, '>', 0, 'restarted: reads were tried again');
+cmp_ok($report->{retries}, '>', 0, 'restarted: calls were tried again');
+is($report->{unknown}, 0, 'restarted: nobody is left in doubt');
 $players->check('restarted', $node);
 
 # ---------------------------------------------------------------------------

@@ -55,7 +55,7 @@ note 'Reads from the standby, then the primary is gone';
 
 my ($primary, $standby, $conninfo) = new_pair('gone');
 my $name = sprintf('%s:%d', $standby->host, $standby->port);
-my $players = PoolPlayers->start($conninfo, '-s', '-g', 6, '-t', 20000);
+my $players = PoolPlayers->start($conninfo, '-r', '-s', '-g', 6, '-t', 20000);
 ok($players->wait_for_event(qr/ role \Q$name\E +standby$/m), 'the pool knows its standby');
 sleep(1);
 $primary->stop('immediate');
@@ -65,6 +65,7 @@ sleep(1.5);
 my $report = $players->finish('gone');
 cmp_ok($report->{standby_reads}, '>', 0, 'gone: the standby answered reads');
 is($report->{primary_changes}, 1, 'gone: one failover');
+is($report->{unknown}, 0, 'gone: nobody is left in doubt, for moves have request ids');
 $players->check('gone', $standby);
 $standby->stop;
 
