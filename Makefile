@@ -70,11 +70,15 @@ PURE_SRCS = \
 	extension/gs_merge.c \
 	extension/gs_payload.c \
 	extension/gs_record.c \
+	client/lib/call.c \
+	client/lib/codec.c \
 	client/lib/connect_error.c \
+	client/lib/functions.c \
 	client/lib/pool_backoff.c \
 	client/lib/pool_breaker.c \
 	client/lib/pool_conninfo.c \
 	client/lib/pool_retry.c \
+	client/lib/uuid.c \
 	client/tool/hist.c \
 	client/tool/hokm.c \
 	client/tool/hokm_text.c \
@@ -85,7 +89,7 @@ PURE_SRCS = \
 PG_CONFIG ?= pg_config
 # The version stands in the control file only (and in the names of the scripts).
 EXTENSION_VERSION := $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" gamestate.control)
-PG_CPPFLAGS = -Iextension -Iclient/include -Iclient/lib -Iclient/tool -DGAMESTATE_VERSION='"$(EXTENSION_VERSION)"'
+PG_CPPFLAGS = -Iextension -Iclient/include -Iclient/tool -DGAMESTATE_VERSION='"$(EXTENSION_VERSION)"'
 PG_CFLAGS = -std=gnu11 -Wall -Wextra -Wno-unused-parameter
 SHLIB_LINK = -lzstd
 
@@ -202,7 +206,7 @@ format:
 
 sanitize:
 	@$(TOOLS)/deps.sh build test sanitize
-	@+$(SUBMAKE) private sanitize-programs
+	@+$(SUBMAKE) private sanitize-programs sanitize-client
 	@$(TOOLS)/sanitize.sh
 
 bench:
@@ -256,7 +260,7 @@ lint-tidy: $(C_FILES:%=lint-tidy/%)
 
 # One file at a time, so that make can run several at once.
 $(C_FILES:%=lint-tidy/%): lint-tidy/%:
-	clang-tidy --quiet $* -- $(PG_CPPFLAGS) $(PG_CFLAGS) -Itests/unit \
+	clang-tidy --quiet $* -- $(PG_CPPFLAGS) $(PG_CFLAGS) -Itests/unit -Iclient/lib \
 		-I$(includedir_server) -I$(includedir) -D_GNU_SOURCE
 
 # Everything is built anew when the compiler, its flags or PostgreSQL change.
@@ -285,10 +289,10 @@ build/torture/%.so: tests/torture/%.c build/flags
 
 build/unit/%: tests/unit/%.c $(PURE_SRCS) $(OUR_HEADERS) build/flags
 	@mkdir -p $(@D)
-	$(CC) $(PROGRAM_CFLAGS) -Itests/unit $(filter %.c,$^) $(LDFLAGS) $(libpq) -lzstd -lm -o $@
+	$(CC) $(PROGRAM_CFLAGS) -Itests/unit -Iclient/lib $(filter %.c,$^) $(LDFLAGS) $(libpq) -lzstd -lm -o $@
 
 SANITIZE = clang -std=gnu11 -g -O1 -fno-omit-frame-pointer -fno-sanitize-recover=all \
-	$(CPPFLAGS) -Itests/unit -Wno-ignored-attributes
+	$(CPPFLAGS) -Itests/unit -Iclient/lib -Wno-ignored-attributes
 SANITIZE_LIBS = $(libpq) -lzstd -lm
 
 build/sanitize/%: tests/unit/%.c $(PURE_SRCS) $(OUR_HEADERS) build/flags

@@ -10,7 +10,7 @@ LIB_SRCS = $(sort $(wildcard client/lib/*.c))
 LIB_OBJS = $(LIB_SRCS:client/lib/%.c=build/client/lib/%.o)
 LIB_HEADERS = $(sort $(wildcard client/include/*.h))
 LIB_PRIVATE_HEADERS = $(wildcard client/lib/*.h)
-LIB_CFLAGS = -Iclient/include -I$(includedir) -DGAMESTATE_VERSION='"$(EXTENSION_VERSION)"' -fvisibility=hidden -pthread
+LIB_CFLAGS = -Iclient/include -I$(includedir) -DGAMESTATE_VERSION='"$(EXTENSION_VERSION)"' -pthread
 LIB_SONAME = libgamestate.so.$(LIBGAMESTATE_SO_MAJOR)
 LIB_REAL_NAME = $(LIB_SONAME).$(EXTENSION_VERSION)
 LIB_SHARED = build/client/$(LIB_REAL_NAME)
@@ -38,9 +38,9 @@ endif
 .PHONY: library install-client uninstall-client
 library: $(LIB_SHARED) $(LIB_STATIC)
 
-build/client/lib/%.o: client/lib/%.c $(LIB_HEADERS) $(LIB_PRIVATE_HEADERS) gamestate.control build/flags
+build/client/lib/%.o: client/lib/%.c $(LIB_HEADERS) $(LIB_PRIVATE_HEADERS) gamestate.control client/library.mk build/flags
 	@mkdir -p $(@D)
-	$(CC) $(LIB_CFLAGS) $(CFLAGS) -fPIC -c $< -o $@
+	$(CC) $(LIB_CFLAGS) $(CFLAGS) -fvisibility=default -fPIC -c $< -o $@
 
 $(LIB_SHARED): $(LIB_OBJS) $(LIB_MAP)
 	$(CC) -shared $(LIB_OBJS) $(LDFLAGS) -Wl,-soname,$(LIB_SONAME) -Wl,--version-script,$(LIB_MAP) \
@@ -78,3 +78,14 @@ build/client/lib_test: $(sort $(wildcard client/test/*.c)) $(wildcard client/tes
 build/client/pool_bench build/client/pool_player build/client/pool_check: build/client/pool_%: client/test_pool/%.c $(LIB_STATIC) build/flags
 	@mkdir -p $(@D)
 	$(CC) $(LIB_CFLAGS) -Iclient/lib -Itests/unit $(CFLAGS) $< $(LDFLAGS) $(LIB_USE) -o $@
+
+# The same under sanitizers, for make sanitize.
+.PHONY: sanitize-client
+sanitize-client: build/sanitize/lib_test_asan build/sanitize/lib_test_tsan build/client/lib_test
+build/sanitize/lib_test_asan: LIB_SANITIZE = -fsanitize=address,undefined
+build/sanitize/lib_test_tsan: LIB_SANITIZE = -fsanitize=thread
+build/sanitize/lib_test_asan build/sanitize/lib_test_tsan: $(LIB_SRCS) $(sort $(wildcard client/test/*.c)) \
+		$(LIB_HEADERS) $(LIB_PRIVATE_HEADERS) $(wildcard client/test/*.h) build/flags
+	@mkdir -p $(@D)
+	clang -std=gnu11 -g -O1 -fno-omit-frame-pointer -fno-sanitize-recover=all $(LIB_SANITIZE) $(LIB_CFLAGS) -Itests/unit \
+		$(filter %.c,$^) $(libpq) -lpthread -o $@

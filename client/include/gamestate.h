@@ -447,6 +447,10 @@ extern gamestate_status gamestate_get_state_if_newer(gamestate_conn *conn,
 													 const gamestate_uuid *game_id,
 													 int64_t version,
 													 gamestate_result **result);
+extern gamestate_status gamestate_get_state_if_newer_bytes(gamestate_conn *conn,
+														   const gamestate_uuid *game_id,
+														   int64_t version,
+														   gamestate_result **result);
 /* *version = 0: there is no such game */
 extern gamestate_status gamestate_get_version(gamestate_conn *conn,
 											  const gamestate_uuid *game_id,
@@ -465,6 +469,10 @@ extern gamestate_status gamestate_get_changes(gamestate_conn *conn,
 extern gamestate_status gamestate_state_at(gamestate_conn *conn,
 										   const gamestate_uuid *game_id, int64_t version,
 										   gamestate_result **result);
+extern gamestate_status gamestate_state_at_bytes(gamestate_conn *conn,
+												 const gamestate_uuid *game_id,
+												 int64_t version,
+												 gamestate_result **result);
 /* *found = false: there is none */
 extern gamestate_status gamestate_find_room(gamestate_conn *conn, const char *room_code,
 											gamestate_uuid *game_id, bool *found);

@@ -277,6 +277,9 @@ extern void gamestate_call_get_version(gamestate_call *call,
 extern void gamestate_call_get_state_if_newer(gamestate_call *call,
 											  const gamestate_uuid *game_id,
 											  int64_t version);
+extern void gamestate_call_get_state_if_newer_bytes(gamestate_call *call,
+													const gamestate_uuid *game_id,
+													int64_t version);
 extern void gamestate_call_get_states(gamestate_call *call,
 									  const gamestate_uuid *game_ids, size_t count);
 extern void gamestate_call_get_states_bytes(gamestate_call *call,
@@ -287,6 +290,8 @@ extern void gamestate_call_get_changes(gamestate_call *call,
 									   int64_t after_version, int max_changes);
 extern void gamestate_call_state_at(gamestate_call *call, const gamestate_uuid *game_id,
 									int64_t version);
+extern void gamestate_call_state_at_bytes(gamestate_call *call,
+										  const gamestate_uuid *game_id, int64_t version);
 extern void gamestate_call_find_room(gamestate_call *call, const char *room_code);
 extern void gamestate_call_player_games(gamestate_call *call, const char *player);
 /* max_rows 0: the server's default, 50 */

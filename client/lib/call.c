@@ -337,6 +337,14 @@ gamestate_call_get_state_if_newer(gamestate_call *call, const gamestate_uuid *ga
 }
 
 void
+gamestate_call_get_state_if_newer_bytes(gamestate_call *call,
+										const gamestate_uuid *game_id, int64_t version)
+{
+	plain_read(call, FN_GET_STATE_IF_NEWER_BYTES, game_id);
+	add(call, gamestate_param_int8(version));
+}
+
+void
 gamestate_call_get_states(gamestate_call *call, const gamestate_uuid *game_ids,
 						  size_t count)
 {
@@ -366,6 +374,14 @@ gamestate_call_state_at(gamestate_call *call, const gamestate_uuid *game_id,
 						int64_t version)
 {
 	plain_read(call, FN_STATE_AT, game_id);
+	add(call, gamestate_param_int8(version));
+}
+
+void
+gamestate_call_state_at_bytes(gamestate_call *call, const gamestate_uuid *game_id,
+							  int64_t version)
+{
+	plain_read(call, FN_STATE_AT_BYTES, game_id);
 	add(call, gamestate_param_int8(version));
 }
 

@@ -116,6 +116,10 @@ const Function gsl_functions[FN_COUNT] = {
 		{"get_state_if_newer",
 		 "SELECT gamestate.get_state_if_newer(game_id => $1, version => $2)", SHAPE_JSON,
 		 FN_READ | FN_GROUP},
+	[FN_GET_STATE_IF_NEWER_BYTES] =
+		{"get_state_if_newer_bytes",
+		 "SELECT gamestate.get_state_if_newer_bytes(game_id => $1, version => $2)",
+		 SHAPE_BYTES, FN_READ | FN_GROUP},
 	[FN_GET_STATES] = {"get_states",
 					   "SELECT game_id, version, state"
 					   " FROM gamestate.get_states(game_ids => $1)",
@@ -133,6 +137,10 @@ const Function gsl_functions[FN_COUNT] = {
 	[FN_STATE_AT] = {"state_at",
 					 "SELECT gamestate.state_at(game_id => $1, version => $2)",
 					 SHAPE_JSON, FN_READ | FN_GROUP},
+	[FN_STATE_AT_BYTES] =
+		{"state_at_bytes",
+		 "SELECT gamestate.state_at_bytes(game_id => $1, version => $2)", SHAPE_BYTES,
+		 FN_READ | FN_GROUP},
 	[FN_FIND_ROOM] = {"find_room", "SELECT gamestate.find_room(room_code => $1)",
 					  SHAPE_GAME_ID, FN_READ},
 	[FN_PLAYER_GAMES] = {"player_games", "SELECT gamestate.player_games(player => $1)",

@@ -296,6 +296,16 @@ gamestate_get_state_if_newer(gamestate_conn *conn, const gamestate_uuid *game_id
 }
 
 gamestate_status
+gamestate_get_state_if_newer_bytes(gamestate_conn *conn, const gamestate_uuid *game_id,
+								   int64_t version, gamestate_result **result)
+{
+	gamestate_call call;
+
+	gamestate_call_get_state_if_newer_bytes(&call, game_id, version);
+	return gamestate_run(conn, &call, 0, result);
+}
+
+gamestate_status
 gamestate_get_version(gamestate_conn *conn, const gamestate_uuid *game_id,
 					  int64_t *version)
 {
@@ -342,6 +352,16 @@ gamestate_state_at(gamestate_conn *conn, const gamestate_uuid *game_id, int64_t 
 	gamestate_call call;
 
 	gamestate_call_state_at(&call, game_id, version);
+	return gamestate_run(conn, &call, 0, result);
+}
+
+gamestate_status
+gamestate_state_at_bytes(gamestate_conn *conn, const gamestate_uuid *game_id,
+						 int64_t version, gamestate_result **result)
+{
+	gamestate_call call;
+
+	gamestate_call_state_at_bytes(&call, game_id, version);
 	return gamestate_run(conn, &call, 0, result);
 }
 

@@ -274,6 +274,40 @@ many_moves(gamestate_conn *conn)
 	gamestate_result_free(result);
 }
 
+static void
+patches(gamestate_conn *conn)
+{
+	gamestate_uuid id = must_create(conn, "{\"a\":1,\"b\":2}");
+	gamestate_uuid request;
+	gamestate_patch patch = {.game_id = &id,
+							 .expected_version = 1,
+							 .event = gamestate_text("\"e\""),
+							 .patch = gamestate_text("{\"a\":null}"),
+							 .request_id = &request};
+	gamestate_result *result;
+	gamestate_call call;
+	int64_t version = 0;
+
+	gamestate_uuid_generate(&request);
+	gamestate_call_apply_patch(&call, &patch);
+	ok(gamestate_call_is_retryable(&call), "a call with a request id");
+	worked(conn, gamestate_apply_patch(conn, &patch, &version), "apply_patch");
+	ok(version == 2, "version 2");
+	version = 0;
+	worked(conn, gamestate_apply_patch(conn, &patch, &version), "the same once more");
+	ok(version == 2, "has the first answer");
+	patch.patch = gamestate_text("{}");
+	refused(conn, gamestate_apply_patch(conn, &patch, NULL), GAMESTATE_REQUEST_REUSED);
+	worked(conn, gamestate_get_state_if_newer(conn, &id, 1, &result),
+		   "get_state_if_newer");
+	ok(same_text(gamestate_result_state(result), "{\"b\":2}"), "it is");
+	gamestate_result_free(result);
+	worked(conn, gamestate_get_state_if_newer(conn, &id, 2, &result),
+		   "get_state_if_newer");
+	ok(gamestate_result_state(result).data == NULL, "it is not");
+	gamestate_result_free(result);
+}
+
 int
 scenario_lists(void)
 {
@@ -302,6 +336,7 @@ scenario_lists(void)
 	worked(conn, gamestate_list_live_games(conn, NULL, &result), "all");
 	gamestate_result_free(result);
 	many_moves(conn);
+	patches(conn);
 	gamestate_conn_close(conn);
 	return tap_done();
 }

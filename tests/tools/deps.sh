@@ -126,6 +126,8 @@ for group in "$@"; do
         have pg_prove || want libtap-parser-sourcehandler-pgtap-perl
         have setpriv || want util-linux
         have pgbouncer || [ -x /usr/sbin/pgbouncer ] || want pgbouncer
+        have pkg-config || want pkg-config
+        can_compile uv.h || want libuv1-dev
         want_pgtap
         ;;
     lint)
@@ -134,6 +136,7 @@ for group in "$@"; do
         have cppcheck || want cppcheck
         have shellcheck || want shellcheck
         can_compile hiredis/hiredis.h || want libhiredis-dev
+        can_compile uv.h || want libuv1-dev
         ;;
     sanitize)
         have clang || want clang
