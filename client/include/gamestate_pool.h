@@ -125,9 +125,10 @@ typedef struct gamestate_pool_options
 	void *event_arg;
 } gamestate_pool_options;
 
-#define GAMESTATE_POOL_OPTIONS_INIT                                               \
-	{                                                                             \
-		.size = sizeof(gamestate_pool_options), .prepare = GAMESTATE_PREPARE_AUTO \
+#define GAMESTATE_POOL_OPTIONS_INIT                                                     \
+	{                                                                                   \
+		sizeof(gamestate_pool_options), GAMESTATE_PREPARE_AUTO, 0, 0, 0, 0, 0, 0, 0, 0, \
+			0, 0, 0, 0, 0, 0, 0, 0, 0, false, NULL, NULL                                \
 	}
 
 /*
@@ -299,8 +300,9 @@ extern bool gamestate_pool_get_server(gamestate_pool *pool, int number,
 
 /* -----------------------------------------------------------------------
  * One function for each SQL function, on gamestate_pool_run() with the pool's
- * timeout; arguments and out-parameters as in gamestate.h.  Writes, and reads
- * that see them.  The details of a failure are gamestate_pool_error()'s.
+ * timeout (for gamestate_pool_wait_changes(): after the time that the server is
+ * to wait); arguments and out-parameters as in gamestate.h.  The details of a
+ * failure are gamestate_pool_error()'s.
  * -----------------------------------------------------------------------
  */
 

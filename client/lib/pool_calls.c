@@ -11,6 +11,8 @@
  */
 #include "pool_internal.h"
 
+#define FEED_WAIT 30000 /* of wait_changes, if nothing else is asked for */
+
 /* The answer, whose error is remembered; the caller's to free, may be NULL. */
 static gamestate_result *
 run(gamestate_pool *pool, const gamestate_call *call)
@@ -96,10 +98,12 @@ run_game_id(gamestate_pool *pool, const gamestate_call *call, gamestate_uuid *ga
 
 /* The answer is the caller's, also that of an error, which is remembered as well. */
 static gamestate_status
-run_result(gamestate_pool *pool, const gamestate_call *call, gamestate_result **answer)
+run_result_within(gamestate_pool *pool, const gamestate_call *call, int timeout,
+				  gamestate_result **answer)
 {
+	gamestate_pool_call_options options = {.timeout = timeout};
 	gamestate_result *result = NULL;
-	gamestate_status status = gamestate_pool_run(pool, call, NULL, &result);
+	gamestate_status status = gamestate_pool_run(pool, call, &options, &result);
 
 	gsp_remember(status == GAMESTATE_OK ? NULL : gsp_copy_error(result));
 	if (answer != NULL)
@@ -107,6 +111,12 @@ run_result(gamestate_pool *pool, const gamestate_call *call, gamestate_result **
 	else
 		gamestate_result_free(result);
 	return status;
+}
+
+static gamestate_status
+run_result(gamestate_pool *pool, const gamestate_call *call, gamestate_result **answer)
+{
+	return run_result_within(pool, call, 0, answer);
 }
 
 gamestate_status
@@ -436,9 +446,13 @@ gamestate_pool_wait_changes(gamestate_pool *pool, const gamestate_feed *feed,
 							gamestate_result **result)
 {
 	gamestate_call call;
+	int wait = feed->wait > 0 ? feed->wait : FEED_WAIT;
+	int most = pool != NULL ? pool->options.call_timeout : 0;
 
+	/* The time that the server is to wait is not the pool's patience. */
 	gamestate_call_wait_changes(&call, feed);
-	return run_result(pool, &call, result);
+	return run_result_within(pool, &call, most < INT_MAX - wait ? most + wait : most,
+							 result);
 }
 
 gamestate_status

@@ -71,8 +71,8 @@ gamestate_pool_checkout(gamestate_pool *pool, const gamestate_pool_call_options 
 		return GAMESTATE_NOT_CONNECTED;
 	if (options == NULL)
 		options = &defaults;
-	waiter.standby =
-		pool->reads_to_standbys || (options->flags & GAMESTATE_POOL_PREFER_STANDBY);
+	/* A transaction may write: it goes to the primary, wherever reads go. */
+	waiter.standby = (options->flags & GAMESTATE_POOL_PREFER_STANDBY) != 0;
 	waiter.only_standby = pool->only_standbys;
 	waiter.patient = (options->flags & GAMESTATE_POOL_WAIT) != 0;
 
