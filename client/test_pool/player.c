@@ -307,6 +307,61 @@ play_all(Player *players, int games, bool async)
 	free(threads);
 }
 
+static void
+read_options(int argc, char **argv, gamestate_pool_options *options, bool *async,
+			 int *games, int *first)
+{
+	int c;
+
+	while ((c = getopt(argc, argv, "asrwg:t:m:i:b:c:f:e:")) != -1)
+	{
+		switch (c)
+		{
+			case 'a':
+				*async = true;
+				break;
+			case 's':
+				standby_reads = true;
+				break;
+			case 'r':
+				options->request_ids = true;
+				break;
+			case 'w':
+				call_options.flags |= GAMESTATE_POOL_WAIT;
+				break;
+			case 'g':
+				*games = atoi(optarg);
+				break;
+			case 't':
+				call_options.timeout = atoi(optarg);
+				break;
+			case 'm':
+				options->max_connections = atoi(optarg);
+				break;
+			case 'i':
+				options->min_connections = atoi(optarg);
+				break;
+			case 'b':
+				options->breaker_failures = atoi(optarg);
+				break;
+			case 'c':
+				options->connect_timeout = atoi(optarg);
+				break;
+			case 'f':
+				*first = atoi(optarg);
+				break;
+			case 'e':
+				events = fopen(optarg, "w");
+				if (events == NULL)
+					fail(optarg, strerror(errno));
+				options->event = on_event;
+				break;
+			default:
+				exit(2);
+		}
+	}
+}
+
 int
 main(int argc, char **argv)
 {
@@ -316,59 +371,12 @@ main(int argc, char **argv)
 	bool async = false;
 	int games = 8;
 	int first = 0;
-	int c;
 	sigset_t term;
 
 	sigemptyset(&term);
 	sigaddset(&term, SIGTERM);
 	pthread_sigmask(SIG_BLOCK, &term, NULL);
-	while ((c = getopt(argc, argv, "asrwg:t:m:i:b:c:f:e:")) != -1)
-	{
-		switch (c)
-		{
-			case 'a':
-				async = true;
-				break;
-			case 's':
-				standby_reads = true;
-				break;
-			case 'r':
-				options.request_ids = true;
-				break;
-			case 'w':
-				call_options.flags |= GAMESTATE_POOL_WAIT;
-				break;
-			case 'g':
-				games = atoi(optarg);
-				break;
-			case 't':
-				call_options.timeout = atoi(optarg);
-				break;
-			case 'm':
-				options.max_connections = atoi(optarg);
-				break;
-			case 'i':
-				options.min_connections = atoi(optarg);
-				break;
-			case 'b':
-				options.breaker_failures = atoi(optarg);
-				break;
-			case 'c':
-				options.connect_timeout = atoi(optarg);
-				break;
-			case 'f':
-				first = atoi(optarg);
-				break;
-			case 'e':
-				events = fopen(optarg, "w");
-				if (events == NULL)
-					fail(optarg, strerror(errno));
-				options.event = on_event;
-				break;
-			default:
-				return 2;
-		}
-	}
+	read_options(argc, argv, &options, &async, &games, &first);
 	if (argc - optind != 2)
 		return 2;
 	out = fopen(argv[optind], "w");
