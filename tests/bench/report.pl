@@ -259,6 +259,25 @@ foreach my $n (100000, 1000000)
 	}
 }
 
+# ---------------------------------------------------------------------
+# libgamestate's pool
+# ---------------------------------------------------------------------
+
+if ($r->has('pool'))
+{
+	my %pool = map { my $key = $_; $key => $r->stat('pool', $key)->{median} }
+	  qw(breaker_ns checkout_ns checkout_8_ns conn_us pool_us conn_cpu_us pool_cpu_us);
+
+	print "\nlibgamestate's pool, processor time of the client\n";
+	printf "%-44s %8.0f ns\n", 'the circuit breaker: may I, and it went well', $pool{breaker_ns};
+	printf "%-44s %8.0f ns\n", 'checkout and checkin, one thread', $pool{checkout_ns};
+	printf "%-44s %8.0f ns\n", 'checkout and checkin, eight threads', $pool{checkout_8_ns};
+	printf "%-44s %8.2f us   (answer after %.0f us)\n", 'SELECT 1 on a connection', @pool{qw(conn_cpu_us conn_us)};
+	printf "%-44s %8.2f us   (answer after %.0f us)\n", 'SELECT 1 through the pool', @pool{qw(pool_cpu_us pool_us)};
+	$r->note('pool', \%pool);
+	$aims->value('pool: checkout and checkin, ns', Report::stat_of(map { $_->{checkout_ns} } $r->rows('pool')), '<=', 2000);
+}
+
 $aims->print;
 $r->write($json_file, { description => $description, aims => $aims->rows });
 print "\nwritten: $json_file\n";

@@ -83,6 +83,11 @@ PATH=$run/bin:$PATH
 export PATH
 "$tools/server.sh" start sanitize "$tools/test.conf"
 scenarios_with_server
+# The pool, with all its threads.
+for way in asan tsan; do
+    client "$build/sanitize/pool_check_$way" ''
+done
+client valgrind --quiet --leak-check=full --error-exitcode=9 "$build/client/pool_check" ''
 "$tools/server.sh" remove sanitize
 [ $status -ne 0 ] || echo 'nothing to complain about'
 
