@@ -17,6 +17,9 @@ OBJS = \
 	extension/gs_delta.o \
 	extension/gs_durable.o \
 	extension/gs_entry.o \
+	extension/gs_feed.o \
+	extension/gs_feed_wait.o \
+	extension/gs_feed_waiters.o \
 	extension/gs_follow.o \
 	extension/gs_follow_groups.o \
 	extension/gs_follow_source.o \
