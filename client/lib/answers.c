@@ -35,10 +35,32 @@
  * -----------------------------------------------------------------------
  */
 
+/* Was it skipped because an earlier call of its group has failed? */
+static bool
+was_skipped(const Slot *slot)
+{
+	return slot->result != NULL && PQresultStatus(slot->result) == PGRES_PIPELINE_ABORTED;
+}
+
+static bool
+deliver_skipped(gamestate_conn *conn, Slot *slot)
+{
+	gamestate_error error =
+		gsl_error(GAMESTATE_DISTURBED, "the call was skipped, since the read before it "
+									   "has failed");
+
+	PQclear(slot->result);
+	slot->result = NULL;
+	gsl_result_fail(&conn->result, &error);
+	return gsl_conn_run(conn, slot);
+}
+
 /* The answer of a slot that has left the line; takes its result over. */
 static bool
 deliver(gamestate_conn *conn, uint64_t number, Slot *slot)
 {
+	if (was_skipped(slot))
+		return deliver_skipped(conn, slot);
 	gsl_result_set(&conn->result, slot->result, slot->function);
 	slot->result = NULL;
 	if (gamestate_error_is(&conn->result.error, "57014") && number < conn->at_risk_end &&
@@ -47,14 +69,11 @@ deliver(gamestate_conn *conn, uint64_t number, Slot *slot)
 	return gsl_conn_run(conn, slot);
 }
 
-/* Was it skipped because an earlier call of its group has failed? */
-static bool
-was_skipped(const Slot *slot)
-{
-	return slot->result != NULL && PQresultStatus(slot->result) == PGRES_PIPELINE_ABORTED;
-}
-
-/* The calls of a group that were skipped, but for the one that failed, once more. */
+/*
+ * The calls of a group that were skipped, but for the one that failed, once
+ * more.  Not if a transaction of the caller's may be open at the end of the
+ * line: he has not put them there, and they could fail it.
+ */
 static bool
 resend_skipped(gamestate_conn *conn, uint64_t group_end)
 {
@@ -62,7 +81,8 @@ resend_skipped(gamestate_conn *conn, uint64_t group_end)
 	{
 		Slot slot = *slot_at(conn, i);
 
-		if (!was_skipped(&slot) || (slot.flags & SLOT_GROUPED) == 0)
+		if (!was_skipped(&slot) || (slot.flags & SLOT_GROUPED) == 0 ||
+			gsl_line_maybe_transaction(conn))
 			continue;
 		if ((slot.flags & SLOT_ANSWERED) == 0 && !gsl_line_resend(conn, &slot))
 			return false;
@@ -94,10 +114,7 @@ complete_group(gamestate_conn *conn)
 	uint64_t group_end = conn->reading;
 
 	if (!resend_skipped(conn, group_end))
-	{
-		gsl_conn_fail(conn, &gsl_out_of_memory);
 		return gsl_conn_break(conn);
-	}
 	while (conn->first < group_end)
 	{
 		uint64_t number = conn->first++;

@@ -189,9 +189,14 @@ extern gamestate_status gsl_connect_process(gamestate_conn *conn);
 
 /* line.c: sending */
 
+/* May a transaction of the caller's be open where the next call would stand? */
+extern bool gsl_line_maybe_transaction(gamestate_conn *conn);
 /* Ends the group and sends; false: the connection is to be broken. */
 extern bool gsl_line_flush(gamestate_conn *conn);
-/* Sends again what was skipped in a group; false: no memory, or libpq failed. */
+/*
+ * Sends again what was skipped in a group; false: no memory, or libpq failed, as
+ * the connection's error says.
+ */
 extern bool gsl_line_resend(gamestate_conn *conn, const Slot *slot);
 
 /* answers.c: receiving */

@@ -24,6 +24,7 @@ static const struct
 	{"sql", scenario_sql},
 	{"pipeline", scenario_pipeline},
 	{"groups", scenario_groups},
+	{"skipped", scenario_skipped},
 	{"closing", scenario_closing},
 	{"pooler", scenario_pooler},
 	{"deadlines", scenario_deadlines},
