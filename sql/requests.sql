@@ -209,3 +209,11 @@ SELECT gamestate.apply_move(:'g', NULL, '2', NULL, NULL, pg_temp.r(401));
 SELECT gamestate.finish_game(:'g');
 CALL pg_temp.wait_archived(:'g');
 SELECT gamestate.apply_move(:'g', NULL, '2', NULL, NULL, pg_temp.r(401));
+-- more of a game in one call than are remembered: a retry would make the first ones again
+SELECT gamestate.create_game('requests') AS g \gset
+SELECT count(version) FROM gamestate.apply_moves(array_fill(:'g'::uuid, '{16}'), array_fill(NULL::bigint, '{16}'), array_fill('1'::json, '{16}'), array_fill(NULL::json, '{16}'), request_ids => (SELECT array_agg(pg_temp.r(n)) FROM generate_series(501, 516) n));
+SELECT max(version) FROM gamestate.apply_moves(array_fill(:'g'::uuid, '{16}'), array_fill(NULL::bigint, '{16}'), array_fill('1'::json, '{16}'), array_fill(NULL::json, '{16}'), request_ids => (SELECT array_agg(pg_temp.r(n)) FROM generate_series(501, 516) n));
+\set VERBOSITY sqlstate
+SELECT count(version) FROM gamestate.apply_moves(array_fill(:'g'::uuid, '{17}'), array_fill(NULL::bigint, '{17}'), array_fill('1'::json, '{17}'), array_fill(NULL::json, '{17}'), request_ids => (SELECT array_agg(pg_temp.r(n)) FROM generate_series(601, 617) n));
+SELECT count(version) FROM gamestate.apply_moves(array_fill(:'g'::uuid, '{17}'), array_fill(NULL::bigint, '{17}'), array_fill('1'::json, '{17}'), array_fill(NULL::json, '{17}'), request_ids => (SELECT array_agg(CASE WHEN n < 617 THEN pg_temp.r(n) END) FROM generate_series(601, 617) n));
+SELECT gamestate.delete_game(:'g');
