@@ -318,7 +318,8 @@ typedef void (*gamestate_callback)(gamestate_conn *conn, gamestate_result *resul
  * line behind others is cancelled when its turn has come.  PostgreSQL cancels
  * whatever the session is executing when the request arrives; should that be
  * the next call already, then that one has not been executed and is answered
- * with GAMESTATE_DISTURBED.  So where calls of very different length share a
+ * with GAMESTATE_DISTURBED, or, if it was waiting for synchronous standbys
+ * after its commit, with SQLSTATE 08007 and maybe_executed.  So where calls of very different length share a
  * connection (wait_changes!), give the long ones a connection of their own.
  * The request is made by a short-lived thread, since libpq's waits.
  */

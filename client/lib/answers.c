@@ -55,6 +55,25 @@ deliver_skipped(gamestate_conn *conn, Slot *slot)
 	return gsl_conn_run(conn, slot);
 }
 
+/*
+ * A commit has been given up waiting for standbys, perhaps by a cancel that was
+ * meant for another call.  To the server that is a success with a warning; to
+ * us it is no answer: a failover may take it back.
+ */
+static void
+take_back(gamestate_conn *conn)
+{
+	gamestate_error error =
+		gsl_error(GAMESTATE_SERVER_ERROR, "the wait for standbys was cancelled");
+
+	error.detail = "The call has been executed, but may not have been replicated.";
+	error.hint = "Send it again with the same request id.";
+	error.maybe_executed = true;
+	memcpy(error.sqlstate, "08007", 6); /* transaction resolution unknown */
+	gsl_result_clear(&conn->result);
+	gsl_result_fail(&conn->result, &error);
+}
+
 /* The answer of a slot that has left the line; takes its result over. */
 static bool
 deliver(gamestate_conn *conn, uint64_t number, Slot *slot)
@@ -66,6 +85,8 @@ deliver(gamestate_conn *conn, uint64_t number, Slot *slot)
 	if (gamestate_error_is(&conn->result.error, "57014") && number < conn->at_risk_end &&
 		(slot->flags & SLOT_CANCELLED) == 0)
 		conn->result.error.status = GAMESTATE_DISTURBED;
+	if ((slot->flags & SLOT_UNWAITED) != 0 && conn->result.error.status == GAMESTATE_OK)
+		take_back(conn);
 	return gsl_conn_run(conn, slot);
 }
 
@@ -140,6 +161,24 @@ complete_group(gamestate_conn *conn)
  * -----------------------------------------------------------------------
  */
 
+/* Has everything in the group before `reading` been answered but its Sync? */
+static bool
+sync_is_due(gamestate_conn *conn)
+{
+	return conn->reading > conn->first &&
+		   (slot_at(conn, conn->reading - 1)->flags & SLOT_SYNC) != 0;
+}
+
+/* The commit comes with the call's execution (COMMIT), or with its Sync. */
+void
+gsl_answers_unwaited(gamestate_conn *conn)
+{
+	if (sync_is_due(conn))
+		slot_at(conn, conn->reading - 1)->flags |= SLOT_UNWAITED;
+	else if (conn->reading < conn->end)
+		slot_at(conn, conn->reading)->flags |= SLOT_UNWAITED;
+}
+
 static gamestate_status
 out_of_step(gamestate_conn *conn, PGresult *pg)
 {
@@ -187,8 +226,7 @@ static gamestate_status
 take_result(gamestate_conn *conn, PGresult *pg, int64_t now)
 {
 	ExecStatusType status = PQresultStatus(pg);
-	bool sync_due = conn->reading > conn->first &&
-					(slot_at(conn, conn->reading - 1)->flags & SLOT_SYNC) != 0;
+	bool sync_due = sync_is_due(conn);
 	const char *sqlstate = PQresultErrorField(pg, PG_DIAG_SQLSTATE);
 	Slot *slot;
 

@@ -29,6 +29,7 @@ static const struct
 	{"pooler", scenario_pooler},
 	{"deadlines", scenario_deadlines},
 	{"disturbed", scenario_disturbed},
+	{"unreplicated", scenario_unreplicated},
 	{"frozen", scenario_frozen},
 	{"lost", scenario_lost},
 	{"no_server", scenario_no_server},

@@ -43,6 +43,7 @@ extern int scenario_pooler(void);
 /* trouble.c */
 extern int scenario_deadlines(void);
 extern int scenario_disturbed(void);
+extern int scenario_unreplicated(void);
 extern int scenario_frozen(void);
 extern int scenario_lost(void);
 extern int scenario_no_server(void);
