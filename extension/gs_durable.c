@@ -188,6 +188,13 @@ commit_wait_for_standbys(XLogRecPtr lsn, int level)
 	assign_synchronous_commit(own_level, NULL);
 }
 
+bool
+gs_durable_committed(XLogRecPtr lsn)
+{
+	note_waited(lsn, synchronous_commit);
+	return gs_durable_is(lsn, synchronous_commit);
+}
+
 void
 gs_durable_commit(XLogRecPtr lsn)
 {

@@ -73,6 +73,13 @@ extern void gs_durable_before_commit(void);
  */
 extern void gs_durable_commit(XLogRecPtr lsn);
 
+/*
+ * After a commit with a transaction id, whose record ends at lsn: is it as
+ * durable as it has asked for?  It has waited, but that may have been cancelled.
+ * Cannot fail.
+ */
+extern bool gs_durable_committed(XLogRecPtr lsn);
+
 /* The transaction has ended. */
 static inline void
 gs_durable_forget(void)

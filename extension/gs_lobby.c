@@ -226,6 +226,15 @@ fits(const Search *search, const GsHeader *h)
 		   (search->max_players == 0 || h->max_players == search->max_players);
 }
 
+static void
+answer_again(Search *search, const pg_uuid_t *id, const GsAnswered *answered)
+{
+	gs_answer_again(&search->request, id, answered);
+	search->id = *id;
+	search->version = answered->version;
+	search->created = answered->version == 1;
+}
+
 /* Did this request take a seat in the game?  The lock is given back if not. */
 static bool
 is_answered(Search *search, const pg_uuid_t *id)
@@ -239,10 +248,7 @@ is_answered(Search *search, const pg_uuid_t *id)
 	if (gs_find_target(id, NULL, &target) &&
 		gs_request_find(&search->request, id, target.pending, &answered))
 	{
-		gs_answer_again(&search->request, id, &answered);
-		search->id = *id;
-		search->version = answered.version;
-		search->created = answered.version == 1;
+		answer_again(search, id, &answered);
 		return true;
 	}
 	gs_unlock_to(mark);
@@ -310,7 +316,14 @@ try_room(Search *search, const pg_uuid_t *id)
 		looks_open(search, id) && target.h.version < gs_max_log)
 	{
 		GsPending *pending;
+		GsAnswered answered;
 
+		/* he has left since; or it has seated somebody else: GS014 */
+		if (gs_request_find(&search->request, id, target.pending, &answered))
+		{
+			answer_again(search, id, &answered);
+			return true;
+		}
 		gs_check_memory(gs_my_database(), search->player.len);
 		pending = gs_take_seat(&search->request, &target, &search->player,
 							   gs_count_players(&target));

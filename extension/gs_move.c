@@ -379,6 +379,33 @@ compare_ids(const void *a, const void *b)
 	return memcmp(*(const pg_uuid_t *const *) a, *(const pg_uuid_t *const *) b, UUID_LEN);
 }
 
+/* Of a game with more requests than are remembered a retry would repeat the first ones. */
+static void
+check_requests(const Batch *batch)
+{
+	const pg_uuid_t **ids;
+	int limit = gs_request_ids;
+	int n = 0;
+
+	if (batch->args[ARG_REQUEST_IDS].values == NULL || limit == 0 || batch->n <= limit)
+		return;
+	ids = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(*ids) * batch->n);
+	for (int i = 0; i < batch->n; i++)
+		if (!is_null(&batch->args[ARG_GAME_IDS], i) &&
+			!is_null(&batch->args[ARG_REQUEST_IDS], i))
+			ids[n++] = uuid_element(&batch->args[ARG_GAME_IDS], i);
+	qsort(ids, n, sizeof(*ids), compare_ids);
+	for (int i = limit; i < n; i++)
+		if (compare_ids(&ids[i], &ids[i - limit]) == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_GS_TOO_LARGE),
+					 errmsg("too many request ids for game %s in one call",
+							gs_id_text(ids[i])),
+					 errdetail("The last %d of a game are remembered, so that a retry of the call would make the first moves again.", limit),
+					 errhint("Make several calls, or raise gamestate.request_ids.")));
+	pfree(ids);
+}
+
 /* Lock the games that this transaction has not changed yet, in the order of their ids. */
 static void
 lock_games(const Batch *batch)
@@ -576,6 +603,7 @@ apply_moves(FunctionCallInfo fcinfo, GsEncoding encoding)
 	int nmade = 0;
 
 	take_arrays(fcinfo, &batch);
+	check_requests(&batch);
 	lock_games(&batch);
 	for (int i = 0; i < batch.n; i++)
 	{

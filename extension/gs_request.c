@@ -33,7 +33,9 @@
 #include "gs_ring.h"
 #include "gs_uuid.h"
 
+#include "catalog/pg_type.h"
 #include "port/pg_crc32c.h"
+#include "utils/array.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -106,6 +108,33 @@ gs_request_end(GsRequest *request)
 	FIN_CRC32C(request->arguments);
 }
 
+/*
+ * Element by element: of the same list there are several forms, by where it
+ * comes from (varchar[], a slice, an array that once had a null).
+ */
+static void
+add_texts(GsRequest *request, ArrayType *array)
+{
+	Datum *values;
+	bool *nulls;
+	int n = 0;
+	int32 count;
+
+	if (array)
+		deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &values, &nulls, &n);
+	count = n;
+	gs_request_add_int4(request, array ? &count : NULL);
+	for (int i = 0; i < n; i++)
+	{
+		GsText value = {NULL, 0};
+
+		if (!nulls[i])
+			value = (GsText){VARDATA_ANY(DatumGetPointer(values[i])),
+							 VARSIZE_ANY_EXHDR(DatumGetPointer(values[i]))};
+		gs_request_add_bytes(request, &value);
+	}
+}
+
 static void
 add_argument(FunctionCallInfo fcinfo, int n, char type, GsRequest *request)
 {
@@ -143,6 +172,9 @@ add_argument(FunctionCallInfo fcinfo, int n, char type, GsRequest *request)
 			gs_request_add_bytes(request, &value);
 			break;
 		}
+		case 'a':
+			add_texts(request, null ? NULL : PG_GETARG_ARRAYTYPE_P(n));
+			break;
 		default:
 			elog(ERROR, "unknown type of an argument: %c", type);
 	}
@@ -210,12 +242,17 @@ gs_request_find_slow(const GsRequest *request, const pg_uuid_t *game_id,
 	return gs_ring_find(game_id, request->id, &answered->version, &answered->arguments);
 }
 
-/* The entries have been checked when the payload was read. */
+/*
+ * The newest: an id may stand in the log twice, if so many others came between
+ * that it was a new request.  The entries have been checked when the payload
+ * was read.
+ */
 static bool
 find_in_log(const GsRequest *request, const GsPayload *payload, GsAnswered *answered)
 {
 	const char *p = payload->entries;
 	const char *end = p + payload->entries_len;
+	bool found = false;
 
 	for (uint64 i = 0; i < payload->nentries; i++)
 	{
@@ -227,10 +264,10 @@ find_in_log(const GsRequest *request, const GsPayload *payload, GsAnswered *answ
 		{
 			*answered =
 				(GsAnswered){payload->first_version + (int64) i, e.request_arguments};
-			return true;
+			found = true;
 		}
 	}
-	return false;
+	return found;
 }
 
 /*

@@ -182,7 +182,11 @@ take_request_id(const GsRequest *request, pg_uuid_t *id)
 
 	gs_lock_names(false);
 	if (candidates.n > 1)
+	{
 		(void) gs_lock_game(&candidates.lock, false);
+		/* who had the lock may have taken an id that follows from a later time */
+		candidates = gs_uuid_of_request(request->id);
+	}
 	for (int i = candidates.n - 1; i >= 0; i--)
 	{
 		int mark = gs_lock_mark();
@@ -332,7 +336,7 @@ create_game(FunctionCallInfo fcinfo, GsEncoding encoding)
 	request = gs_request(fcinfo,
 						 encoding == GS_ENCODING_JSON ? GS_REQUEST_CREATE_GAME
 													  : GS_REQUEST_CREATE_GAME_BYTES,
-						 "vvvvvuv4");
+						 "vvavvuv4");
 	if (request.id)
 	{
 		h.has_create_request = true;

@@ -589,13 +589,17 @@ static void
 commit(void)
 {
 	if (is_light)
-		commit_light();
-	else
 	{
-		apply_all(InvalidXLogRecPtr, SYNCHRONOUS_COMMIT_OFF);
-		apply_removals();
-		gs_feed_wake();
+		commit_light();
+		return;
 	}
+	/* core's wait for standbys ends early when it is cancelled; readers wait on */
+	if (gs_durable_committed(XactLastCommitEnd))
+		apply_all(InvalidXLogRecPtr, SYNCHRONOUS_COMMIT_OFF);
+	else
+		apply_all(XactLastCommitEnd, synchronous_commit);
+	apply_removals();
+	gs_feed_wake();
 }
 
 /* Cannot fail. */

@@ -191,3 +191,27 @@ SELECT gamestate.apply_move(:'d', 1, '1', '{"m": 2}', request_id => pg_temp.r(32
 \echo :SQLSTATE
 SELECT version, state FROM gamestate.get_game(:'d');
 SELECT gamestate.delete_game(:'d');
+
+-- players count one by one, whatever array they come in
+\set VERBOSITY terse
+SELECT gamestate.create_game('requests', players => '{ann,bob}', request_id => pg_temp.r(400)) AS g \gset
+SELECT gamestate.create_game('requests', players => ARRAY['ann', 'bob']::varchar[], request_id => pg_temp.r(400)) = :'g';
+SELECT gamestate.create_game('requests', players => (ARRAY[NULL, 'ann', 'bob'])[2:], request_id => pg_temp.r(400)) = :'g';
+SELECT gamestate.create_game('requests', players => '{bob,ann}', request_id => pg_temp.r(400));
+\echo :SQLSTATE
+-- an id that was pushed out and used again: the newest counts, in the archive too
+SELECT gamestate.apply_move(:'g', NULL, '1', NULL, NULL, pg_temp.r(401));
+SELECT count(gamestate.apply_move(:'g', NULL, '5', NULL, NULL, pg_temp.r(n))) FROM generate_series(402, 417) n;
+SELECT gamestate.apply_move(:'g', NULL, '2', NULL, NULL, pg_temp.r(401));
+SELECT gamestate.apply_move(:'g', NULL, '2', NULL, NULL, pg_temp.r(401));
+SELECT gamestate.finish_game(:'g');
+CALL pg_temp.wait_archived(:'g');
+SELECT gamestate.apply_move(:'g', NULL, '2', NULL, NULL, pg_temp.r(401));
+-- more of a game in one call than are remembered: a retry would make the first ones again
+SELECT gamestate.create_game('requests') AS g \gset
+SELECT count(version) FROM gamestate.apply_moves(array_fill(:'g'::uuid, '{16}'), array_fill(NULL::bigint, '{16}'), array_fill('1'::json, '{16}'), array_fill(NULL::json, '{16}'), request_ids => (SELECT array_agg(pg_temp.r(n)) FROM generate_series(501, 516) n));
+SELECT max(version) FROM gamestate.apply_moves(array_fill(:'g'::uuid, '{16}'), array_fill(NULL::bigint, '{16}'), array_fill('1'::json, '{16}'), array_fill(NULL::json, '{16}'), request_ids => (SELECT array_agg(pg_temp.r(n)) FROM generate_series(501, 516) n));
+\set VERBOSITY sqlstate
+SELECT count(version) FROM gamestate.apply_moves(array_fill(:'g'::uuid, '{17}'), array_fill(NULL::bigint, '{17}'), array_fill('1'::json, '{17}'), array_fill(NULL::json, '{17}'), request_ids => (SELECT array_agg(pg_temp.r(n)) FROM generate_series(601, 617) n));
+SELECT count(version) FROM gamestate.apply_moves(array_fill(:'g'::uuid, '{17}'), array_fill(NULL::bigint, '{17}'), array_fill('1'::json, '{17}'), array_fill(NULL::json, '{17}'), request_ids => (SELECT array_agg(CASE WHEN n < 617 THEN pg_temp.r(n) END) FROM generate_series(601, 617) n));
+SELECT gamestate.delete_game(:'g');

@@ -58,6 +58,15 @@ SELECT game_id = :'e' AS same, version, created FROM gamestate.join_any('rooms',
 \set VERBOSITY terse
 SELECT gamestate.join_any('rooms', 'fay', max_players => 2, request_id => '0000000e-0000-4000-8000-00000000f002');
 \echo :SQLSTATE
+-- one request seats one player
+SELECT created FROM gamestate.join_any('one seat each', 'lea', request_id => '0000000e-0000-4000-8000-00000000f003');
+SELECT created FROM gamestate.join_any('one seat each', 'max', request_id => '0000000e-0000-4000-8000-00000000f003');
+\echo :SQLSTATE
+SELECT game_id AS g, created FROM gamestate.join_any('one seat each', 'lea', request_id => '0000000e-0000-4000-8000-00000000f003') \gset
+SELECT gamestate.leave_game(:'g', 'lea');
+-- nor does it seat him again
+SELECT version, created FROM gamestate.join_any('one seat each', 'lea', request_id => '0000000e-0000-4000-8000-00000000f003');
+SELECT players FROM gamestate.get_game(:'g');
 \set VERBOSITY default
 -- other numbers of seats, other encodings, other types are other rooms
 SELECT game_id AS f, created FROM gamestate.join_any('rooms', 'gil', max_players => 4) \gset

@@ -83,7 +83,8 @@ typedef enum gamestate_status
 	/* the caller closed the connection (or pool) first */
 	GAMESTATE_CLOSED = 4,
 	/* not executed: hit by the cancel of an earlier call that had passed its
-	 * deadline; send it again */
+	 * deadline, or a read skipped behind one that failed (see
+	 * gamestate_conn_send()); send it again */
 	GAMESTATE_DISTURBED = 5,
 	/* there is no connection: refused, no such host, wrong password, ... */
 	GAMESTATE_CONNECT_FAILED = 6,
@@ -163,7 +164,10 @@ typedef enum gamestate_prepare
 	GAMESTATE_PREPARE_ALWAYS = 2,
 } gamestate_prepare;
 
-/* severity is WARNING, NOTICE, ...; called within gamestate_conn_process(). */
+/*
+ * severity is WARNING, NOTICE, ...; called within gamestate_conn_process(), and
+ * may not use the connection.
+ */
 typedef void (*gamestate_notice_callback)(void *arg, const char *severity,
 										  const char *sqlstate, const char *message);
 
@@ -303,7 +307,9 @@ typedef void (*gamestate_callback)(gamestate_conn *conn, gamestate_result *resul
  * latest.  Reads of one game (get_state, get_version, ...) that are sent in a
  * row go in groups, which costs the server less; should one fail, those after
  * it in its group are sent again by the library and may then see the effect
- * of writes that were sent after them (options.no_groups: each by itself).
+ * of writes that were sent after them, or, if a transaction has been begun
+ * meanwhile, are answered with GAMESTATE_DISTURBED (options.no_groups: each
+ * by itself).
  * Writes always are transactions of their own.
  *
  * Past the deadline: the callback runs with GAMESTATE_TIMEOUT.  If the call is
@@ -312,7 +318,8 @@ typedef void (*gamestate_callback)(gamestate_conn *conn, gamestate_result *resul
  * line behind others is cancelled when its turn has come.  PostgreSQL cancels
  * whatever the session is executing when the request arrives; should that be
  * the next call already, then that one has not been executed and is answered
- * with GAMESTATE_DISTURBED.  So where calls of very different length share a
+ * with GAMESTATE_DISTURBED, or, if it was waiting for synchronous standbys
+ * after its commit, with SQLSTATE 08007 and maybe_executed.  So where calls of very different length share a
  * connection (wait_changes!), give the long ones a connection of their own.
  * The request is made by a short-lived thread, since libpq's waits.
  */

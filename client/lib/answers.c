@@ -35,18 +35,6 @@
  * -----------------------------------------------------------------------
  */
 
-/* The answer of a slot that has left the line; takes its result over. */
-static bool
-deliver(gamestate_conn *conn, uint64_t number, Slot *slot)
-{
-	gsl_result_set(&conn->result, slot->result, slot->function);
-	slot->result = NULL;
-	if (gamestate_error_is(&conn->result.error, "57014") && number < conn->at_risk_end &&
-		(slot->flags & SLOT_CANCELLED) == 0)
-		conn->result.error.status = GAMESTATE_DISTURBED;
-	return gsl_conn_run(conn, slot);
-}
-
 /* Was it skipped because an earlier call of its group has failed? */
 static bool
 was_skipped(const Slot *slot)
@@ -54,7 +42,59 @@ was_skipped(const Slot *slot)
 	return slot->result != NULL && PQresultStatus(slot->result) == PGRES_PIPELINE_ABORTED;
 }
 
-/* The calls of a group that were skipped, but for the one that failed, once more. */
+static bool
+deliver_skipped(gamestate_conn *conn, Slot *slot)
+{
+	gamestate_error error =
+		gsl_error(GAMESTATE_DISTURBED, "the call was skipped, since the read before it "
+									   "has failed");
+
+	PQclear(slot->result);
+	slot->result = NULL;
+	gsl_result_fail(&conn->result, &error);
+	return gsl_conn_run(conn, slot);
+}
+
+/*
+ * A commit has been given up waiting for standbys, perhaps by a cancel that was
+ * meant for another call.  To the server that is a success with a warning; to
+ * us it is no answer: a failover may take it back.
+ */
+static void
+take_back(gamestate_conn *conn)
+{
+	gamestate_error error =
+		gsl_error(GAMESTATE_SERVER_ERROR, "the wait for standbys was cancelled");
+
+	error.detail = "The call has been executed, but may not have been replicated.";
+	error.hint = "Send it again with the same request id.";
+	error.maybe_executed = true;
+	memcpy(error.sqlstate, "08007", 6); /* transaction resolution unknown */
+	gsl_result_clear(&conn->result);
+	gsl_result_fail(&conn->result, &error);
+}
+
+/* The answer of a slot that has left the line; takes its result over. */
+static bool
+deliver(gamestate_conn *conn, uint64_t number, Slot *slot)
+{
+	if (was_skipped(slot))
+		return deliver_skipped(conn, slot);
+	gsl_result_set(&conn->result, slot->result, slot->function);
+	slot->result = NULL;
+	if (gamestate_error_is(&conn->result.error, "57014") && number < conn->at_risk_end &&
+		(slot->flags & SLOT_CANCELLED) == 0)
+		conn->result.error.status = GAMESTATE_DISTURBED;
+	if ((slot->flags & SLOT_UNWAITED) != 0 && conn->result.error.status == GAMESTATE_OK)
+		take_back(conn);
+	return gsl_conn_run(conn, slot);
+}
+
+/*
+ * The calls of a group that were skipped, but for the one that failed, once
+ * more.  Not if a transaction of the caller's may be open at the end of the
+ * line: he has not put them there, and they could fail it.
+ */
 static bool
 resend_skipped(gamestate_conn *conn, uint64_t group_end)
 {
@@ -62,7 +102,8 @@ resend_skipped(gamestate_conn *conn, uint64_t group_end)
 	{
 		Slot slot = *slot_at(conn, i);
 
-		if (!was_skipped(&slot) || (slot.flags & SLOT_GROUPED) == 0)
+		if (!was_skipped(&slot) || (slot.flags & SLOT_GROUPED) == 0 ||
+			gsl_line_maybe_transaction(conn))
 			continue;
 		if ((slot.flags & SLOT_ANSWERED) == 0 && !gsl_line_resend(conn, &slot))
 			return false;
@@ -94,10 +135,7 @@ complete_group(gamestate_conn *conn)
 	uint64_t group_end = conn->reading;
 
 	if (!resend_skipped(conn, group_end))
-	{
-		gsl_conn_fail(conn, &gsl_out_of_memory);
 		return gsl_conn_break(conn);
-	}
 	while (conn->first < group_end)
 	{
 		uint64_t number = conn->first++;
@@ -122,6 +160,24 @@ complete_group(gamestate_conn *conn)
  * Matching results with calls
  * -----------------------------------------------------------------------
  */
+
+/* Has everything in the group before `reading` been answered but its Sync? */
+static bool
+sync_is_due(gamestate_conn *conn)
+{
+	return conn->reading > conn->first &&
+		   (slot_at(conn, conn->reading - 1)->flags & SLOT_SYNC) != 0;
+}
+
+/* The commit comes with the call's execution (COMMIT), or with its Sync. */
+void
+gsl_answers_unwaited(gamestate_conn *conn)
+{
+	if (sync_is_due(conn))
+		slot_at(conn, conn->reading - 1)->flags |= SLOT_UNWAITED;
+	else if (conn->reading < conn->end)
+		slot_at(conn, conn->reading)->flags |= SLOT_UNWAITED;
+}
 
 static gamestate_status
 out_of_step(gamestate_conn *conn, PGresult *pg)
@@ -170,8 +226,7 @@ static gamestate_status
 take_result(gamestate_conn *conn, PGresult *pg, int64_t now)
 {
 	ExecStatusType status = PQresultStatus(pg);
-	bool sync_due = conn->reading > conn->first &&
-					(slot_at(conn, conn->reading - 1)->flags & SLOT_SYNC) != 0;
+	bool sync_due = sync_is_due(conn);
 	const char *sqlstate = PQresultErrorField(pg, PG_DIAG_SQLSTATE);
 	Slot *slot;
 

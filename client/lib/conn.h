@@ -86,6 +86,7 @@ extern void gsl_cancel_release(Cancel *cancel);
 #define SLOT_CANCELLED 8  /* we have asked the server to cancel it */
 #define SLOT_READ	   16 /* changes nothing */
 #define SLOT_GROUPED   32 /* may be sent again if its group fails */
+#define SLOT_UNWAITED  64 /* committed, without having waited for standbys */
 
 typedef struct Slot
 {
@@ -189,9 +190,14 @@ extern gamestate_status gsl_connect_process(gamestate_conn *conn);
 
 /* line.c: sending */
 
+/* May a transaction of the caller's be open where the next call would stand? */
+extern bool gsl_line_maybe_transaction(gamestate_conn *conn);
 /* Ends the group and sends; false: the connection is to be broken. */
 extern bool gsl_line_flush(gamestate_conn *conn);
-/* Sends again what was skipped in a group; false: no memory, or libpq failed. */
+/*
+ * Sends again what was skipped in a group; false: no memory, or libpq failed, as
+ * the connection's error says.
+ */
 extern bool gsl_line_resend(gamestate_conn *conn, const Slot *slot);
 
 /* answers.c: receiving */
@@ -201,6 +207,8 @@ extern bool gsl_line_resend(gamestate_conn *conn, const Slot *slot);
  * gamestate_conn_process() returns when it is over.
  */
 extern gamestate_status gsl_answers_receive(gamestate_conn *conn, int64_t now);
+/* The server warns that a commit has not waited for standbys: whose? */
+extern void gsl_answers_unwaited(gamestate_conn *conn);
 /* Answers the calls whose deadlines have passed, cancels the one in the way. */
 extern gamestate_status gsl_answers_expire(gamestate_conn *conn, int64_t now);
 /* Calls that are sent after a cancel is done cannot be hit by it. */

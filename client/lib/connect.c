@@ -29,7 +29,11 @@ receive_notice(void *arg, const PGresult *notice)
 	const char *severity = PQresultErrorField(notice, PG_DIAG_SEVERITY_NONLOCALIZED);
 	const char *sqlstate = PQresultErrorField(notice, PG_DIAG_SQLSTATE);
 	const char *message = PQresultErrorField(notice, PG_DIAG_MESSAGE_PRIMARY);
+	const char *function = PQresultErrorField(notice, PG_DIAG_SOURCE_FUNCTION);
 
+	/* the only field of this warning that is neither translated nor shared */
+	if (function != NULL && strcmp(function, "SyncRepWaitForLSN") == 0)
+		gsl_answers_unwaited(conn);
 	if (conn->options.notice != NULL)
 		conn->options.notice(conn->options.notice_arg, severity != NULL ? severity : "",
 							 sqlstate != NULL ? sqlstate : "",

@@ -12,7 +12,8 @@
  *	  the line, which ends with the next other call, with GROUP_MAX of them, or
  *	  when the line is flushed: the server sends its answers once for a group.
  * 3. A read that fails makes the server skip the rest of its group.  What was
- *	  skipped was not executed; its slot has its arguments, and it is sent again.
+ *	  skipped was not executed; its slot has its arguments, and it is sent again,
+ *	  unless a transaction of the caller's has begun since.
  * 4. Within a transaction of the caller's there are no groups: there a failed
  *	  read must be followed by what the caller sent after it, failing as well.
  * 5. Slots are used again and again; the ring grows to the number of calls that
@@ -122,14 +123,20 @@ queue_messages(gamestate_conn *conn, const gamestate_call *call, const char *sql
 							   params->lengths, params->formats, format) == 1;
 }
 
+bool
+gsl_line_maybe_transaction(gamestate_conn *conn)
+{
+	if (conn->maybe_transaction && conn->first == conn->end)
+		conn->maybe_transaction = PQtransactionStatus(conn->pg) != PQTRANS_IDLE;
+	return conn->maybe_transaction;
+}
+
 /* May this call share a Sync with others? */
 static bool
 can_group(gamestate_conn *conn, const Function *function)
 {
-	if (conn->maybe_transaction && conn->first == conn->end)
-		conn->maybe_transaction = PQtransactionStatus(conn->pg) != PQTRANS_IDLE;
-	return (function->flags & FN_GROUP) != 0 && !conn->options.no_groups &&
-		   !conn->maybe_transaction;
+	return !gsl_line_maybe_transaction(conn) && (function->flags & FN_GROUP) != 0 &&
+		   !conn->options.no_groups;
 }
 
 /*
@@ -277,9 +284,13 @@ gsl_line_resend(gamestate_conn *conn, const Slot *slot)
 						   .num_params = (size_t) slot->num_args};
 
 	memcpy(call.args, slot->args, call.num_params * sizeof(call.args[0]));
-	return make_room(conn) &&
-		   gsl_params_encode(&conn->params, call.args, call.num_params) == GAMESTATE_OK &&
-		   append(conn, &call, slot->deadline, slot->callback, slot->arg);
+	if (!make_room(conn) ||
+		gsl_params_encode(&conn->params, call.args, call.num_params) != GAMESTATE_OK)
+	{
+		gsl_conn_fail(conn, &gsl_out_of_memory);
+		return false;
+	}
+	return append(conn, &call, slot->deadline, slot->callback, slot->arg);
 }
 
 gamestate_status

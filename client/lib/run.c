@@ -57,6 +57,7 @@ gamestate_connect(const char *conninfo, const gamestate_options *options)
 typedef struct Waiter
 {
 	bool done;
+	bool gone; /* the connection: another callback has closed it */
 	gamestate_status status;
 	gamestate_callback take;
 	void *arg;
@@ -96,12 +97,12 @@ run_once(gamestate_conn *conn, const gamestate_call *call, int timeout, Waiter *
 		return status;
 	/* Saves a turn; if it fails, the loop says so. */
 	gamestate_conn_flush(conn);
-	while (!waiter->done)
+	while (!waiter->done && status == GAMESTATE_OK)
 	{
 		wait_ready(conn, NEVER);
-		if (gamestate_conn_process(conn) != GAMESTATE_OK)
-			break;
+		status = gamestate_conn_process(conn);
 	}
+	waiter->gone = status == GAMESTATE_CLOSED;
 	return waiter->status;
 }
 
@@ -121,18 +122,17 @@ gsl_run(gamestate_conn *conn, const gamestate_call *call, int timeout,
 	start = gamestate_now();
 	for (;;)
 	{
-		Waiter waiter = {false, GAMESTATE_CLOSED, take, arg};
+		Waiter waiter = {.status = GAMESTATE_CLOSED, .take = take, .arg = arg};
 		int64_t left = timeout > 0 ? start + timeout - gamestate_now() : 0;
 		bool again;
 
 		if (timeout > 0 && left <= 0)
 			return GAMESTATE_DISTURBED;
-		/* If the connection is closed in there, it is gone when this returns. */
 		status = run_once(conn, call, (int) left, &waiter);
-		if (status != GAMESTATE_DISTURBED)
+		if (status != GAMESTATE_DISTURBED || waiter.gone)
 			return status;
-		/* Hit by the cancel of an earlier call, and not executed. */
-		again = conn->state == GAMESTATE_CONN_READY && !conn->in_transaction;
+		/* Not executed, for what others have done on this connection. */
+		again = conn->state == GAMESTATE_CONN_READY && !gsl_line_maybe_transaction(conn);
 		if (!again)
 			return status;
 	}

@@ -38,11 +38,13 @@ extern int scenario_sql(void);
 extern int scenario_pipeline(void);
 extern int scenario_groups(void);
 extern int scenario_large(void);
+extern int scenario_skipped(void);
 extern int scenario_closing(void);
 extern int scenario_pooler(void);
 /* trouble.c */
 extern int scenario_deadlines(void);
 extern int scenario_disturbed(void);
+extern int scenario_unreplicated(void);
 extern int scenario_frozen(void);
 extern int scenario_lost(void);
 extern int scenario_no_server(void);

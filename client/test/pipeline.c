@@ -5,6 +5,7 @@
 #include "lib_test.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "tap.h"
 
@@ -180,6 +181,82 @@ scenario_large(void)
 	ok(wrong == 0, "large states to and fro (%d)", wrong);
 	gamestate_conn_close(conn);
 	free(state);
+	return tap_done();
+}
+
+/* Another connection, which holds the lock of a game until this has run. */
+static gamestate_conn *locker;
+
+/* What was sent is executed while we sleep, so the answers come together. */
+static void
+begin_within(gamestate_conn *conn, gamestate_result *result, void *arg)
+{
+	gamestate_call call;
+
+	(void) result;
+	gamestate_call_begin(&call);
+	gamestate_conn_send(conn, &call, 0, (gamestate_callback) arg, NULL);
+	gamestate_conn_flush(conn);
+	gamestate_commit(locker);
+	usleep(200000);
+}
+
+static void
+close_it(gamestate_conn *conn, gamestate_result *result, void *arg)
+{
+	(void) result;
+	(void) arg;
+	gamestate_conn_close(conn);
+}
+
+/* What is skipped in a group does not get into a transaction that began after it. */
+int
+scenario_skipped(void)
+{
+	gamestate_conn *conn = must_connect(NULL);
+	gamestate_uuid id = must_create(conn, "{}");
+	gamestate_new_game bytes = {.game_type = "bytes"};
+	gamestate_move move = {.game_id = &id, .event = gamestate_text("1")};
+	gamestate_uuid other;
+	gamestate_move free_move = {.game_id = &other, .event = gamestate_text("1")};
+	gamestate_call call;
+	gamestate_call read;
+	gamestate_result *result;
+	Answer answer[4] = {{0}};
+	int64_t version = 0;
+
+	gamestate_create_game_bytes(conn, &bytes, &other);
+	gamestate_get_state(conn, &id, NULL); /* so that it is prepared */
+	gamestate_call_get_state(&read, &other);
+	for (int i = 0; i < 2; i++)
+		gamestate_conn_send(conn, &read, 0, note_answer, &answer[i]);
+	gamestate_call_begin(&call);
+	gamestate_conn_send(conn, &call, 0, note_answer, &answer[2]);
+	gamestate_call_apply_move(&call, &move);
+	gamestate_conn_send(conn, &call, 0, note_answer, &answer[3]);
+	run_loop(conn);
+	is(answer[0].sqlstate, GAMESTATE_WRONG_ENCODING, "the first read has failed");
+	ok(answer[1].times == 1 && answer[1].status == GAMESTATE_DISTURBED &&
+		   !answer[1].maybe_executed,
+	   "the one that was skipped is for the caller to send again");
+	ok(answer[3].status == GAMESTATE_OK, "the move");
+	ok(gamestate_commit(conn) == GAMESTATE_OK, "is committed");
+	ok(gamestate_get_version(conn, &id, &version) == GAMESTATE_OK && version == 2,
+	   "and made");
+
+	/* A waiting call is told to be sent again, and the connection is gone by then. */
+	locker = must_connect(NULL);
+	gamestate_begin(locker);
+	gamestate_apply_move(locker, &move, NULL);
+	gamestate_call_apply_move_bytes(&call, &free_move);
+	gamestate_conn_send(conn, &call, 0, begin_within, (void *) close_it);
+	gamestate_call_apply_move(&call, &move);
+	gamestate_conn_send(conn, &call, 0, NULL, NULL);
+	gamestate_conn_send(conn, &read, 0, NULL, NULL);
+	ok(gamestate_run(conn, &read, 0, &result) == GAMESTATE_DISTURBED,
+	   "disturbed, and then closed by another callback");
+	gamestate_conn_close(locker);
+	gamestate_result_free(result);
 	return tap_done();
 }
 

@@ -130,6 +130,89 @@ scenario_disturbed(void)
 	return tap_done();
 }
 
+/* Makes commits wait for a standby that does not exist, or not. */
+static void
+set_standby(gamestate_conn *conn, bool wanted)
+{
+	gamestate_sql(conn,
+				  wanted ? "ALTER SYSTEM SET synchronous_standby_names = 'nobody'"
+						 : "ALTER SYSTEM RESET synchronous_standby_names",
+				  NULL, 0, 0, NULL);
+	gamestate_sql(conn, "SELECT pg_reload_conf()", NULL, 0, 0, NULL);
+}
+
+/* Cancels whoever waits for standbys, once somebody does. */
+static void
+cancel_waiting(gamestate_conn *conn)
+{
+	int64_t cancelled = 0;
+	int64_t start = gamestate_now();
+
+	while (cancelled == 0 && gamestate_now() < start + 30000)
+	{
+		gamestate_result *result;
+
+		gamestate_sql(conn,
+					  "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity"
+					  " WHERE wait_event = 'SyncRep' AND application_name = 'lib_test'",
+					  NULL, 0, 0, &result);
+		if (!gamestate_result_int8(result, 0, 0, &cancelled))
+			exit(2);
+		gamestate_result_free(result);
+	}
+}
+
+/* What has been committed, but not replicated as was asked for, is no success. */
+int
+scenario_unreplicated(void)
+{
+	gamestate_conn *conn = must_connect(NULL);
+	gamestate_conn *other = must_connect(NULL);
+	gamestate_uuid id = must_create(conn, "{}");
+	gamestate_uuid second = must_create(conn, "{}");
+	gamestate_uuid request;
+	gamestate_move move = {.game_id = &id,
+						   .expected_version = 1,
+						   .event = gamestate_text("1"),
+						   .request_id = &request};
+	gamestate_call call;
+	Answer answer[4] = {{0}};
+	int64_t version = 0;
+
+	gamestate_uuid_generate(&request);
+	/* until the checkpointer has told the others, commits do not wait */
+	set_standby(other, true);
+	usleep(500000);
+	gamestate_call_apply_move(&call, &move);
+	gamestate_conn_send(conn, &call, 0, note_answer, &answer[0]);
+	gamestate_conn_flush(conn);
+	cancel_waiting(other);
+	run_loop(conn);
+	is(answer[0].sqlstate, "08007", "a move whose wait was cancelled is in doubt");
+	ok(answer[0].maybe_executed && answer[0].version == 0, "it may have been executed");
+
+	gamestate_call_begin(&call);
+	gamestate_conn_send(conn, &call, 0, note_answer, &answer[1]);
+	gamestate_call_set_metadata(&call, &second, gamestate_text("{}"), 0, NULL);
+	gamestate_conn_send(conn, &call, 0, note_answer, &answer[2]);
+	gamestate_call_commit(&call);
+	gamestate_conn_send(conn, &call, 0, note_answer, &answer[3]);
+	gamestate_conn_flush(conn);
+	cancel_waiting(other);
+	run_loop(conn);
+	ok(answer[1].status == GAMESTATE_OK && answer[2].status == GAMESTATE_OK,
+	   "the calls of a transaction");
+	is(answer[3].sqlstate, "08007", "its commit is in doubt");
+	ok(!gamestate_conn_in_transaction(conn), "and it is over");
+
+	set_standby(other, false);
+	ok(gamestate_apply_move(conn, &move, &version) == GAMESTATE_OK && version == 2,
+	   "a retry gets the answer");
+	gamestate_conn_close(other);
+	gamestate_conn_close(conn);
+	return tap_done();
+}
+
 /* The test stops every process of the server, and lets them go on. */
 int
 scenario_frozen(void)

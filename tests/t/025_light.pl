@@ -383,6 +383,47 @@ go_on();
 answer($writer);
 is(say_to($other, 'SELECT gamestate.get_version(id(57))'), '2', 'then the new one');
 
+# cancel_writer(ANSWER, NAME): its wait
+sub cancel_writer
+{
+	my ($wanted, $name) = @_;
+	stalled();
+	sql("SELECT pg_cancel_backend($pid)");
+	like(answer($writer), qr/WARNING:  01000.*\n?$wanted/s, "$name: cancelling is a warning");
+	return;
+}
+stall();
+send_to($writer, q{BEGIN; INSERT INTO x DEFAULT VALUES; SELECT gamestate.apply_move(id(63), 1, '1', '{}'); COMMIT});
+cancel_writer('', 'with a transaction id');
+waits('SELECT gamestate.get_version(id(63))', 'a reader of what was not waited for');
+at_once('SELECT gamestate.get_version(id(51))', '2', 'another game');
+go_on();
+is(say_to($other, 'SELECT gamestate.get_version(id(63))'), '2', 'and goes on with the new version');
+
+# a retry is an answer too
+sub request { return sprintf('25250000-0000-4000-8000-%012d', 900 + $_[0]); }
+my %requests = (
+	apply_move => "SELECT gamestate.apply_move(id(64), 1, '1', NULL, 'ann', '" . request(1) . "')",
+	create_game => "SELECT gamestate.create_game('l', request_id => '" . request(2) . "') IS NOT NULL",
+	join_any => "SELECT version FROM gamestate.join_any('quick', 'kim', request_id => '" . request(3) . "')",
+	delete_game => "SELECT gamestate.delete_game(id(65), 1, '" . request(4) . "')");
+foreach my $function (sort keys %requests)
+{
+	stall();
+	send_to($writer, $requests{$function});
+	cancel_writer('', $function);
+	waits($requests{$function}, "a retry of $function");
+	if ($function eq 'apply_move')
+	{
+		waits("SELECT gamestate.apply_move(id(64), 1, '2', NULL, 'ann', '" . request(1) . "')", 'the error for a reused request id');
+		waits("SELECT version FROM gamestate.apply_moves(ARRAY[id(64)], '{1}', '{1}', '{NULL}', '{ann}', request_ids => ARRAY['" . request(1) . "']::uuid[])",
+			'a retry in apply_moves');
+	}
+	go_on();
+	like(say_to($reader, $requests{$function}), qr/^[12t]$/, "$function: answered again");
+}
+is(sql('SELECT gamestate.get_version(id(64))'), '2', 'one move was made');
+
 # ---------------------------------------------------------------------------
 note 'Rotation does not wait for commits that wait';
 

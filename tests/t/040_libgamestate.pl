@@ -17,7 +17,7 @@ use Time::HiRes qw(usleep);
 my $program = "$ENV{GS_CLIENT}/lib_test";
 
 my $node = PostgreSQL::Test::Cluster->new('main');
-$node->init;
+$node->init(allows_streaming => 1);
 $node->append_conf('postgresql.conf', q{
 shared_preload_libraries = 'gamestate'
 gamestate.memory = 64MB
@@ -95,8 +95,8 @@ sub meet
 	return;
 }
 
-scenario($_) foreach qw(calls lists transactions sql pipeline groups large closing no_server);
-scenario($_) foreach qw(deadlines disturbed garbage late_cancel);
+scenario($_) foreach qw(calls lists transactions sql pipeline groups large skipped closing no_server);
+scenario($_) foreach qw(deadlines disturbed unreplicated garbage late_cancel);
 is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep%' AND state = 'active' AND pid <> pg_backend_pid()}),
 	'0', 'nothing goes on that was given up');
 
