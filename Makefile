@@ -211,7 +211,7 @@ sanitize:
 
 bench:
 	@$(TOOLS)/deps.sh build bench
-	@+$(SUBMAKE) private build/bench/gs_bench build/bench/gs_noop.so
+	@+$(SUBMAKE) private build/bench/gs_bench build/bench/gs_noop.so build/bench/client_bench
 	@tests/bench/bench.sh
 
 # Stops the private servers (make clean does it too).

@@ -85,3 +85,7 @@ build/sanitize/lib_test_asan build/sanitize/lib_test_tsan: $(LIB_SRCS) $(sort $(
 	@mkdir -p $(@D)
 	clang -std=gnu11 -g -O1 -fno-omit-frame-pointer -fno-sanitize-recover=all $(LIB_SANITIZE) $(LIB_CFLAGS) -Itests/unit \
 		$(filter %.c,$^) $(libpq) -lpthread -o $@
+
+build/bench/client_bench: client/bench/client_bench.c $(LIB_STATIC) build/flags
+	@mkdir -p $(@D)
+	$(CC) $(LIB_CFLAGS) $(CFLAGS) $(filter %.c,$^) $(LDFLAGS) $(LIB_USE) -o $@

@@ -150,7 +150,10 @@ typedef enum gamestate_conn_state
 /*
  * Whether statements are prepared.  A connection pooler that hands each
  * transaction to another server process (PgBouncer in transaction mode) loses
- * prepared statements; then each call carries its SQL (about 20 % slower).
+ * prepared statements; then each call carries its SQL (about 20 % slower).  Such
+ * a pooler also mixes up messages that stand behind one that is being answered;
+ * so where statements are not prepared, calls in flight wait in the library, and
+ * each is sent when the one before has been answered.
  */
 typedef enum gamestate_prepare
 {

@@ -105,6 +105,7 @@ connected(gamestate_conn *conn)
 	if (conn->options.prepare != GAMESTATE_PREPARE_AUTO)
 	{
 		conn->prepares = conn->options.prepare == GAMESTATE_PREPARE_ALWAYS;
+		conn->one_at_a_time = conn->options.prepare == GAMESTATE_PREPARE_NEVER;
 		return become_ready(conn);
 	}
 	if (PQsendQueryParams(conn->pg, "SELECT pg_catalog.pg_backend_pid()", 0, NULL, NULL,
@@ -123,7 +124,10 @@ read_probe(gamestate_conn *conn, PGresult *pg)
 				PQnfields(pg) == 1 && PQgetlength(pg, 0, 0) == 4;
 
 	if (good)
+	{
 		conn->prepares = (int) gsl_get32(PQgetvalue(pg, 0, 0)) == PQbackendPID(conn->pg);
+		conn->one_at_a_time = !conn->prepares;
+	}
 	else if (PQresultErrorField(pg, PG_DIAG_SQLSTATE) != NULL)
 	{
 		gamestate_result result;

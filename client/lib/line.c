@@ -76,7 +76,7 @@ make_room(gamestate_conn *conn)
 	ring = malloc(larger * sizeof(*ring));
 	if (ring == NULL)
 		return false;
-	for (uint64_t i = conn->first; i < conn->end; i++)
+	for (uint64_t i = conn->first; conn->ring != NULL && i < conn->end; i++)
 		ring[i & (larger - 1)] = conn->ring[i & conn->mask];
 	free(conn->ring);
 	conn->ring = ring;
@@ -94,7 +94,8 @@ queue_messages(gamestate_conn *conn, const gamestate_call *call, const char *sql
 {
 	Params *params = &conn->params;
 	int format = (call->flags & GAMESTATE_SQL_TEXT) != 0 ? 0 : 1;
-	char name[STATEMENT_NAME];
+	const char *name;
+	Statement *prepared;
 	int number = -1;
 
 	*statement = -1;
@@ -106,14 +107,15 @@ queue_messages(gamestate_conn *conn, const gamestate_call *call, const char *sql
 								 params->values, params->lengths, params->formats,
 								 format) == 1;
 
-	gsl_statement_name(&conn->statements, number, name);
-	if (gsl_statement(&conn->statements, number)->state == STATEMENT_NONE)
+	prepared = gsl_statement(&conn->statements, number);
+	name = gsl_statement_name(&conn->statements, number);
+	if (prepared->state == STATEMENT_NONE)
 	{
 		/* Its failure must not take others along. */
 		if (!end_group(conn) ||
 			PQsendPrepare(conn->pg, name, sql, params->count, params->types) != 1)
 			return false;
-		gsl_statement(&conn->statements, number)->state = STATEMENT_PREPARING;
+		prepared->state = STATEMENT_PREPARING;
 		*statement = number;
 	}
 	return PQsendQueryPrepared(conn->pg, name, params->count, params->values,
@@ -127,7 +129,7 @@ can_group(gamestate_conn *conn, const Function *function)
 	if (conn->maybe_transaction && conn->first == conn->end)
 		conn->maybe_transaction = PQtransactionStatus(conn->pg) != PQTRANS_IDLE;
 	return (function->flags & FN_GROUP) != 0 && !conn->options.no_groups &&
-		   !conn->maybe_transaction;
+		   !conn->maybe_transaction && !conn->one_at_a_time;
 }
 
 /*
@@ -142,10 +144,9 @@ doom(gamestate_conn *conn)
 	conn->doomed = true;
 }
 
-/* Queues a call and its slot; false: it was not sent, and the connection is doomed. */
-static bool
-append(gamestate_conn *conn, const gamestate_call *call, int64_t deadline,
-	   gamestate_callback callback, void *arg)
+bool
+gsl_line_append(gamestate_conn *conn, const gamestate_call *call, int64_t deadline,
+				gamestate_callback callback, void *arg)
 {
 	const Function *function = &gsl_functions[call->function];
 	const char *sql = function->sql != NULL ? function->sql : call->sql;
@@ -153,6 +154,12 @@ append(gamestate_conn *conn, const gamestate_call *call, int64_t deadline,
 	int statement;
 	Slot *slot;
 
+	if (!make_room(conn))
+	{
+		gsl_conn_fail(conn, &gsl_out_of_memory);
+		conn->doomed = true;
+		return false;
+	}
 	if ((!group && !end_group(conn)) || !queue_messages(conn, call, sql, &statement))
 	{
 		doom(conn);
@@ -248,7 +255,7 @@ gamestate_conn_send(gamestate_conn *conn, const gamestate_call *call, int timeou
 	if (!is_usable(conn))
 		return GAMESTATE_NOT_CONNECTED;
 	max = conn->options.max_in_flight > 0 ? conn->options.max_in_flight : MAX_IN_FLIGHT;
-	if (conn->end - conn->first >= (uint64_t) max)
+	if (conn->end - conn->first + (uint64_t) conn->num_waiting >= (uint64_t) max)
 		return gsl_conn_fail_text(conn, GAMESTATE_TOO_MANY_CALLS, NULL);
 	if (!make_room(conn))
 		return gsl_conn_fail(conn, &gsl_out_of_memory);
@@ -259,7 +266,12 @@ gamestate_conn_send(gamestate_conn *conn, const gamestate_call *call, int timeou
 		timeout = conn->options.call_timeout;
 	if (timeout > 0)
 		deadline = gamestate_now() + timeout;
-	if (!append(conn, call, deadline, callback, arg))
+	if (gsl_waiting_is_needed(conn))
+	{
+		if (!gsl_waiting_add(conn, call, deadline, callback, arg))
+			return gsl_conn_fail(conn, &gsl_out_of_memory);
+	}
+	else if (!gsl_line_append(conn, call, deadline, callback, arg))
 		return GAMESTATE_NOT_CONNECTED;
 	conn->pending++;
 	if (deadline < conn->next_deadline)
@@ -276,7 +288,7 @@ gsl_line_resend(gamestate_conn *conn, const Slot *slot)
 	memcpy(call.args, slot->args, call.num_params * sizeof(call.args[0]));
 	return make_room(conn) &&
 		   gsl_params_encode(&conn->params, call.args, call.num_params) == GAMESTATE_OK &&
-		   append(conn, &call, slot->deadline, slot->callback, slot->arg);
+		   gsl_line_append(conn, &call, slot->deadline, slot->callback, slot->arg);
 }
 
 gamestate_status

@@ -46,7 +46,7 @@ play_json(gamestate_conn *conn)
 							   .metadata = gamestate_text("{\"stake\":10}"),
 							   .max_players = 4,
 							   .request_id = &request};
-	gamestate_uuid id;
+	gamestate_uuid id = {{0}};
 	gamestate_move move = {.game_id = &id,
 						   .expected_version = 1,
 						   .event = gamestate_text("{\"san\":\"e4\"}"),
@@ -86,7 +86,8 @@ play_json(gamestate_conn *conn)
 
 	worked(conn, gamestate_get_game(conn, &id, &result), "get_game");
 	row = gamestate_result_game(result, 0);
-	ok(row != NULL && gamestate_result_rows(result) == 1, "one game");
+	if (!ok(row != NULL && gamestate_result_rows(result) == 1, "one game"))
+		return;
 	is(row->game_type, "chess", "its type");
 	is(row->status, "active", "status");
 	is(row->tier, "live", "tier");
@@ -134,8 +135,8 @@ play_room(gamestate_conn *conn)
 							   .room_code = "K7PX",
 							   .status = "waiting",
 							   .max_players = 2};
-	gamestate_uuid id;
-	gamestate_uuid found;
+	gamestate_uuid id = {{0}};
+	gamestate_uuid found = {{0}};
 	gamestate_uuid never = {{1}};
 	bool is_there = false;
 	bool deleted = true;
@@ -188,7 +189,7 @@ play_bytes(gamestate_conn *conn)
 {
 	static const char start[] = {1, 0, 2, 0};
 	gamestate_new_game game = {.game_type = "duel", .state = {start, sizeof(start)}};
-	gamestate_uuid id;
+	gamestate_uuid id = {{0}};
 	gamestate_move move = {.game_id = &id,
 						   .event = {"", 0},
 						   .state = {start, 3},

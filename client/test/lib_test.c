@@ -24,6 +24,7 @@ static const struct
 	{"sql", scenario_sql},
 	{"pipeline", scenario_pipeline},
 	{"groups", scenario_groups},
+	{"large", scenario_large},
 	{"closing", scenario_closing},
 	{"pooler", scenario_pooler},
 	{"deadlines", scenario_deadlines},
@@ -32,6 +33,7 @@ static const struct
 	{"lost", scenario_lost},
 	{"no_server", scenario_no_server},
 	{"garbage", scenario_garbage},
+	{"late_cancel", scenario_late_cancel},
 };
 
 void

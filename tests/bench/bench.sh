@@ -15,6 +15,7 @@
 #   latency     at half rate, with a busy archiver
 #   lookup      by id, room code and player
 #   feed        from a move to who waits for it
+#   client      libgamestate beside libpq
 #   wal         bytes a move
 #   xid         transaction ids and dead rows
 #   pergame     memory a game
@@ -27,7 +28,7 @@
 
 : "${BENCH_SECONDS:=1}" "${BENCH_ROUNDS:=3}" "${BENCH_BIG:=}"
 : "${BENCH_GAMES:=$([ -n "$BENCH_BIG" ] && echo 1000000 || echo 250000)}"
-: "${BENCH_ONLY:=moves contention pipeline latency lookup feed wal xid pergame memory load rotation}"
+: "${BENCH_ONLY:=moves contention pipeline latency lookup feed client wal xid pergame memory load rotation}"
 : "${GAMESTATE_DATA:=$top/../shared/data}"
 BENCH_ONLY=${BENCH_ONLY//,/ }
 
@@ -39,6 +40,8 @@ BENCH_ONLY=${BENCH_ONLY//,/ }
 . "$top/tests/bench/part_moves.sh"
 # shellcheck source=tests/bench/part_feed.sh
 . "$top/tests/bench/part_feed.sh"
+# shellcheck source=tests/bench/part_client.sh
+. "$top/tests/bench/part_client.sh"
 # shellcheck source=tests/bench/part_wal.sh
 . "$top/tests/bench/part_wal.sh"
 # shellcheck source=tests/bench/part_memory.sh
@@ -70,7 +73,7 @@ if wants moves || wants pipeline; then
 fi
 
 for round in $(rounds); do
-    for part in moves contention pipeline latency lookup; do
+    for part in moves contention pipeline latency lookup client; do
         ! wants $part || "round_$part" "$round"
         lap $part
     done

@@ -92,6 +92,20 @@ $r->rates(
 		} 1, 32, 200;
 	} 1000, 20000);
 
+my %client = (move => 'apply_move, awaited', get => 'get_state, awaited',
+	pipe_move => 'apply_move, 32 in flight', pipe_get => 'get_state, 32 in flight, ungrouped',
+	pipe_get_grouped => 'get_state, 32 in flight');
+my @client = grep { $r->has("client_$_") } qw(move get pipe_move pipe_get pipe_get_grouped);
+if (@client)
+{
+	print "\nlibgamestate beside libpq, 1 connection, off\n";
+	printf "%-44s %12s %12s %12s %12s\n", '', 'libpq/s', 'lib/s', 'libpq CPU us', 'lib CPU us';
+	printf "%-44s %12.0f %12.0f %12.2f %12.2f\n", $client{$_},
+	  map { $_->{median} } $r->stat("client_${_}_libpq", 'rate'), $r->stat("client_$_", 'rate'),
+	  $r->stat("client_${_}_libpq", 'cpu_us'), $r->stat("client_$_", 'cpu_us')
+	  foreach @client;
+}
+
 if ($r->has('select1', 'move'))
 {
 	my $cpu = $r->stat('move', 'cpu_us')->{median};
@@ -132,6 +146,9 @@ $aims->value('move to 1 waiter, 20,000/s: p99 us', $r->stat('feed_20000_1', 'p99
 $aims->value('move to 200 waiters, 20,000/s: p99 us', $r->stat('feed_20000_200', 'p99_us'), '<=', 5000);
 $aims->ratio("look-up $_, 50,000 games / 1,000", 'rate', "${_}_50000", "${_}_1000", '>=', 0.8)
   foreach qw(by_id by_room by_player);
+
+$aims->value("libgamestate's time / libpq's: $client{$_}", $r->stat("client_$_", 'ratio'), '<=', 1.05)
+  foreach @client;
 
 # ---------------------------------------------------------------------
 # WAL, transaction ids, dead rows
