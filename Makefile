@@ -77,7 +77,12 @@ PURE_SRCS = \
 	extension/gs_record.c \
 	client/lib/call.c \
 	client/lib/codec.c \
+	client/lib/connect_error.c \
 	client/lib/functions.c \
+	client/lib/pool_backoff.c \
+	client/lib/pool_breaker.c \
+	client/lib/pool_conninfo.c \
+	client/lib/pool_retry.c \
 	client/lib/uuid.c \
 	client/tool/hist.c \
 	client/tool/hokm.c \
@@ -211,7 +216,7 @@ sanitize:
 
 bench:
 	@$(TOOLS)/deps.sh build bench
-	@+$(SUBMAKE) private build/bench/gs_bench build/bench/gs_noop.so
+	@+$(SUBMAKE) private build/bench/gs_bench build/bench/gs_noop.so build/bench/client_bench build/client/pool_bench
 	@tests/bench/bench.sh
 
 # Stops the private servers (make clean does it too).
@@ -289,11 +294,11 @@ build/torture/%.so: tests/torture/%.c build/flags
 
 build/unit/%: tests/unit/%.c $(PURE_SRCS) $(OUR_HEADERS) build/flags
 	@mkdir -p $(@D)
-	$(CC) $(PROGRAM_CFLAGS) -Itests/unit -Iclient/lib $(filter %.c,$^) $(LDFLAGS) -lzstd -lm -o $@
+	$(CC) $(PROGRAM_CFLAGS) -Itests/unit -Iclient/lib $(filter %.c,$^) $(LDFLAGS) $(libpq) -lzstd -lm -o $@
 
 SANITIZE = clang -std=gnu11 -g -O1 -fno-omit-frame-pointer -fno-sanitize-recover=all \
 	$(CPPFLAGS) -Itests/unit -Iclient/lib -Wno-ignored-attributes
-SANITIZE_LIBS = -lzstd -lm
+SANITIZE_LIBS = $(libpq) -lzstd -lm
 
 build/sanitize/%: tests/unit/%.c $(PURE_SRCS) $(OUR_HEADERS) build/flags
 	@mkdir -p $(@D)

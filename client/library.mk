@@ -70,18 +70,35 @@ uninstall-client:
 
 # Programs of the tests and the benchmark, on the library as it is built here.
 .PHONY: client-programs
-client-programs: build/client/lib_test
+client-programs: build/client/lib_test build/client/pool_player build/client/pool_check
 build/client/lib_test: $(sort $(wildcard client/test/*.c)) $(wildcard client/test/*.h) $(LIB_STATIC) build/flags
 	@mkdir -p $(@D)
 	$(CC) $(LIB_CFLAGS) -Itests/unit $(CFLAGS) $(filter %.c,$^) $(LDFLAGS) $(LIB_USE) -o $@
 
+build/client/pool_bench build/client/pool_player build/client/pool_check: build/client/pool_%: client/test_pool/%.c $(LIB_STATIC) build/flags
+	@mkdir -p $(@D)
+	$(CC) $(LIB_CFLAGS) -Iclient/lib -Itests/unit $(CFLAGS) $< $(LDFLAGS) $(LIB_USE) -o $@
+
 # The same under sanitizers, for make sanitize.
 .PHONY: sanitize-client
-sanitize-client: build/sanitize/lib_test_asan build/sanitize/lib_test_tsan build/client/lib_test
+sanitize-client: build/sanitize/lib_test_asan build/sanitize/lib_test_tsan build/client/lib_test \
+	build/sanitize/pool_check_asan build/sanitize/pool_check_tsan build/client/pool_check
 build/sanitize/lib_test_asan: LIB_SANITIZE = -fsanitize=address,undefined
 build/sanitize/lib_test_tsan: LIB_SANITIZE = -fsanitize=thread
 build/sanitize/lib_test_asan build/sanitize/lib_test_tsan: $(LIB_SRCS) $(sort $(wildcard client/test/*.c)) \
 		$(LIB_HEADERS) $(LIB_PRIVATE_HEADERS) $(wildcard client/test/*.h) build/flags
+	@mkdir -p $(@D)
+	clang -std=gnu11 -g -O1 -fno-omit-frame-pointer -fno-sanitize-recover=all $(LIB_SANITIZE) $(LIB_CFLAGS) -Itests/unit \
+		$(filter %.c,$^) $(libpq) -lpthread -o $@
+
+build/bench/client_bench: client/bench/client_bench.c $(LIB_STATIC) build/flags
+	@mkdir -p $(@D)
+	$(CC) $(LIB_CFLAGS) $(CFLAGS) $(filter %.c,$^) $(LDFLAGS) $(LIB_USE) -o $@
+
+build/sanitize/pool_check_asan: LIB_SANITIZE = -fsanitize=address,undefined
+build/sanitize/pool_check_tsan: LIB_SANITIZE = -fsanitize=thread
+build/sanitize/pool_check_asan build/sanitize/pool_check_tsan: $(LIB_SRCS) client/test_pool/check.c \
+		$(LIB_HEADERS) $(LIB_PRIVATE_HEADERS) build/flags
 	@mkdir -p $(@D)
 	clang -std=gnu11 -g -O1 -fno-omit-frame-pointer -fno-sanitize-recover=all $(LIB_SANITIZE) $(LIB_CFLAGS) -Itests/unit \
 		$(filter %.c,$^) $(libpq) -lpthread -o $@

@@ -77,10 +77,7 @@
 #define ARCHIVE_TABLE "archive"
 #define PAYLOAD_TABLE "archive_payload"
 
-/*
- * A game ends after it was created.  Where to look first for one whose id
- * says when that was: from an hour before (clocks differ) to a day after.
- */
+/* Clocks differ, and games take so long: where to look first, if the id says when it was made. */
 #define HINT_BEFORE USECS_PER_HOUR
 #define HINT_AFTER	USECS_PER_DAY
 
@@ -525,7 +522,7 @@ copy_text_column(HeapTuple tuple, Relation leaf, const char *name, Oid type)
 static void
 found_game(RowSearch *search, Relation leaf, HeapTuple tuple)
 {
-	GsArchivedGame *game = palloc0(sizeof(GsArchivedGame));
+	GsArchivedGame *game = search->arg;
 	bool isnull;
 	Datum value;
 
@@ -549,8 +546,6 @@ found_game(RowSearch *search, Relation leaf, HeapTuple tuple)
 	game->version = DatumGetInt64(NOT_NULL("version", INT8OID));
 	game->moves = DatumGetInt64(NOT_NULL("moves", INT8OID));
 #undef NOT_NULL
-
-	*(GsArchivedGame **) search->arg = game;
 }
 
 static void
@@ -574,29 +569,35 @@ found_game_payload(RowSearch *search, Relation leaf, HeapTuple tuple)
 	game->has_payload = true;
 }
 
-/* After the game's row was found. */
-static void
-get_payload(RowSearch *search, GsArchivedGame *game)
+static GsArchivedGame *
+get_game(Oid parent, RowSearch *search, bool want_payload)
 {
-	search->found = found_game_payload;
+	GsArchivedGame *game = MemoryContextAllocZero(search->mcxt, sizeof(GsArchivedGame));
+
 	search->arg = game;
-	set_key(search, game->game_type, game->ended_at);
-	(void) search_table(archive_table(PAYLOAD_TABLE), search);
+	search->found = found_game;
+	if (!(search->has_range ? search_table(parent, search)
+							: search_by_id(parent, search)))
+		return NULL;
+	if (want_payload)
+	{
+		search->found = found_game_payload;
+		set_key(search, game->game_type, game->ended_at);
+		(void) search_table(archive_table(PAYLOAD_TABLE), search);
+	}
+	return game;
 }
 
 GsArchivedGame *
 gs_archive_get(const pg_uuid_t *id, bool want_payload, MemoryContext mcxt)
 {
 	Oid parent = archive_table(ARCHIVE_TABLE);
-	GsArchivedGame *game = NULL;
 	RowSearch search = {.id = id, .mcxt = mcxt, .nsnapshots = 2};
+	GsArchivedGame *game;
 
 	search.snapshots[0] = GetActiveSnapshot();
 	search.snapshots[1] = newest_snapshot(parent);
-	search.found = found_game;
-	search.arg = &game;
-	if (search_by_id(parent, &search) && want_payload)
-		get_payload(&search, game);
+	game = get_game(parent, &search, want_payload);
 	UnregisterSnapshot(search.snapshots[1]);
 	return game;
 }
@@ -606,19 +607,13 @@ gs_archive_get_between(const pg_uuid_t *id, TimestampTz ended_from, TimestampTz 
 					   MemoryContext mcxt)
 {
 	Oid parent = archive_table(ARCHIVE_TABLE);
-	GsArchivedGame *game = NULL;
-	RowSearch search = {.id = id, .mcxt = mcxt, .nsnapshots = 1};
+	RowSearch search = {.id = id, .mcxt = mcxt, .nsnapshots = 1, .has_range = true};
+	GsArchivedGame *game;
 
-	if (!OidIsValid(parent))
-		return NULL;
-	search.snapshots[0] = newest_snapshot(parent);
-	search.found = found_game;
-	search.arg = &game;
-	search.has_range = true;
 	search.ended_from = ended_from;
 	search.ended_to = ended_to;
-	if (search_table(parent, &search))
-		get_payload(&search, game);
+	search.snapshots[0] = newest_snapshot(parent);
+	game = get_game(parent, &search, true);
 	UnregisterSnapshot(search.snapshots[0]);
 	return game;
 }

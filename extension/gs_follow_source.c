@@ -38,6 +38,7 @@
 #include "access/table.h"
 #include "access/transam.h"
 #include "access/xlog.h"
+#include "access/xlog_internal.h"
 #include "access/xlogreader.h"
 #include "access/xlogrecovery.h"
 #include "access/xlogutils.h"
@@ -149,6 +150,17 @@ collect_blocks(void)
 	}
 }
 
+/* Where the record stands that begins at or after a place: a page begins with its header. */
+static XLogRecPtr
+first_record(XLogRecPtr lsn)
+{
+	if (lsn % XLOG_BLCKSZ != 0)
+		return lsn;
+	if (XLogSegmentOffset(lsn, wal_segment_size) == 0)
+		return lsn + SizeOfXLogLongPHD;
+	return lsn + SizeOfXLogShortPHD;
+}
+
 static void
 open_wal(void)
 {
@@ -163,7 +175,7 @@ open_wal(void)
 				(errcode(ERRCODE_OUT_OF_MEMORY),
 				 errmsg("out of memory"),
 				 errdetail("Failed while allocating a WAL reading processor.")));
-	XLogBeginRead(wal, collected);
+	XLogBeginRead(wal, first_record(collected));
 }
 
 /* Read records up to a place; false if that is not possible. */

@@ -7,7 +7,8 @@
  *	1. The log has the request id of each change that was made with one, what
  *	   its arguments come to, and its version, which was the answer.  So
  *	   whatever keeps the log (the journal, a saved game, the archive's
- *	   payload) keeps the requests, and nothing else has to be stored.
+ *	   payload) keeps the requests, and nothing else has to be stored; who
+ *	   shortens a log leaves the entries of those that are to be remembered.
  *	2. A log cannot be searched on the path of a move.  So a running game has
  *	   its last gamestate.request_ids of them in a ring as well, which is
  *	   made, here, of the log entries of each change record, whether they come

@@ -604,6 +604,7 @@ static void
 apply_create(GsChange *change)
 {
 	Garbage garbage = {0};
+	Size ring_size;
 	GsGame *game = find_for_apply(change, change->replaces ? 0 : change->h.incarnation);
 
 	if (game == NULL)
@@ -638,7 +639,8 @@ apply_create(GsChange *change)
 	install_log(change, game);
 	note_for_feed(change, game);
 	game->ring = InvalidDsaPointer;
-	(void) gs_ring_install(change, game, &garbage.ring_size);
+	game->ring_size = 0;
+	(void) gs_ring_install(change, game, &ring_size);
 	game->visible = true;
 	if (GS_STATUS_IS_OVER(game->h.status))
 		set_link(change->db, game, GS_LINK_QUEUE);

@@ -117,10 +117,14 @@ typedef struct gamestate_feed_row
 	const char *kind; /* a change's, or gap, position */
 	bool has_game;
 	gamestate_uuid game_id;
+	const char *game_type; /* NULL: none */
 	int64_t version;
-	const char *player;
+	const char *player; /* NULL: none */
 	int64_t at_us;
-	gamestate_data event;
+	gamestate_data event; /* of either encoding */
+	bool event_omitted;	  /* there is one, too large for the feed: see get_changes */
+	bool has_request_id;
+	gamestate_uuid request_id;
 } gamestate_feed_row;
 
 extern const gamestate_feed_row *gamestate_result_feed_row(gamestate_result *result,

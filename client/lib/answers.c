@@ -357,17 +357,22 @@ overdue(const gamestate_conn *conn)
 	return slot;
 }
 
+void
+gsl_answers_note_cancel(gamestate_conn *conn)
+{
+	if (conn->cancel == NULL || !gsl_cancel_done(conn->cancel))
+		return;
+	gsl_cancel_release(conn->cancel);
+	conn->cancel = NULL;
+	conn->at_risk_end = conn->end;
+}
+
 static void
 cancel_overdue(gamestate_conn *conn, int64_t now)
 {
 	Slot *slot;
 
-	if (conn->cancel != NULL && gsl_cancel_done(conn->cancel))
-	{
-		gsl_cancel_release(conn->cancel);
-		conn->cancel = NULL;
-		conn->at_risk_end = conn->end;
-	}
+	gsl_answers_note_cancel(conn);
 	slot = overdue(conn);
 	if (slot == NULL || conn->cancel != NULL || now - conn->reading_since < CANCEL_AFTER)
 		return;

@@ -31,16 +31,17 @@ typedef enum StatementState
 /* The statements of other SQL are kept by text and types, so many at most. */
 #define MAX_SQL_STATEMENTS 256
 
+#define STATEMENT_NAME 24
+
 typedef struct Statement
 {
 	StatementState state;
-	uint64_t hash; /* of SQL: text and types; makes the name */
+	char name[STATEMENT_NAME]; /* "" until it is first prepared */
+	uint64_t hash;			   /* of SQL: text and types; makes the name */
 	char *sql;
 	uint32_t *types;
 	int type_count;
 } Statement;
-
-#define STATEMENT_NAME 24
 
 typedef struct Statements
 {
@@ -56,8 +57,7 @@ typedef struct Statements
 extern int gsl_statement_find(Statements *statements, const gamestate_call *call,
 							  const Params *params);
 extern Statement *gsl_statement(Statements *statements, int number);
-extern void gsl_statement_name(const Statements *statements, int number,
-							   char name[STATEMENT_NAME]);
+extern const char *gsl_statement_name(Statements *statements, int number);
 /* The server has lost them all. */
 extern void gsl_statements_forget(Statements *statements);
 extern void gsl_statements_free(Statements *statements);
@@ -211,6 +211,8 @@ extern gamestate_status gsl_answers_receive(gamestate_conn *conn, int64_t now);
 extern void gsl_answers_unwaited(gamestate_conn *conn);
 /* Answers the calls whose deadlines have passed, cancels the one in the way. */
 extern gamestate_status gsl_answers_expire(gamestate_conn *conn, int64_t now);
+/* Calls that are sent after a cancel is done cannot be hit by it. */
+extern void gsl_answers_note_cancel(gamestate_conn *conn);
 /* When gsl_answers_expire() has something to do. */
 extern int64_t gsl_answers_deadline(const gamestate_conn *conn);
 

@@ -17,7 +17,10 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include "connect_error.h"
 
 static void
 receive_notice(void *arg, const PGresult *notice)
@@ -65,12 +68,21 @@ gsl_connect_begin(gamestate_conn *conn, const char *conninfo)
 		return;
 	}
 	PQsetNoticeReceiver(conn->pg, receive_notice, conn);
+	/* The only way to a SQLSTATE while there is no connection: connect_error.c */
+	PQsetErrorVerbosity(conn->pg, PQERRORS_VERBOSE);
 }
 
 static gamestate_status
 connect_failed(gamestate_conn *conn)
 {
-	gsl_conn_fail_libpq(conn, GAMESTATE_CONNECT_FAILED);
+	char *message = strdup(PQerrorMessage(conn->pg));
+	gamestate_error error =
+		gsl_error(GAMESTATE_CONNECT_FAILED, message != NULL ? message : "out of memory");
+
+	if (message != NULL)
+		gsl_connect_error(message, error.sqlstate);
+	gsl_conn_fail(conn, &error);
+	free(message);
 	return gsl_conn_break(conn);
 }
 
@@ -104,6 +116,7 @@ become_ready(gamestate_conn *conn)
 static gamestate_status
 connected(gamestate_conn *conn)
 {
+	PQsetErrorVerbosity(conn->pg, PQERRORS_DEFAULT);
 	if (PQsetnonblocking(conn->pg, 1) != 0)
 		return connect_failed(conn);
 	if (conn->options.prepare != GAMESTATE_PREPARE_AUTO)

@@ -156,7 +156,8 @@ const Function gsl_functions[FN_COUNT] = {
 							SHAPE_GAMES, FN_READ},
 	[FN_WAIT_CHANGES] =
 		{"wait_changes",
-		 "SELECT feed_position, game_id, version, kind, player, at, event"
+		 "SELECT feed_position, game_id, version, kind, player, at, event,"
+		 " event_bytes, event_omitted, request_id, type"
 		 " FROM gamestate.wait_changes(after => $1, game_ids => $2, game_type => $3,"
 		 " max_changes => $4, timeout => $5)",
 		 SHAPE_FEED, FN_READ},
@@ -185,7 +186,8 @@ static const uint32_t change[] = {TYPE_UUID,		TYPE_INT8, TYPE_TEXT, TYPE_TEXT,
 								  TYPE_TIMESTAMPTZ, TYPE_UUID, TYPE_JSON, TYPE_BYTEA,
 								  TYPE_JSON,		TYPE_JSON, TYPE_BYTEA};
 static const uint32_t feed[] = {TYPE_INT8, TYPE_UUID,		 TYPE_INT8, TYPE_TEXT,
-								TYPE_TEXT, TYPE_TIMESTAMPTZ, TYPE_JSON};
+								TYPE_TEXT, TYPE_TIMESTAMPTZ, TYPE_JSON, TYPE_BYTEA,
+								TYPE_BOOL, TYPE_UUID,		 TYPE_TEXT};
 static const uint32_t moved[] = {TYPE_INT4, TYPE_UUID, TYPE_INT8, TYPE_TEXT, TYPE_TEXT};
 static const uint32_t states[] = {TYPE_UUID, TYPE_INT8, TYPE_JSON};
 static const uint32_t states_bytes[] = {TYPE_UUID, TYPE_INT8, TYPE_BYTEA};

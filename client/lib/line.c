@@ -77,7 +77,7 @@ make_room(gamestate_conn *conn)
 	ring = malloc(larger * sizeof(*ring));
 	if (ring == NULL)
 		return false;
-	for (uint64_t i = conn->first; i < conn->end; i++)
+	for (uint64_t i = conn->first; conn->ring != NULL && i < conn->end; i++)
 		ring[i & (larger - 1)] = conn->ring[i & conn->mask];
 	free(conn->ring);
 	conn->ring = ring;
@@ -95,7 +95,8 @@ queue_messages(gamestate_conn *conn, const gamestate_call *call, const char *sql
 {
 	Params *params = &conn->params;
 	int format = (call->flags & GAMESTATE_SQL_TEXT) != 0 ? 0 : 1;
-	char name[STATEMENT_NAME];
+	const char *name;
+	Statement *prepared;
 	int number = -1;
 
 	*statement = -1;
@@ -107,14 +108,15 @@ queue_messages(gamestate_conn *conn, const gamestate_call *call, const char *sql
 								 params->values, params->lengths, params->formats,
 								 format) == 1;
 
-	gsl_statement_name(&conn->statements, number, name);
-	if (gsl_statement(&conn->statements, number)->state == STATEMENT_NONE)
+	prepared = gsl_statement(&conn->statements, number);
+	name = gsl_statement_name(&conn->statements, number);
+	if (prepared->state == STATEMENT_NONE)
 	{
 		/* Its failure must not take others along. */
 		if (!end_group(conn) ||
 			PQsendPrepare(conn->pg, name, sql, params->count, params->types) != 1)
 			return false;
-		gsl_statement(&conn->statements, number)->state = STATEMENT_PREPARING;
+		prepared->state = STATEMENT_PREPARING;
 		*statement = number;
 	}
 	return PQsendQueryPrepared(conn->pg, name, params->count, params->values,
@@ -262,6 +264,7 @@ gamestate_conn_send(gamestate_conn *conn, const gamestate_call *call, int timeou
 	if (encode(conn, call) != GAMESTATE_OK)
 		return conn->error.status;
 
+	gsl_answers_note_cancel(conn);
 	if (timeout <= 0)
 		timeout = conn->options.call_timeout;
 	if (timeout > 0)

@@ -188,7 +188,10 @@ gamestate_result_feed_row(gamestate_result *result, size_t row)
 	feed->kind = text_or_empty(result, row, 3);
 	feed->player = gamestate_result_text(result, row, 4);
 	feed->at_us = time_of(result, row, 5);
-	feed->event = gamestate_result_data(result, row, 6);
+	feed->event = either(result, row, 6, 7);
+	gamestate_result_bool(result, row, 8, &feed->event_omitted);
+	feed->has_request_id = gamestate_result_uuid(result, row, 9, &feed->request_id);
+	feed->game_type = gamestate_result_text(result, row, 10);
 	result->unpacked[row] = feed;
 	return feed;
 }

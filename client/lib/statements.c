@@ -121,20 +121,25 @@ gsl_statement(Statements *statements, int number)
 }
 
 /* A function's parameters always have the same types. */
-void
-gsl_statement_name(const Statements *statements, int number, char name[STATEMENT_NAME])
+const char *
+gsl_statement_name(Statements *statements, int number)
 {
-	uint64_t hash;
+	Statement *statement = gsl_statement(statements, number);
 
-	if (number < FN_SQL)
+	if (statement->name[0] == '\0')
 	{
-		const char *sql = gsl_functions[number].sql;
+		uint64_t hash = statement->hash;
 
-		hash = hash_bytes(HASH_START, sql, strlen(sql));
+		if (number < FN_SQL)
+		{
+			const char *sql = gsl_functions[number].sql;
+
+			hash = hash_bytes(HASH_START, sql, strlen(sql));
+		}
+		snprintf(statement->name, STATEMENT_NAME, "gs_%016llx",
+				 (unsigned long long) hash);
 	}
-	else
-		hash = statements->sql[number - FN_SQL].hash;
-	snprintf(name, STATEMENT_NAME, "gs_%016llx", (unsigned long long) hash);
+	return statement->name;
 }
 
 void

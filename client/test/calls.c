@@ -46,7 +46,7 @@ play_json(gamestate_conn *conn)
 							   .metadata = gamestate_text("{\"stake\":10}"),
 							   .max_players = 4,
 							   .request_id = &request};
-	gamestate_uuid id;
+	gamestate_uuid id = {{0}};
 	gamestate_move move = {.game_id = &id,
 						   .expected_version = 1,
 						   .event = gamestate_text("{\"san\":\"e4\"}"),
@@ -87,6 +87,8 @@ play_json(gamestate_conn *conn)
 	worked(conn, gamestate_get_game(conn, &id, &result), "get_game");
 	row = gamestate_result_game(result, 0);
 	ok(row != NULL && gamestate_result_rows(result) == 1, "one game");
+	if (row == NULL)
+		return;
 	is(row->game_type, "chess", "its type");
 	is(row->status, "active", "status");
 	is(row->tier, "live", "tier");
@@ -134,8 +136,8 @@ play_room(gamestate_conn *conn)
 							   .room_code = "K7PX",
 							   .status = "waiting",
 							   .max_players = 2};
-	gamestate_uuid id;
-	gamestate_uuid found;
+	gamestate_uuid id = {{0}};
+	gamestate_uuid found = {{0}};
 	gamestate_uuid never = {{1}};
 	bool is_there = false;
 	bool deleted = true;
@@ -188,7 +190,7 @@ play_bytes(gamestate_conn *conn)
 {
 	static const char start[] = {1, 0, 2, 0};
 	gamestate_new_game game = {.game_type = "duel", .state = {start, sizeof(start)}};
-	gamestate_uuid id;
+	gamestate_uuid id = {{0}};
 	gamestate_move move = {.game_id = &id,
 						   .event = {"", 0},
 						   .state = {start, 3},
@@ -308,6 +310,51 @@ patches(gamestate_conn *conn)
 	gamestate_result_free(result);
 }
 
+static void
+feed(gamestate_conn *conn)
+{
+	int64_t position = 0;
+	gamestate_new_game game = {.game_type = "fed"};
+	gamestate_uuid id = {{0}};
+	gamestate_feed from = {.game_type = "fed", .wait = 60000};
+	const gamestate_feed_row *row;
+	gamestate_result *result;
+
+	worked(conn, gamestate_feed_position(conn, &position), "feed_position");
+	gamestate_create_game(conn, &game, &id);
+	from.after = position;
+	worked(conn, gamestate_wait_changes(conn, &from, &result), "wait_changes");
+	row = gamestate_result_feed_row(result, 0);
+	ok(row != NULL && row->has_game && memcmp(&row->game_id, &id, sizeof(id)) == 0 &&
+		   row->version == 1 && strcmp(row->kind, "create") == 0 &&
+		   strcmp(row->game_type, "fed") == 0 && !row->has_request_id,
+	   "has the new game");
+	row = gamestate_result_feed_row(result, gamestate_result_rows(result) - 1);
+	ok(row != NULL && strcmp(row->kind, "position") == 0 && !row->has_game,
+	   "and a position at its end");
+	ok(gamestate_result_feed_position(result) > position, "from which to go on");
+	from.after = gamestate_result_feed_position(result);
+	gamestate_result_free(result);
+	from.wait = 10;
+	worked(conn, gamestate_wait_changes(conn, &from, &result), "wait for nothing");
+	ok(gamestate_result_rows(result) == 1, "only a position");
+	gamestate_result_free(result);
+}
+
+static void
+rooms(gamestate_conn *conn)
+{
+	gamestate_new_game game = {.game_type = "open", .status = "waiting"};
+	gamestate_result *result;
+
+	gamestate_create_game(conn, &game, NULL);
+	worked(conn, gamestate_open_rooms(conn, "open", 0, &result), "open_rooms");
+	ok(gamestate_result_rows(result) == 1 &&
+		   strcmp(gamestate_result_game(result, 0)->status, "waiting") == 0,
+	   "the one that waits");
+	gamestate_result_free(result);
+}
+
 int
 scenario_lists(void)
 {
@@ -337,6 +384,8 @@ scenario_lists(void)
 	gamestate_result_free(result);
 	many_moves(conn);
 	patches(conn);
+	feed(conn);
+	rooms(conn);
 	gamestate_conn_close(conn);
 	return tap_done();
 }

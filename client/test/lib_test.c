@@ -25,6 +25,7 @@ static const struct
 	{"pipeline", scenario_pipeline},
 	{"groups", scenario_groups},
 	{"skipped", scenario_skipped},
+	{"large", scenario_large},
 	{"closing", scenario_closing},
 	{"pooler", scenario_pooler},
 	{"deadlines", scenario_deadlines},
@@ -34,6 +35,7 @@ static const struct
 	{"lost", scenario_lost},
 	{"no_server", scenario_no_server},
 	{"garbage", scenario_garbage},
+	{"late_cancel", scenario_late_cancel},
 };
 
 void

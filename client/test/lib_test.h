@@ -38,6 +38,7 @@ extern int scenario_sql(void);
 extern int scenario_pipeline(void);
 extern int scenario_groups(void);
 extern int scenario_skipped(void);
+extern int scenario_large(void);
 extern int scenario_closing(void);
 extern int scenario_pooler(void);
 /* trouble.c */
@@ -47,7 +48,8 @@ extern int scenario_unreplicated(void);
 extern int scenario_frozen(void);
 extern int scenario_lost(void);
 extern int scenario_no_server(void);
-/* garbage.c */
+/* false_server.c */
 extern int scenario_garbage(void);
+extern int scenario_late_cancel(void);
 
 #endif /* LIB_TEST_H */

@@ -139,7 +139,7 @@ print_results(const BenchCommand *command)
 		   "smallest to largest", "p50 us", "p99 us", "max us",
 		   command->stores > 1 ? "  ratio" : "");
 	for (int w = 0; w < WORKLOAD_COUNT; w++)
-		for (int s = 0; s < command->stores && command->wanted[w]; s++)
+		for (int s = 0; s < STORE_COUNT && s < command->stores && command->wanted[w]; s++)
 		{
 			const Series *series = &command->series[w][s];
 			double order[MAX_ROUNDS];
@@ -172,7 +172,7 @@ print_json(const BenchCommand *command)
 		   command->bench.state_size, command->bench.rate, command->rounds,
 		   command->bench.seconds);
 	for (int w = 0; w < WORKLOAD_COUNT; w++)
-		for (int s = 0; s < command->stores && command->wanted[w]; s++)
+		for (int s = 0; s < STORE_COUNT && s < command->stores && command->wanted[w]; s++)
 		{
 			const Series *series = &command->series[w][s];
 
@@ -197,7 +197,7 @@ static void
 make_script(const BenchCommand *command, const char *png, Buf *out)
 {
 	buf_puts(out, "# gnuplot\n$data << EOD\nworkload");
-	for (int s = 0; s < command->stores; s++)
+	for (int s = 0; s < STORE_COUNT && s < command->stores; s++)
 		buf_printf(out, " %s", store_names[s]);
 	buf_puts(out, "\n");
 	for (int w = 0; w < WORKLOAD_COUNT; w++)
@@ -205,7 +205,7 @@ make_script(const BenchCommand *command, const char *png, Buf *out)
 		if (!command->wanted[w])
 			continue;
 		buf_puts(out, workload_names[w]);
-		for (int s = 0; s < command->stores; s++)
+		for (int s = 0; s < STORE_COUNT && s < command->stores; s++)
 			buf_printf(out, " %.1f",
 					   median(command->series[w][s].rates, command->rounds));
 		buf_puts(out, "\n");
@@ -313,7 +313,8 @@ run_rounds(BenchCommand *command, Bench *bench)
 	progress_begin("measuring", "measurements", total);
 	for (int i = 0; i < command->rounds; i++)
 		for (int w = 0; w < WORKLOAD_COUNT; w++)
-			for (int s = 0; s < command->stores && command->wanted[w]; s++)
+			for (int s = 0; s < STORE_COUNT && s < command->stores && command->wanted[w];
+				 s++)
 			{
 				Series *series = &command->series[w][s];
 				BenchFigures figures;

@@ -366,7 +366,7 @@ static bool
 import_lines(Import *import)
 {
 	ManifestCheck check = {.file = import->options->file};
-	ReadOutcome outcome;
+	ReadOutcome outcome = READ_END;
 	Buf line = {0};
 	bool ok = true;
 

@@ -95,7 +95,11 @@ enum
 	GENERAL_STORED_BYTES,
 	GENERAL_TRACKED,
 	GENERAL_STANDBYS,
-	GENERAL_STANDBY_LAG
+	GENERAL_STANDBY_LAG,
+	GENERAL_CHANGES,
+	GENERAL_WAITERS,
+	GENERAL_GAPS,
+	GENERAL_FEED_LAG
 };
 
 /* The views' schemas are named and the operators are those of a fixed path. */
@@ -113,8 +117,9 @@ static const char general_sql[] =
 	" w.games, w.raw_bytes, w.compressed_bytes, current_setting('track_functions'),"
 	" (SELECT count(*) FROM pg_stat_replication),"
 	" coalesce((SELECT max(extract(epoch FROM replay_lag)) FROM pg_stat_replication),"
-	"  (SELECT max(lag_ms) / 1000 FROM gamestate.stat_standby))"
-	" FROM gamestate.stat_memory m, gamestate.stat_journal j,"
+	"  (SELECT max(lag_ms) / 1000 FROM gamestate.stat_standby)),"
+	" f.changes, f.waiters, f.gaps, f.lag"
+	" FROM gamestate.stat_memory m, gamestate.stat_journal j, gamestate.stat_feed f,"
 	" (SELECT sum(games)::bigint, sum(raw_bytes)::bigint, sum(compressed_bytes)::bigint"
 	"   FROM gamestate.stat_workers WHERE database = current_database())"
 	"  AS w(games, raw_bytes, compressed_bytes)";
@@ -266,6 +271,13 @@ append_header(Top *top)
 	buf_printf(out, "Archiver: %s games/s, ", count_text(a, rate(top, GENERAL_ARCHIVED)));
 	buf_printf(out, "%s/s as %s/s\n", bytes_text(a, rate(top, GENERAL_RAW_BYTES)),
 			   bytes_text(b, rate(top, GENERAL_STORED_BYTES)));
+	buf_printf(out, "Feed:     %s changes/s, %s sessions wait",
+			   count_text(a, rate(top, GENERAL_CHANGES)),
+			   PQgetvalue(g, 0, GENERAL_WAITERS));
+	if (!PQgetisnull(g, 0, GENERAL_FEED_LAG))
+		buf_printf(out, ", the slowest %s changes behind",
+				   PQgetvalue(g, 0, GENERAL_FEED_LAG));
+	buf_printf(out, ", %s gaps\n", PQgetvalue(g, 0, GENERAL_GAPS));
 	buf_printf(out, "Server:   %s transactions/s, ",
 			   count_text(a, rate(top, GENERAL_COMMITS)));
 	buf_printf(out, "%s WAL/s", bytes_text(a, rate(top, GENERAL_LSN)));
@@ -343,6 +355,10 @@ append_json(Top *top)
 		{"active_sessions", GENERAL_ACTIVE, false},
 		{"standbys", GENERAL_STANDBYS, false},
 		{"standby_lag_seconds", GENERAL_STANDBY_LAG, false},
+		{"feed_waiters", GENERAL_WAITERS, false},
+		{"feed_gaps", GENERAL_GAPS, false},
+		{"feed_lag_changes", GENERAL_FEED_LAG, false},
+		{"changes_per_second", GENERAL_CHANGES, true},
 		{"archived_per_second", GENERAL_ARCHIVED, true},
 		{"transactions_per_second", GENERAL_COMMITS, true},
 		{"wal_bytes_per_second", GENERAL_LSN, true},

@@ -123,7 +123,7 @@ bool
 manifest_check_file(const char *path, ManifestCheck *check)
 {
 	LineReader *reader = reader_open(path);
-	ReadOutcome outcome;
+	ReadOutcome outcome = READ_END;
 	Buf line = {0};
 	bool ok = true;
 

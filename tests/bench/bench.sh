@@ -14,6 +14,7 @@
 #   pipeline    one connection, 32 calls in flight
 #   latency     at half rate, with a busy archiver
 #   lookup      by id, room code and player
+#   client      libgamestate beside libpq
 #   feed        from a move to who waits for it
 #   wal         bytes a move
 #   xid         transaction ids and dead rows
@@ -21,13 +22,14 @@
 #   memory      many games of shifting sizes
 #   load        after a crash
 #   rotation    of the journal
+#   pool        what libgamestate's pool costs
 
 # shellcheck source=tests/tools/common.sh
 . "$(dirname "$0")/../tools/common.sh"
 
 : "${BENCH_SECONDS:=1}" "${BENCH_ROUNDS:=3}" "${BENCH_BIG:=}"
 : "${BENCH_GAMES:=$([ -n "$BENCH_BIG" ] && echo 1000000 || echo 250000)}"
-: "${BENCH_ONLY:=moves contention pipeline latency lookup feed wal xid pergame memory load rotation}"
+: "${BENCH_ONLY:=moves contention pipeline latency lookup feed client pool wal xid pergame memory load rotation}"
 : "${GAMESTATE_DATA:=$top/../shared/data}"
 BENCH_ONLY=${BENCH_ONLY//,/ }
 
@@ -37,6 +39,8 @@ BENCH_ONLY=${BENCH_ONLY//,/ }
 . "$top/tests/bench/redis.sh"
 # shellcheck source=tests/bench/part_moves.sh
 . "$top/tests/bench/part_moves.sh"
+# shellcheck source=tests/bench/part_client.sh
+. "$top/tests/bench/part_client.sh"
 # shellcheck source=tests/bench/part_feed.sh
 . "$top/tests/bench/part_feed.sh"
 # shellcheck source=tests/bench/part_wal.sh
@@ -45,6 +49,8 @@ BENCH_ONLY=${BENCH_ONLY//,/ }
 . "$top/tests/bench/part_memory.sh"
 # shellcheck source=tests/bench/part_load.sh
 . "$top/tests/bench/part_load.sh"
+# shellcheck source=tests/bench/part_pool.sh
+. "$top/tests/bench/part_pool.sh"
 : >"$raw"
 : >"$out/laps"
 rm -f "$out/results.json"
@@ -70,7 +76,7 @@ if wants moves || wants pipeline; then
 fi
 
 for round in $(rounds); do
-    for part in moves contention pipeline latency lookup; do
+    for part in moves contention pipeline latency lookup client pool; do
         ! wants $part || "round_$part" "$round"
         lap $part
     done

@@ -92,6 +92,20 @@ $r->rates(
 		} 1, 32, 200;
 	} 1000, 20000);
 
+my %client = (move => 'apply_move, awaited', get => 'get_state, awaited',
+	pipe_move => 'apply_move, 32 in flight', pipe_get => 'get_state, 32 in flight, ungrouped',
+	pipe_get_grouped => 'get_state, 32 in flight');
+my @client = grep { $r->has("client_$_") } qw(move get pipe_move pipe_get pipe_get_grouped);
+if (@client)
+{
+	print "\nlibgamestate beside libpq, 1 connection, off\n";
+	printf "%-44s %12s %12s %12s %12s\n", '', 'libpq/s', 'lib/s', 'libpq CPU us', 'lib CPU us';
+	printf "%-44s %12.0f %12.0f %12.2f %12.2f\n", $client{$_},
+	  map { $_->{median} } $r->stat("client_${_}_libpq", 'rate'), $r->stat("client_$_", 'rate'),
+	  $r->stat("client_${_}_libpq", 'cpu_us'), $r->stat("client_$_", 'cpu_us')
+	  foreach @client;
+}
+
 if ($r->has('select1', 'move'))
 {
 	my $cpu = $r->stat('move', 'cpu_us')->{median};
@@ -132,6 +146,9 @@ $aims->value('move to 1 waiter, 20,000/s: p99 us', $r->stat('feed_20000_1', 'p99
 $aims->value('move to 200 waiters, 20,000/s: p99 us', $r->stat('feed_20000_200', 'p99_us'), '<=', 5000);
 $aims->ratio("look-up $_, 50,000 games / 1,000", 'rate', "${_}_50000", "${_}_1000", '>=', 0.8)
   foreach qw(by_id by_room by_player);
+
+$aims->value("libgamestate's time / libpq's: $client{$_}", $r->stat("client_$_", 'ratio'), '<=', 1.05)
+  foreach @client;
 
 # ---------------------------------------------------------------------
 # WAL, transaction ids, dead rows
@@ -240,6 +257,25 @@ foreach my $n (100000, 1000000)
 		$aims->ratio("p99 of moves, rotating $n games / without", 'p99_us', "half_rotating_$n",
 			"half_$n", '<=', 2);
 	}
+}
+
+# ---------------------------------------------------------------------
+# libgamestate's pool
+# ---------------------------------------------------------------------
+
+if ($r->has('pool'))
+{
+	my %pool = map { my $key = $_; $key => $r->stat('pool', $key)->{median} }
+	  qw(breaker_ns checkout_ns checkout_8_ns conn_us pool_us conn_cpu_us pool_cpu_us);
+
+	print "\nlibgamestate's pool, processor time of the client\n";
+	printf "%-44s %8.0f ns\n", 'the circuit breaker: may I, and it went well', $pool{breaker_ns};
+	printf "%-44s %8.0f ns\n", 'checkout and checkin, one thread', $pool{checkout_ns};
+	printf "%-44s %8.0f ns\n", 'checkout and checkin, eight threads', $pool{checkout_8_ns};
+	printf "%-44s %8.2f us   (answer after %.0f us)\n", 'SELECT 1 on a connection', @pool{qw(conn_cpu_us conn_us)};
+	printf "%-44s %8.2f us   (answer after %.0f us)\n", 'SELECT 1 through the pool', @pool{qw(pool_cpu_us pool_us)};
+	$r->note('pool', \%pool);
+	$aims->value('pool: checkout and checkin, ns', Report::stat_of(map { $_->{checkout_ns} } $r->rows('pool')), '<=', 2000);
 }
 
 $aims->print;

@@ -324,6 +324,28 @@ go_on();
 is(answer($writer), 't', 'it is deleted');
 is(say_to($reader, 'SELECT gamestate.get_state(id(53)) IS NULL'), 't', 'and gone');
 
+# a retry is answered when its first call is
+foreach my $call (
+	[ 'a move', q{gamestate.apply_move(id(68), 1, '1', '{"v": 2}', request_id => id(1))}, '2' ],
+	[ 'a creation', q{gamestate.create_game('l', request_id => '01930000-0000-7000-8000-000000000025')}, '01930000-0000-7000-8000-000000000025' ],
+	[ 'an end', q{gamestate.finish_game(id(68), request_id => id(2))}, '3' ],
+	[ 'a deletion', q{gamestate.delete_game(id(69), request_id => id(3))}, 't' ])
+{
+	my ($what, $sql, $answer) = @$call;
+	stall();
+	send_to($writer, "SELECT $sql");
+	stalled();
+	waits("SELECT $sql", "a retry of $what");
+	waits("BEGIN; SELECT $sql", "a retry of $what in a transaction block");
+	waits(q{SELECT gamestate.apply_move(id(68), 1, '1', '{"v": 3}', request_id => id(1))}, 'its request id used for something else')
+	  if $what eq 'a move';
+	waits(q{SELECT * FROM gamestate.apply_moves(ARRAY[id(68)], '{1}', ARRAY['1'::json], ARRAY['{"v": 2}'::json], request_ids => ARRAY[id(1)])}, 'a retry in a batch')
+	  if $what eq 'a move';
+	go_on();
+	is(answer($writer), $answer, "$what is acknowledged");
+	is(say_to($reader, "SELECT $sql"), $answer, 'and its retry answered');
+}
+
 # each level is honoured: off and local do not wait for standbys, the others do
 stall();
 foreach my $level (qw(off local))

@@ -144,6 +144,12 @@ $standby->append_conf('postgresql.conf', "gamestate.maintenance_interval = 100ms
 $standby->reload;
 ok($standby->poll_query_until('postgres', 'SELECT count(*) = 0 FROM gamestate.deleted_games'), 'deleted games are forgotten');
 is($standby->safe_psql('postgres', $statements[-1]->[0]), 'f', 'then a retry is a new request');
+
+# and no request id is left in memory when there are no games
+$standby->safe_psql('postgres', q{SELECT count(gamestate.apply_move(g.game_id, NULL, '0', NULL, NULL, gen_random_uuid())) FROM gamestate.live_games g, generate_series(1, 100) WHERE g.encoding = 'json'});
+$standby->safe_psql('postgres', 'SELECT gamestate.delete_game(game_id) FROM gamestate.live_games');
+ok($standby->poll_query_until('postgres', 'SELECT games = 0 AND archived_in_memory = 0 AND database_bytes = 0 FROM gamestate.stat_memory'),
+	'all memory is given back');
 $standby->stop;
 
 done_testing();

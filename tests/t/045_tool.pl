@@ -173,6 +173,7 @@ like(is_status(0, undef, 'top -b -n 2', 'top', '-b', '-n', 2, '-s', '0.1'), qr/^
 	'two samples');
 my $sample = json('top', '--json', '-n', 1);
 is($sample->{journal_state}, 'loaded', 'top --json');
+is($sample->{feed_waiters}, 0, 'with the feed');
 is(scalar(split /\n/, is_status(0, undef, 'top --json -n 3', 'top', '--json', '-n', 3, '-s', '0.1')), 3, 'a line a sample');
 is_status(2, qr/invalid value "0" for option --samples/, 'top -n 0', 'top', '-n', 0);
 is_status(2, qr/invalid value "often" for option --delay/, 'top -s often', 'top', '-s', 'often');

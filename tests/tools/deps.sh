@@ -126,6 +126,7 @@ for group in "$@"; do
         has_perl_module IPC::Run || want libipc-run-perl
         have pg_prove || want libtap-parser-sourcehandler-pgtap-perl
         have setpriv || want util-linux
+        have pgbouncer || [ -x /usr/sbin/pgbouncer ] || want pgbouncer
         have pkg-config || want pkg-config
         can_compile uv.h || want libuv1-dev
         want_pgtap

@@ -73,8 +73,9 @@ link_extensions() {
     done
 }
 
-# Same installation, same minor version, same user, still reachable: keep it.
-key="$original $(cksum <"$postgres") $server_user"
+# Same installation, same minor version, same user, made the same way (1: without a
+# directory of its own for man pages), still reachable: keep it.
+key="$original $(cksum <"$postgres") $server_user 2"
 if [ "$(cat "$run/$mark" 2>/dev/null)" = "$key" ] && as_server test -x "$(run_path)/bin/postgres"; then
     link_extensions
     exit 0

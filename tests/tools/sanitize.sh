@@ -64,7 +64,7 @@ scenarios_with_server() {
     . "$run/sanitize.env"
     export PGDATABASE=postgres
     psql -Xqc 'CREATE EXTENSION gamestate'
-    for scenario in calls lists transactions sql pipeline groups skipped closing deadlines disturbed; do
+    for scenario in calls lists transactions sql pipeline groups skipped large closing deadlines disturbed; do
         # each finds the server as it was
         psql -Xqc 'SET client_min_messages = error; DROP TABLE IF EXISTS wallet, once' \
             -c 'SELECT gamestate.delete_game(game_id) FROM gamestate.list_live_games()' >/dev/null
@@ -77,10 +77,17 @@ scenarios_with_server() {
 }
 client "$build/sanitize/lib_test_asan" garbage
 client "$build/sanitize/lib_test_asan" no_server
+client "$build/sanitize/lib_test_asan" late_cancel
+client "$build/sanitize/lib_test_tsan" late_cancel
 PATH=$run/bin:$PATH
 export PATH
 "$tools/server.sh" start sanitize "$tools/test.conf"
 scenarios_with_server
+# The pool, with all its threads.
+for way in asan tsan; do
+    client "$build/sanitize/pool_check_$way" ''
+done
+client valgrind --quiet --leak-check=full --error-exitcode=9 "$build/client/pool_check" ''
 "$tools/server.sh" remove sanitize
 [ $status -ne 0 ] || echo 'nothing to complain about'
 

@@ -1,11 +1,13 @@
 /*
- * garbage.c: a false server, whose answers are right, or broken in some way.
+ * false_server.c: a false server, which does what a real one does too seldom.
  *
  * The model: a child process accepts connections on a Unix socket, one after
- * another, gives each a correct start, waits for the first calls, sends a
- * correct stream of answers with mutations, and closes the connection.
- * Whatever arrives, each call must be answered once, and nothing may be read
- * beyond its end (the sanitizers watch).
+ * another, and gives each a correct start.
+ * - Garbage: it waits for the calls, sends a correct stream of answers with
+ *   mutations, and closes the connection.  Whatever arrives, each call must be
+ *   answered once, and nothing may be read beyond its end (the sanitizers watch).
+ * - A late cancel: it lets the first call pass its deadline, waits for the cancel
+ *   request, and has it hit the next call.
  */
 #include "lib_test.h"
 
@@ -18,7 +20,7 @@
 
 #include "tap.h"
 
-#define ROUNDS 3000
+#define ROUNDS 1000
 #define CALLS  6
 
 typedef struct Stream
@@ -197,10 +199,11 @@ write_all(int fd, const void *bytes, size_t len)
 	}
 }
 
+/* A correct start. */
 static void
-serve_one(int fd, int round, uint64_t *random)
+start_session(int fd)
 {
-	char buffer[65536];
+	char buffer[4096];
 	Stream stream = {.len = 0};
 
 	if (read(fd, buffer, sizeof(buffer)) <= 0)
@@ -211,17 +214,34 @@ serve_one(int fd, int round, uint64_t *random)
 	put_text_message(&stream, 'K', "\0\0\0\1\0\0\0\2", 8);
 	put_text_message(&stream, 'Z', "I", 1);
 	write_all(fd, stream.bytes, stream.len);
-	/* the whole line: it ends with the sixth Sync */
-	for (size_t got = 0, syncs = 0; syncs < CALLS;)
+}
+
+/* Reads so many calls; each ends with a Sync. */
+static bool
+read_calls(int fd, int calls)
+{
+	char buffer[65536];
+
+	for (int syncs = 0; syncs < calls;)
 	{
 		ssize_t some = read(fd, buffer, sizeof(buffer));
 
 		if (some <= 0)
-			return;
-		got += (size_t) some;
+			return false;
 		for (ssize_t i = 0; i + 4 < some; i++)
 			syncs += memcmp(buffer + i, "S\0\0\0\4", 5) == 0;
 	}
+	return true;
+}
+
+static void
+serve_one(int fd, int round, uint64_t *random)
+{
+	Stream stream = {.len = 0};
+
+	start_session(fd);
+	if (!read_calls(fd, CALLS))
+		return;
 	make_answers(&stream);
 	if (round > 0)
 		mutate(&stream, random);
@@ -229,7 +249,7 @@ serve_one(int fd, int round, uint64_t *random)
 }
 
 static void
-serve(int listener)
+serve_garbage(int listener)
 {
 	uint64_t random = UINT64_C(88172645463325252);
 
@@ -329,36 +349,147 @@ play(const char *conninfo, int round)
 	return wrong;
 }
 
+/* A false server's socket, and the process behind it. */
+typedef struct FalseServer
+{
+	char directory[32];
+	char conninfo[200];
+	struct sockaddr_un address;
+	int listener;
+	pid_t child;
+} FalseServer;
+
+static void
+start_server(FalseServer *server, void (*serve)(int listener))
+{
+	strcpy(server->directory, "/tmp/lib_test.XXXXXX");
+	server->address.sun_family = AF_UNIX;
+	server->listener = socket(AF_UNIX, SOCK_STREAM, 0);
+	if (mkdtemp(server->directory) == NULL)
+		exit(2);
+	snprintf(server->address.sun_path, sizeof(server->address.sun_path),
+			 "%s/.s.PGSQL.5432", server->directory);
+	snprintf(server->conninfo, sizeof(server->conninfo),
+			 "host=%s port=5432 user=u dbname=d sslmode=disable", server->directory);
+	if (bind(server->listener, (struct sockaddr *) &server->address,
+			 sizeof(server->address)) != 0 ||
+		listen(server->listener, 5) != 0)
+		exit(2);
+	server->child = fork();
+	if (server->child == 0)
+		serve(server->listener);
+}
+
+static void
+stop_server(FalseServer *server)
+{
+	kill(server->child, SIGKILL);
+	waitpid(server->child, NULL, 0);
+	close(server->listener);
+	unlink(server->address.sun_path);
+	rmdir(server->directory);
+}
+
 int
 scenario_garbage(void)
 {
-	char directory[] = "/tmp/lib_test.XXXXXX";
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	char conninfo[200];
-	int listener = socket(AF_UNIX, SOCK_STREAM, 0);
+	FalseServer server = {.listener = -1};
 	int wrong = 0;
-	pid_t child;
 
-	if (mkdtemp(directory) == NULL)
-		exit(2);
-	snprintf(address.sun_path, sizeof(address.sun_path), "%s/.s.PGSQL.5432", directory);
-	snprintf(conninfo, sizeof(conninfo),
-			 "host=%s port=5432 user=u dbname=d sslmode=disable", directory);
-	if (bind(listener, (struct sockaddr *) &address, sizeof(address)) != 0 ||
-		listen(listener, 5) != 0)
-		exit(2);
-	child = fork();
-	if (child == 0)
-		serve(listener);
-	ok(play(conninfo, 0) == 0, "right answers");
+	start_server(&server, serve_garbage);
+	ok(play(server.conninfo, 0) == 0, "right answers");
 	for (int round = 1; round < ROUNDS; round++)
-		wrong += play(conninfo, round);
+		wrong += play(server.conninfo, round);
 	ok(wrong == 0, "%d streams of broken answers: each call answered once (%d)",
 	   ROUNDS - 1, wrong);
-	kill(child, SIGKILL);
-	waitpid(child, NULL, 0);
-	close(listener);
-	unlink(address.sun_path);
-	rmdir(directory);
+	stop_server(&server);
+	return tap_done();
+}
+
+/* ---- a late cancel ---- */
+
+static void
+put_cancelled(Stream *stream)
+{
+	put_empty(stream, '1');
+	put_text_message(stream, 'E', "SERROR\0VERROR\0C57014\0Mcancelled\0", 33);
+	put_text_message(stream, 'Z', "I", 1);
+}
+
+static void
+put_done(Stream *stream)
+{
+	static const unsigned char version[8] = {0, 0, 0, 0, 0, 0, 0, 2};
+
+	put_empty(stream, '1');
+	put_empty(stream, '2');
+	put_value(stream, 20, version, sizeof(version));
+	put_text_message(stream, 'Z', "I", 1);
+}
+
+static void
+serve_late_cancel(int listener)
+{
+	int fd = accept(listener, NULL, NULL);
+	int cancel;
+	char request[16];
+	Stream stream = {.len = 0};
+
+	start_session(fd);
+	if (!read_calls(fd, 3))
+		_exit(1);
+	/* The first call has taken too long; what comes now is the cancel request. */
+	cancel = accept(listener, NULL, NULL);
+	if (read(cancel, request, sizeof(request)) != sizeof(request))
+		_exit(1);
+	close(cancel);
+	/* It was done just before, so that the cancel hits the next one. */
+	put_done(&stream);
+	put_cancelled(&stream);
+	put_done(&stream);
+	write_all(fd, stream.bytes, stream.len);
+	/* Somebody else's cancel, later. */
+	if (!read_calls(fd, 1))
+		_exit(1);
+	stream.len = 0;
+	put_cancelled(&stream);
+	write_all(fd, stream.bytes, stream.len);
+	read_calls(fd, 1);
+	_exit(0);
+}
+
+int
+scenario_late_cancel(void)
+{
+	static const gamestate_uuid id = {{1}};
+	gamestate_options options = GAMESTATE_OPTIONS_INIT;
+	gamestate_move move = {.game_id = &id, .event = {"1", 1}};
+	FalseServer server = {.listener = -1};
+	Answer log[3] = {{0}};
+	gamestate_conn *conn;
+	gamestate_call call;
+	gamestate_status status;
+
+	start_server(&server, serve_late_cancel);
+	options.prepare = GAMESTATE_PREPARE_NEVER;
+	conn = gamestate_connect(server.conninfo, &options);
+	gamestate_call_apply_move(&call, &move);
+	for (int i = 0; i < 3; i++)
+		gamestate_conn_send(conn, &call, i == 0 ? 50 : 20000, note_answer, &log[i]);
+	run_loop(conn);
+	ok(log[0].status == GAMESTATE_TIMEOUT && log[0].maybe_executed,
+	   "the first passed its deadline");
+	ok(log[1].times == 1 && log[1].status == GAMESTATE_DISTURBED &&
+		   !log[1].maybe_executed,
+	   "its cancel hit the second, which is told that it was not executed");
+	ok(log[2].times == 1 && log[2].status == GAMESTATE_OK, "the third was executed");
+	while (gamestate_conn_cancelling(conn))
+		gamestate_conn_process(conn);
+	status = gamestate_run(conn, &call, 20000, NULL);
+	ok(status == GAMESTATE_SERVER_ERROR &&
+		   gamestate_error_is(gamestate_conn_error(conn), "57014"),
+	   "a call that is sent after it can only be hit by another's cancel");
+	gamestate_conn_close(conn);
+	stop_server(&server);
 	return tap_done();
 }
