@@ -37,8 +37,8 @@ extern int scenario_sql(void);
 /* pipeline.c */
 extern int scenario_pipeline(void);
 extern int scenario_groups(void);
-extern int scenario_skipped(void);
 extern int scenario_large(void);
+extern int scenario_skipped(void);
 extern int scenario_closing(void);
 extern int scenario_pooler(void);
 /* trouble.c */

@@ -143,6 +143,47 @@ scenario_groups(void)
 	return tap_done();
 }
 
+/* More than the sockets take, in both directions at once. */
+int
+scenario_large(void)
+{
+	enum
+	{
+		SIZE = 900000,
+		CALLS_EACH = 60
+	};
+	gamestate_conn *conn = must_connect(NULL);
+	char *state = malloc(SIZE);
+	gamestate_uuid id;
+	Answer log[2 * CALLS_EACH] = {{0}};
+	int wrong = 0;
+
+	memset(state, '7', SIZE);
+	id = must_create(conn, "{}");
+	for (int i = 0; i < 2 * CALLS_EACH; i++)
+	{
+		gamestate_move move = {.game_id = &id,
+							   .event = gamestate_text("1"),
+							   .state = {state, SIZE}};
+		gamestate_call call;
+
+		if (i % 2 == 0)
+			gamestate_call_apply_move(&call, &move);
+		else
+			gamestate_call_get_state(&call, &id);
+		gamestate_conn_send(conn, &call, 60000, note_answer, &log[i]);
+	}
+	/* libpq has what the socket did not take */
+	memset(state, 'x', SIZE);
+	run_loop(conn);
+	for (int i = 0; i < 2 * CALLS_EACH; i++)
+		wrong += log[i].times != 1 || log[i].status != GAMESTATE_OK || log[i].order != i;
+	ok(wrong == 0, "large states to and fro (%d)", wrong);
+	gamestate_conn_close(conn);
+	free(state);
+	return tap_done();
+}
+
 /* Another connection, which holds the lock of a game until this has run. */
 static gamestate_conn *locker;
 
@@ -216,47 +257,6 @@ scenario_skipped(void)
 	   "disturbed, and then closed by another callback");
 	gamestate_conn_close(locker);
 	gamestate_result_free(result);
-	return tap_done();
-}
-
-/* More than the sockets take, in both directions at once. */
-int
-scenario_large(void)
-{
-	enum
-	{
-		SIZE = 900000,
-		CALLS_EACH = 60
-	};
-	gamestate_conn *conn = must_connect(NULL);
-	char *state = malloc(SIZE);
-	gamestate_uuid id;
-	Answer log[2 * CALLS_EACH] = {{0}};
-	int wrong = 0;
-
-	memset(state, '7', SIZE);
-	id = must_create(conn, "{}");
-	for (int i = 0; i < 2 * CALLS_EACH; i++)
-	{
-		gamestate_move move = {.game_id = &id,
-							   .event = gamestate_text("1"),
-							   .state = {state, SIZE}};
-		gamestate_call call;
-
-		if (i % 2 == 0)
-			gamestate_call_apply_move(&call, &move);
-		else
-			gamestate_call_get_state(&call, &id);
-		gamestate_conn_send(conn, &call, 60000, note_answer, &log[i]);
-	}
-	/* libpq has what the socket did not take */
-	memset(state, 'x', SIZE);
-	run_loop(conn);
-	for (int i = 0; i < 2 * CALLS_EACH; i++)
-		wrong += log[i].times != 1 || log[i].status != GAMESTATE_OK || log[i].order != i;
-	ok(wrong == 0, "large states to and fro (%d)", wrong);
-	gamestate_conn_close(conn);
-	free(state);
 	return tap_done();
 }
 

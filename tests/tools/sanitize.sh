@@ -64,7 +64,7 @@ scenarios_with_server() {
     . "$run/sanitize.env"
     export PGDATABASE=postgres
     psql -Xqc 'CREATE EXTENSION gamestate'
-    for scenario in calls lists transactions sql pipeline groups skipped large closing deadlines disturbed; do
+    for scenario in calls lists transactions sql pipeline groups large skipped closing deadlines disturbed; do
         # each finds the server as it was
         psql -Xqc 'SET client_min_messages = error; DROP TABLE IF EXISTS wallet, once' \
             -c 'SELECT gamestate.delete_game(game_id) FROM gamestate.list_live_games()' >/dev/null
