@@ -46,7 +46,7 @@
 #include <zdict.h>
 
 #define LOCK_TIMEOUT_MS	 1000
-#define DICTIONARY_BYTES (64 * 1024)
+#define DICTIONARY_BYTES (110 * 1024)
 #define MAX_SAMPLE_BYTES ((Size) 8 * 1024 * 1024)
 #define MAX_SAMPLES		 20000
 /* A sample is not longer than that: what is behind is not near a dictionary's reach. */
