@@ -39,9 +39,8 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-/* How far a caller's clock may be ahead of ours, and ours be set back. */
-#define CLOCKS_DIFFER USECS_PER_DAY
-#define CLOCK_STEP	  USECS_PER_HOUR
+/* How far our clock may be set back. */
+#define CLOCK_STEP USECS_PER_HOUR
 
 /* ----------------------------------------------------------------
  *		What was asked for
@@ -282,7 +281,7 @@ created_since(const pg_uuid_t *id, TimestampTz *from)
 
 	if (!gs_uuid_times(id, from, &to))
 		return false;
-	*from = Min(*from, GetCurrentTimestamp()) - CLOCKS_DIFFER;
+	*from = Min(*from, GetCurrentTimestamp()) - GS_CLOCKS_DIFFER;
 	return true;
 }
 

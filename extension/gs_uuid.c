@@ -16,7 +16,8 @@
  *	   that a retry finds the game by its id wherever it has gone, and nothing
  *	   else has to be remembered.  If the request id is a UUID of version 7, the
  *	   game has the same one: it is ordered by time, as in 1, by the caller's
- *	   clock.
+ *	   clock.  A retry is looked for in the archive since that time
+ *	   (gs_request.c), so one that is too far ahead is refused.
  *	3. Any other request id says nothing of time, and an id that does not either
  *	   would have to be looked for in all of the archive, at each creation and
  *	   at each read later.  So the game gets a UUID of version 8 (section 5.8):
@@ -134,7 +135,15 @@ gs_uuid_of_request(const pg_uuid_t *request)
 	uint64 hash_bits;
 
 	if (version_of(request) == 7)
+	{
+		if (get_ms(request) > now + GS_CLOCKS_DIFFER / US_PER_MS)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("request id is of the future"),
+					 errdetail("Its time is more than a day ahead of the server's clock, so that a retry might not be recognised later."),
+					 errhint("Set the clocks right, or use UUIDs of version 4.")));
 		return result;
+	}
 	hash_request(request, &result.lock);
 	hash_bits = get_ms(&result.lock) & PERIOD_MASK;
 	result.n = GS_UUID_CANDIDATES;

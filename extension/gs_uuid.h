@@ -16,6 +16,9 @@
 /* A UUID of version 7; those of one backend grow strictly. */
 extern void gs_uuid_generate(pg_uuid_t *uuid);
 
+/* How far the clock of who makes request ids may be ahead of ours, in microseconds. */
+#define GS_CLOCKS_DIFFER USECS_PER_DAY
+
 /* Ids that the game may have which a request has created. */
 #define GS_UUID_CANDIDATES 2
 typedef struct GsUuidOfRequest
@@ -25,6 +28,7 @@ typedef struct GsUuidOfRequest
 	pg_uuid_t lock;					   /* what to lock as if it were a game's id */
 } GsUuidOfRequest;
 
+/* 22023 for one of version 7 whose time is too far ahead. */
 extern GsUuidOfRequest gs_uuid_of_request(const pg_uuid_t *request);
 
 /* Between these the id says that it was made; false if it does not say. */

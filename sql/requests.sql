@@ -215,3 +215,7 @@ SELECT max(version) FROM gamestate.apply_moves(array_fill(:'g'::uuid, '{16}'), a
 SELECT count(version) FROM gamestate.apply_moves(array_fill(:'g'::uuid, '{17}'), array_fill(NULL::bigint, '{17}'), array_fill('1'::json, '{17}'), array_fill(NULL::json, '{17}'), request_ids => (SELECT array_agg(pg_temp.r(n)) FROM generate_series(601, 617) n));
 SELECT count(version) FROM gamestate.apply_moves(array_fill(:'g'::uuid, '{17}'), array_fill(NULL::bigint, '{17}'), array_fill('1'::json, '{17}'), array_fill(NULL::json, '{17}'), request_ids => (SELECT array_agg(CASE WHEN n < 617 THEN pg_temp.r(n) END) FROM generate_series(601, 617) n));
 SELECT gamestate.delete_game(:'g');
+-- of version 7, but its time is far ahead: later a retry would not be found in the archive
+SELECT gamestate.create_game('requests', request_id => 'f1930000-0000-7000-8000-00000000000a');
+SELECT gamestate.create_game('requests', game_id => :'d', request_id => 'f1930000-0000-7000-8000-00000000000a') = :'d';
+SELECT gamestate.delete_game(:'d');

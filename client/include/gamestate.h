@@ -151,14 +151,17 @@ typedef enum gamestate_conn_state
 /*
  * Whether statements are prepared.  A connection pooler that hands each
  * transaction to another server process (PgBouncer in transaction mode) loses
- * prepared statements; then each call carries its SQL (about 20 % slower).
+ * prepared statements; then each call carries its SQL (about 20 % slower).  Such
+ * a pooler also mixes up messages that stand behind one that is being answered;
+ * so calls in flight wait in the library then, and each is sent when the one
+ * before has been answered (as with options.one_at_a_time).
  */
 typedef enum gamestate_prepare
 {
 	/* unless something sits between us and the server: the process id that was
 	 * given at connecting is compared with the server's, one round trip */
 	GAMESTATE_PREPARE_AUTO = 0,
-	/* no state is left in the session at all */
+	/* no state is left in the session at all; whether there is a pooler is not asked */
 	GAMESTATE_PREPARE_NEVER = 1,
 	/* also through a pooler */
 	GAMESTATE_PREPARE_ALWAYS = 2,
@@ -186,12 +189,13 @@ typedef struct gamestate_options
 	bool no_groups;		 /* see gamestate_conn_send() */
 	gamestate_notice_callback notice; /* NULL = ignore the server's notices */
 	void *notice_arg;
+	bool one_at_a_time; /* send a call when the one before has been answered */
 } gamestate_options;
 
 #define GAMESTATE_OPTIONS_INIT                                                          \
 	{                                                                                   \
 		sizeof(gamestate_options), GAMESTATE_PREPARE_AUTO, 0, 0, 0, false, false, NULL, \
-			NULL                                                                        \
+			NULL, false                                                                 \
 	}
 
 /*

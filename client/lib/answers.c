@@ -153,6 +153,8 @@ complete_group(gamestate_conn *conn)
 			return GAMESTATE_CLOSED;
 		}
 	}
+	/* A failure shows at the end of this turn. */
+	(void) gsl_waiting_send(conn);
 	return GAMESTATE_OK;
 }
 
@@ -411,6 +413,8 @@ gsl_answers_expire(gamestate_conn *conn, int64_t now)
 				return GAMESTATE_CLOSED;
 			}
 		}
+		if (gsl_waiting_expire(conn, now, &next) != GAMESTATE_OK)
+			return GAMESTATE_CLOSED;
 		conn->next_deadline = next;
 	}
 	cancel_overdue(conn, now);

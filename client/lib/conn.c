@@ -177,6 +177,7 @@ answer_all(gamestate_conn *conn, const gamestate_error *error)
 		gsl_conn_run(conn, &slot);
 	}
 	conn->reading = conn->end;
+	gsl_waiting_answer_all(conn, error);
 	conn->next_deadline = NEVER;
 }
 
@@ -253,6 +254,7 @@ gamestate_connect_start(const char *conninfo, const gamestate_options *options)
 	conn->error = gsl_error(GAMESTATE_OK, "");
 	conn->next_deadline = NEVER;
 	conn->not_executed = UINT64_MAX;
+	gsl_waiting_init(conn);
 	gsl_connect_begin(conn, conninfo);
 	return conn;
 }

@@ -101,6 +101,13 @@ typedef struct Slot
 	gamestate_param args[MAX_GROUP_ARGS];
 } Slot;
 
+/* -----------------------------------------------------------------------
+ * Waiting calls (waiting.c): those that must not be sent yet
+ * -----------------------------------------------------------------------
+ */
+
+typedef struct Waiting Waiting;
+
 typedef enum ConnectPhase
 {
 	PHASE_CONNECT, /* PQconnectPoll(); next: PROBE, DONE */
@@ -150,6 +157,12 @@ struct gamestate_conn
 	int64_t heard;		   /* when the server last answered, or the line was empty */
 	uint64_t not_executed; /* calls from here on have not been, for sure */
 
+	/* a pooler is in between: a call is sent when the line is empty */
+	bool one_at_a_time;
+	Waiting *waiting; /* the oldest; NULL = none */
+	Waiting **waiting_end;
+	int num_waiting;
+
 	/* cancelling */
 	Cancel *cancel;		  /* on its way */
 	uint64_t at_risk_end; /* calls before it may be hit by one */
@@ -195,10 +208,40 @@ extern bool gsl_line_maybe_transaction(gamestate_conn *conn);
 /* Ends the group and sends; false: the connection is to be broken. */
 extern bool gsl_line_flush(gamestate_conn *conn);
 /*
+ * Queues a call whose parameters are in conn->params, and its slot; false: no
+ * memory, or libpq failed, and then the connection is doomed.
+ */
+extern bool gsl_line_append(gamestate_conn *conn, const gamestate_call *call,
+							int64_t deadline, gamestate_callback callback, void *arg);
+/*
  * Sends again what was skipped in a group; false: no memory, or libpq failed, as
  * the connection's error says.
  */
 extern bool gsl_line_resend(gamestate_conn *conn, const Slot *slot);
+
+/* waiting.c */
+
+extern void gsl_waiting_init(gamestate_conn *conn);
+/* Must a call wait? */
+static inline bool
+gsl_waiting_is_needed(const gamestate_conn *conn)
+{
+	return conn->one_at_a_time && (conn->first != conn->end || conn->waiting != NULL);
+}
+/* Keeps a call whose parameters are in conn->params; false: no memory. */
+extern bool gsl_waiting_add(gamestate_conn *conn, const gamestate_call *call,
+							int64_t deadline, gamestate_callback callback, void *arg);
+/* Sends the oldest if the line is empty; false: it could not be sent, the connection is doomed. */
+extern bool gsl_waiting_send(gamestate_conn *conn);
+/*
+ * Answers those whose deadlines have passed.  GAMESTATE_CLOSED: a callback has
+ * closed the connection.  *next: the earliest deadline of the others, if
+ * earlier.
+ */
+extern gamestate_status gsl_waiting_expire(gamestate_conn *conn, int64_t now,
+										   int64_t *next);
+/* Answers all of them; none has been executed. */
+extern void gsl_waiting_answer_all(gamestate_conn *conn, const gamestate_error *error);
 
 /* answers.c: receiving */
 

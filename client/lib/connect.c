@@ -119,6 +119,7 @@ connected(gamestate_conn *conn)
 	PQsetErrorVerbosity(conn->pg, PQERRORS_DEFAULT);
 	if (PQsetnonblocking(conn->pg, 1) != 0)
 		return connect_failed(conn);
+	conn->one_at_a_time = conn->options.one_at_a_time;
 	if (conn->options.prepare != GAMESTATE_PREPARE_AUTO)
 	{
 		conn->prepares = conn->options.prepare == GAMESTATE_PREPARE_ALWAYS;
@@ -140,7 +141,11 @@ read_probe(gamestate_conn *conn, PGresult *pg)
 				PQnfields(pg) == 1 && PQgetlength(pg, 0, 0) == 4;
 
 	if (good)
+	{
 		conn->prepares = (int) gsl_get32(PQgetvalue(pg, 0, 0)) == PQbackendPID(conn->pg);
+		if (!conn->prepares)
+			conn->one_at_a_time = true;
+	}
 	else if (PQresultErrorField(pg, PG_DIAG_SQLSTATE) != NULL)
 	{
 		gamestate_result result;

@@ -136,7 +136,7 @@ static bool
 can_group(gamestate_conn *conn, const Function *function)
 {
 	return !gsl_line_maybe_transaction(conn) && (function->flags & FN_GROUP) != 0 &&
-		   !conn->options.no_groups;
+		   !conn->options.no_groups && !conn->one_at_a_time;
 }
 
 /*
@@ -151,10 +151,9 @@ doom(gamestate_conn *conn)
 	conn->doomed = true;
 }
 
-/* Queues a call and its slot; false: it was not sent, and the connection is doomed. */
-static bool
-append(gamestate_conn *conn, const gamestate_call *call, int64_t deadline,
-	   gamestate_callback callback, void *arg)
+bool
+gsl_line_append(gamestate_conn *conn, const gamestate_call *call, int64_t deadline,
+				gamestate_callback callback, void *arg)
 {
 	const Function *function = &gsl_functions[call->function];
 	const char *sql = function->sql != NULL ? function->sql : call->sql;
@@ -162,6 +161,12 @@ append(gamestate_conn *conn, const gamestate_call *call, int64_t deadline,
 	int statement;
 	Slot *slot;
 
+	if (!make_room(conn))
+	{
+		gsl_conn_fail(conn, &gsl_out_of_memory);
+		conn->doomed = true;
+		return false;
+	}
 	if ((!group && !end_group(conn)) || !queue_messages(conn, call, sql, &statement))
 	{
 		doom(conn);
@@ -257,7 +262,7 @@ gamestate_conn_send(gamestate_conn *conn, const gamestate_call *call, int timeou
 	if (!is_usable(conn))
 		return GAMESTATE_NOT_CONNECTED;
 	max = conn->options.max_in_flight > 0 ? conn->options.max_in_flight : MAX_IN_FLIGHT;
-	if (conn->end - conn->first >= (uint64_t) max)
+	if (conn->end - conn->first + (uint64_t) conn->num_waiting >= (uint64_t) max)
 		return gsl_conn_fail_text(conn, GAMESTATE_TOO_MANY_CALLS, NULL);
 	if (!make_room(conn))
 		return gsl_conn_fail(conn, &gsl_out_of_memory);
@@ -269,7 +274,12 @@ gamestate_conn_send(gamestate_conn *conn, const gamestate_call *call, int timeou
 		timeout = conn->options.call_timeout;
 	if (timeout > 0)
 		deadline = gamestate_now() + timeout;
-	if (!append(conn, call, deadline, callback, arg))
+	if (gsl_waiting_is_needed(conn))
+	{
+		if (!gsl_waiting_add(conn, call, deadline, callback, arg))
+			return gsl_conn_fail(conn, &gsl_out_of_memory);
+	}
+	else if (!gsl_line_append(conn, call, deadline, callback, arg))
 		return GAMESTATE_NOT_CONNECTED;
 	conn->pending++;
 	if (deadline < conn->next_deadline)
@@ -290,7 +300,7 @@ gsl_line_resend(gamestate_conn *conn, const Slot *slot)
 		gsl_conn_fail(conn, &gsl_out_of_memory);
 		return false;
 	}
-	return append(conn, &call, slot->deadline, slot->callback, slot->arg);
+	return gsl_line_append(conn, &call, slot->deadline, slot->callback, slot->arg);
 }
 
 gamestate_status

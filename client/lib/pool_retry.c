@@ -60,6 +60,7 @@ static const Rule rules[] = {
 	{"57P01", OPEN, true, false},	   /* admin_shutdown */
 	{"57P02", OPEN, true, false},	   /* crash_shutdown */
 	{"57P04", OPEN, true, false},	   /* database_dropped */
+	{"08007", OPEN, false, false},	   /* done, its wait for standbys cancelled */
 	{"08", OPEN, true, false},		   /* connection exceptions, PgBouncer's errors */
 	{"53100", FINAL, true, false},	   /* disk_full */
 	{"58030", FINAL, true, false},	   /* io_error */

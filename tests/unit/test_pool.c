@@ -283,6 +283,7 @@ test_retry(void)
 	judged("57P02", GSP_UNKNOWN, GSP_RETRY, true);
 	judged("08006", GSP_UNKNOWN, GSP_RETRY, true);
 	judged("08P01", GSP_UNKNOWN, GSP_RETRY, true);
+	judged("08007", GSP_UNKNOWN, GSP_RETRY, false);
 	judged(NULL, GSP_UNKNOWN, GSP_RETRY, true);
 	judged("", GSP_UNKNOWN, GSP_RETRY, true);
 	judged("57014", GSP_ANSWER, GSP_ANSWER, false);
