@@ -120,10 +120,14 @@ update_row(const Repack *repack, const char *set)
 static void
 skip(const Repack *repack, const char *reason)
 {
-	update_row(repack,
-			   psprintf("state = 'skipped', done_at = pg_catalog.clock_timestamp(), "
-						"reason = %s",
-						quote_literal_cstr(reason)));
+	if (repack->copy != NULL)
+		run_sql(psprintf("DROP TABLE %s", repack->copy), SPI_OK_UTILITY, 0, NULL, NULL);
+	update_row(
+		repack,
+		psprintf(
+			"state = 'skipped', copy = NULL, done_at = pg_catalog.clock_timestamp(), "
+			"reason = %s",
+			quote_literal_cstr(reason)));
 }
 
 /* The partitions that policies want repacked become rows. */
@@ -252,7 +256,8 @@ next_repack(Repack *repack, MemoryContext mcxt)
 
 	run_sql("SELECT relid, game_type, state, copy FROM gamestate.repack "
 			"WHERE state NOT IN ('done', 'skipped') "
-			"ORDER BY state = 'waiting', requested DESC, added_at, relid LIMIT 1",
+			"ORDER BY state = 'copying' DESC, (requested AND state = 'waiting') DESC, "
+			"COALESCE(updated_at, added_at), relid LIMIT 1",
 			SPI_OK_SELECT, 0, NULL, NULL);
 	if (SPI_processed == 0)
 		return false;
@@ -498,10 +503,18 @@ step(Repack *repack)
 	bool go_on = true;
 
 	if (repack->state == REPACK_SETTLING)
+	{
+		/* one that has to wait, or cannot be locked, goes behind the others */
+		gs_worker_begin(LOCK_TIMEOUT_MS);
+		SPI_connect();
+		update_row(repack, "state = 'settling'");
+		SPI_finish();
+		gs_worker_commit();
 		gs_worker_utility(
 			psprintf("VACUUM (FREEZE, DISABLE_PAGE_SKIPPING, TRUNCATE false) %s",
 					 repack->copy),
 			LOCK_TIMEOUT_MS);
+	}
 
 	gs_worker_begin(LOCK_TIMEOUT_MS);
 	SPI_connect();
