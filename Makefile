@@ -10,11 +10,14 @@ OBJS = \
 	extension/gs_archive.o \
 	extension/gs_archiver.o \
 	extension/gs_batch.o \
+	extension/gs_columns.o \
+	extension/gs_columns_decode.o \
 	extension/gs_config.o \
 	extension/gs_damage.o \
 	extension/gs_database.o \
 	extension/gs_deleted.o \
 	extension/gs_delta.o \
+	extension/gs_dictionary.o \
 	extension/gs_durable.o \
 	extension/gs_entry.o \
 	extension/gs_feed.o \
@@ -30,6 +33,7 @@ OBJS = \
 	extension/gs_journal_stat.o \
 	extension/gs_json.o \
 	extension/gs_launcher.o \
+	extension/gs_leaves.o \
 	extension/gs_light.o \
 	extension/gs_load.o \
 	extension/gs_lobby.o \
@@ -47,6 +51,7 @@ OBJS = \
 	extension/gs_protect.o \
 	extension/gs_read.o \
 	extension/gs_record.o \
+	extension/gs_repack.o \
 	extension/gs_replay.o \
 	extension/gs_request.o \
 	extension/gs_restore.o \
@@ -58,18 +63,24 @@ OBJS = \
 	extension/gs_scan.o \
 	extension/gs_shmem.o \
 	extension/gs_states.o \
+	extension/gs_swap.o \
 	extension/gs_table.o \
 	extension/gs_table_change.o \
 	extension/gs_target.o \
 	extension/gs_tick.o \
+	extension/gs_train.o \
+	extension/gs_unpack.o \
 	extension/gs_utility.o \
 	extension/gs_uuid.o \
+	extension/gs_verify.o \
 	extension/gs_worker.o \
 	extension/gs_write.o \
 	extension/gs_writeset.o
 
 # What does not need the server: linked into tests/unit and tests/fuzz.
 PURE_SRCS = \
+	extension/gs_columns.c \
+	extension/gs_columns_decode.c \
 	extension/gs_delta.c \
 	extension/gs_entry.c \
 	extension/gs_merge.c \

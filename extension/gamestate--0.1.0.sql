@@ -139,6 +139,10 @@ CREATE TABLE gamestate.policy (
 	retention interval,
 	retention_action text,
 	payload_retention interval,
+	compression_level smallint,
+	dictionary boolean,
+	repack boolean,
+	repack_level smallint,
 	CONSTRAINT policy_game_type_check
 		CHECK (pg_catalog.octet_length(game_type) OPERATOR(pg_catalog.<=) 63),
 	CONSTRAINT policy_durability_check
@@ -148,7 +152,11 @@ CREATE TABLE gamestate.policy (
 	CONSTRAINT policy_retention_action_check
 		CHECK (retention_action OPERATOR(pg_catalog.=) 'drop' OR retention_action OPERATOR(pg_catalog.=) 'detach'),
 	CONSTRAINT policy_payload_retention_check
-		CHECK (payload_retention OPERATOR(pg_catalog.>=) '0'::interval)
+		CHECK (payload_retention OPERATOR(pg_catalog.>=) '0'::interval),
+	CONSTRAINT policy_compression_level_check
+		CHECK (compression_level OPERATOR(pg_catalog.>=) 1 AND compression_level OPERATOR(pg_catalog.<=) 19),
+	CONSTRAINT policy_repack_level_check
+		CHECK (repack_level OPERATOR(pg_catalog.>=) 1 AND repack_level OPERATOR(pg_catalog.<=) 19)
 );
 COMMENT ON TABLE gamestate.policy IS 'what holds for the games of a type; what is NULL, and types without a row, follow the row of the empty type, then the settings';
 COMMENT ON COLUMN gamestate.policy.game_type IS 'game type; empty = the default of all types';
@@ -156,6 +164,10 @@ COMMENT ON COLUMN gamestate.policy.durability IS 'of games created from now on: 
 COMMENT ON COLUMN gamestate.policy.retention IS 'how long after its end a partition of the archive is kept; NULL = for ever';
 COMMENT ON COLUMN gamestate.policy.retention_action IS 'what becomes of a partition then: drop (default), or detach: it stays as a table of its own';
 COMMENT ON COLUMN gamestate.policy.payload_retention IS 'the same for the payloads (states and logs), if that is shorter';
+COMMENT ON COLUMN gamestate.policy.compression_level IS 'zstd level of games archived from now on, 1 to 19; higher is smaller and slower';
+COMMENT ON COLUMN gamestate.policy.dictionary IS 'compress with dictionaries trained from the type''s own games (default true)';
+COMMENT ON COLUMN gamestate.policy.repack IS 'rewrite partitions whose period is over, smaller, in idle time (default false)';
+COMMENT ON COLUMN gamestate.policy.repack_level IS 'zstd level of that, 1 to 19 (default 19)';
 
 CREATE FUNCTION gamestate.policy_changed()
 RETURNS trigger
@@ -694,6 +706,47 @@ COMMENT ON COLUMN gamestate.archive_payload.payload IS 'one zstd frame';
 ALTER TABLE gamestate.archive OWNER TO gamestate_owner;
 ALTER TABLE gamestate.archive_payload OWNER TO gamestate_owner;
 
+-- Written by the maintenance worker, see extension/gs_train.c.  Rows are never
+-- changed: archived games refer to them by number.
+CREATE TABLE gamestate.dictionary (
+	number integer PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+	game_type text COLLATE pg_catalog."C" NOT NULL,
+	created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+	samples integer NOT NULL,
+	sample_bytes bigint NOT NULL,
+	ratio_without real NOT NULL,
+	ratio_with real NOT NULL,
+	checksum bigint,
+	content bytea
+);
+-- The first half of a dictionary hardly compresses, and it is read rarely.
+ALTER TABLE gamestate.dictionary ALTER COLUMN content SET STORAGE EXTERNAL;
+COMMENT ON TABLE gamestate.dictionary IS 'zstd dictionaries of game types, without which archived games cannot be read: rows must be kept';
+COMMENT ON COLUMN gamestate.dictionary.number IS 'what gamestate.archive_payload.dictionary refers to';
+COMMENT ON COLUMN gamestate.dictionary.game_type IS 'type of the games it was trained from';
+COMMENT ON COLUMN gamestate.dictionary.samples IS 'number of these games';
+COMMENT ON COLUMN gamestate.dictionary.sample_bytes IS 'their bytes, as they are before compression';
+COMMENT ON COLUMN gamestate.dictionary.ratio_without IS 'compressed size by raw size without a dictionary, of other games than it was trained from';
+COMMENT ON COLUMN gamestate.dictionary.ratio_with IS 'the same with this dictionary';
+COMMENT ON COLUMN gamestate.dictionary.checksum IS 'CRC-32C of the content';
+COMMENT ON COLUMN gamestate.dictionary.content IS 'the dictionary, as the zstd library takes it; NULL = it did not help and was not kept';
+COMMENT ON SEQUENCE gamestate.dictionary_number_seq IS 'numbers the rows of gamestate.dictionary';
+
+CREATE FUNCTION gamestate.dictionary_trigger()
+RETURNS trigger
+AS 'MODULE_PATHNAME', 'gs_dictionary_changes' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION gamestate.dictionary_trigger() IS 'internal: refuses to change or remove rows of gamestate.dictionary';
+CREATE TRIGGER keep_rows BEFORE UPDATE OR DELETE ON gamestate.dictionary
+	FOR EACH ROW EXECUTE FUNCTION gamestate.dictionary_trigger();
+CREATE TRIGGER keep_all_rows BEFORE TRUNCATE ON gamestate.dictionary
+	FOR EACH STATEMENT EXECUTE FUNCTION gamestate.dictionary_trigger();
+COMMENT ON TRIGGER keep_rows ON gamestate.dictionary IS 'archived games cannot be read without their dictionary';
+COMMENT ON TRIGGER keep_all_rows ON gamestate.dictionary IS 'archived games cannot be read without their dictionary';
+
+ALTER TABLE gamestate.dictionary OWNER TO gamestate_owner;
+SELECT pg_catalog.pg_extension_config_dump('gamestate.dictionary', '');
+SELECT pg_catalog.pg_extension_config_dump('gamestate.dictionary_number_seq', '');
+
 -- Written by the maintenance worker, see extension/gs_retention.c.
 CREATE TABLE gamestate.retention_log (
 	entry bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
@@ -715,6 +768,82 @@ COMMENT ON COLUMN gamestate.retention_log.decided_at IS 'when the policy was fou
 COMMENT ON COLUMN gamestate.retention_log.done_at IS 'when it was done; NULL = not yet';
 COMMENT ON SEQUENCE gamestate.retention_log_entry_seq IS 'numbers the entries of gamestate.retention_log';
 ALTER TABLE gamestate.retention_log OWNER TO gamestate_owner;
+
+-- Written by the maintenance worker, see extension/gs_repack.c.
+CREATE TABLE gamestate.repack (
+	relid oid PRIMARY KEY,
+	partition text NOT NULL,
+	game_type text COLLATE pg_catalog."C" NOT NULL,
+	requested boolean NOT NULL DEFAULT false,
+	state text NOT NULL DEFAULT 'waiting',
+	reason text,
+	copy oid,
+	last_ended_at timestamptz,
+	last_game_id uuid,
+	games bigint,
+	raw_bytes bigint,
+	bytes_before bigint,
+	bytes_after bigint,
+	added_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+	started_at timestamptz,
+	updated_at timestamptz,
+	done_at timestamptz
+);
+COMMENT ON TABLE gamestate.repack IS 'partitions of gamestate.archive_payload that are repacked, were, or are about to be; see gamestate.stat_repack';
+ALTER TABLE gamestate.repack OWNER TO gamestate_owner;
+
+CREATE VIEW gamestate.stat_repack AS
+SELECT r.relid, r.partition, r.game_type, r.requested, r.state, r.reason, r.games,
+	   CASE WHEN r.last_ended_at > '-infinity' THEN r.last_ended_at END AS last_ended_at,
+	   r.raw_bytes, r.bytes_before, r.bytes_after, r.added_at, r.started_at, r.updated_at,
+	   r.done_at
+  FROM gamestate.repack r;
+COMMENT ON VIEW gamestate.stat_repack IS 'repacking of partitions: progress and results';
+COMMENT ON COLUMN gamestate.stat_repack.partition IS 'name of the partition when it was found';
+COMMENT ON COLUMN gamestate.stat_repack.requested IS 'gamestate.repack_partition() was called, whatever the policy says';
+COMMENT ON COLUMN gamestate.stat_repack.state IS 'waiting, copying, settling (until older snapshots and locks have gone), done or skipped';
+COMMENT ON COLUMN gamestate.stat_repack.reason IS 'why it was skipped';
+COMMENT ON COLUMN gamestate.stat_repack.games IS 'games repacked so far';
+COMMENT ON COLUMN gamestate.stat_repack.last_ended_at IS 'they are repacked in the order of their end, and so far up to this';
+COMMENT ON COLUMN gamestate.stat_repack.raw_bytes IS 'their states and logs before compression';
+COMMENT ON COLUMN gamestate.stat_repack.bytes_before IS 'size of the partition, indexes included, when it began';
+COMMENT ON COLUMN gamestate.stat_repack.bytes_after IS 'and when it was done';
+
+-- Invoker's rights: it takes membership in gamestate_owner, as DDL on partitions does.
+CREATE FUNCTION gamestate.repack_partition(partition regclass)
+RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	type	text;
+BEGIN
+	IF partition IS NULL OR NOT EXISTS (
+		SELECT FROM pg_partition_tree('gamestate.archive_payload') t
+		 WHERE t.relid = partition AND t.isleaf) THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_parameter_value',
+			MESSAGE = format('%s is not a partition of gamestate.archive_payload', coalesce(partition::text, 'NULL'));
+	END IF;
+	IF NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = partition AND c.relkind = 'r'
+					  AND c.relnamespace = 'gamestate_partitions'::regnamespace
+					  AND c.relowner = 'gamestate_owner'::regrole) THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'wrong_object_type',
+			MESSAGE = format('partition %s is not one that can be repacked', partition),
+			DETAIL = 'Only ordinary tables in schema gamestate_partitions that belong to gamestate_owner are.';
+	END IF;
+	EXECUTE format('SELECT game_type FROM %s LIMIT 1', partition) INTO type;
+	INSERT INTO gamestate.repack AS r (relid, partition, game_type, requested)
+	VALUES (partition, partition::text, coalesce(type, ''), true)
+	ON CONFLICT (relid) DO UPDATE SET
+		requested = true,
+		state = CASE WHEN r.state IN ('done', 'skipped') THEN 'waiting' ELSE r.state END,
+		reason = NULL, done_at = NULL, added_at = now();
+END
+$$;
+COMMENT ON FUNCTION gamestate.repack_partition(regclass)
+IS 'ask the maintenance worker to repack a partition of gamestate.archive_payload, whatever the policy says and even if it is not closed; see gamestate.stat_repack';
 
 -- Partitions are made by the archiver.  There is no default partition on
 -- purpose: with one, the first game of a new type would have to wait for
@@ -779,6 +908,20 @@ RETURNS TABLE (
 AS 'MODULE_PATHNAME', 'gs_archived_log' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 1000 ROWS 100;
 COMMENT ON FUNCTION gamestate.archived_log(text, timestamptz, uuid, boolean)
 IS 'log of an archived game in order, every change or only its moves; ord numbers the moves from 1, request_arguments is a checksum of what the request id was used with';
+
+-- Not STABLE, so that no planner calls it twice or not at all; runs with the
+-- caller's rights.
+CREATE FUNCTION gamestate.verify_archive(
+	partition regclass DEFAULT NULL,
+	OUT partition_name regclass,
+	OUT game_type text,
+	OUT ended_at timestamptz,
+	OUT game_id uuid,
+	OUT problem text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'gs_verify_archive' LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 10;
+COMMENT ON FUNCTION gamestate.verify_archive(regclass)
+IS 'unpack every game of gamestate.archive_payload, or of one partition, and list those that are damaged';
 
 -- security_invoker: the right to read is that on the tables, and row security
 -- that somebody puts on them holds here too.  Payload columns are functions of
@@ -1063,6 +1206,18 @@ RETURNS TABLE (
 AS 'MODULE_PATHNAME', 'gs_archiver_payloads' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION gamestate.archiver_payloads() IS 'internal: what the archiver inserts into gamestate.archive_payload';
 
+-- Internal as well.  A payload made anew; not strict, as there may be no dictionary.
+CREATE FUNCTION gamestate.archiver_repack(
+	INOUT format smallint,
+	INOUT dictionary integer,
+	raw_size integer,
+	checksum bigint,
+	INOUT payload bytea,
+	level integer,
+	new_dictionary integer)
+AS 'MODULE_PATHNAME', 'gs_archiver_repack' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION gamestate.archiver_repack(smallint, integer, integer, bigint, bytea, integer, integer) IS 'internal: a payload compressed anew, or as it was if that is not smaller';
+
 CREATE FUNCTION gamestate.import_games(games text[])
 RETURNS TABLE (
 	ord integer,
@@ -1083,7 +1238,8 @@ IS 'permit this session''s next DROP EXTENSION gamestate to delete all games, li
 REVOKE ALL ON FUNCTION gamestate.stat_workers(), gamestate.stat_journal(), gamestate.stat_standby(),
 	gamestate.archiver_rows(),
 	gamestate.archiver_payloads(), gamestate.allow_drop_extension() FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION gamestate.archiver_rows(), gamestate.archiver_payloads()
+GRANT EXECUTE ON FUNCTION gamestate.archiver_rows(), gamestate.archiver_payloads(),
+	gamestate.archiver_repack(smallint, integer, integer, bigint, bytea, integer, integer)
 	TO gamestate_owner;
 
 -- ---------------------------------------------------------------------------
@@ -1134,8 +1290,8 @@ SELECT CASE
 		THEN 'memory'
 	WHEN object_name LIKE 'stat\_%' OR object_name = 'retention_log'
 		THEN 'statistics'
-	WHEN object_name IN ('policy', 'saved_games', 'deleted_games', 'save_live_games', 'load_saved_games',
-		'import_games')
+	WHEN object_name IN ('policy', 'dictionary', 'saved_games', 'deleted_games', 'save_live_games', 'load_saved_games',
+		'verify_archive', 'repack_partition', 'import_games')
 		THEN 'operate'
 	WHEN object_name LIKE 'archiver\_%'
 		THEN 'worker'

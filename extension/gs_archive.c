@@ -44,6 +44,7 @@
 #include "postgres.h"
 
 #include "gs_archive.h"
+#include "gs_unpack.h"
 #include "gs_uuid.h"
 
 #include "access/genam.h"
@@ -61,7 +62,6 @@
 #include "miscadmin.h"
 #include "partitioning/partbounds.h"
 #include "partitioning/partdesc.h"
-#include "port/pg_crc32c.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -107,10 +107,7 @@ typedef struct PayloadRow
 	Oid tableoid;
 	ItemPointerData ctid;
 	TransactionId xmin;
-	int16 format;
-	bool has_dictionary;
-	int32 raw_size;
-	int64 checksum;
+	GsPacked packed;
 } PayloadRow;
 
 /* A payload as the SQL functions use it. */
@@ -421,7 +418,8 @@ damaged_payload(const pg_uuid_t *id, const char *what)
 			(errcode(ERRCODE_DATA_CORRUPTED),
 			 errmsg("archived payload of game %s is damaged",
 					DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(id)))),
-			 errdetail("%s.", what)));
+			 errdetail("What is wrong: %s.", what),
+			 errhint("gamestate.verify_archive() finds all such games.")));
 	pg_unreachable();
 }
 
@@ -429,58 +427,31 @@ static void
 read_payload_row(Relation leaf, HeapTuple tuple, PayloadRow *row)
 {
 	bool isnull;
+	Datum value;
 
 	row->tableoid = RelationGetRelid(leaf);
 	row->ctid = tuple->t_self;
 	row->xmin = HeapTupleHeaderGetRawXmin(tuple->t_data);
-	row->format = DatumGetInt16(row_column_not_null(tuple, leaf, "format", INT2OID));
-	row_column(tuple, leaf, "dictionary", INT4OID, &isnull);
-	row->has_dictionary = !isnull;
-	row->raw_size = DatumGetInt32(row_column_not_null(tuple, leaf, "raw_size", INT4OID));
-	row->checksum = DatumGetInt64(row_column_not_null(tuple, leaf, "checksum", INT8OID));
+	row->packed.format =
+		DatumGetInt16(row_column_not_null(tuple, leaf, "format", INT2OID));
+	value = row_column(tuple, leaf, "dictionary", INT4OID, &isnull);
+	row->packed.dictionary = isnull ? 0 : DatumGetInt32(value);
+	row->packed.raw_size =
+		DatumGetInt32(row_column_not_null(tuple, leaf, "raw_size", INT4OID));
+	row->packed.checksum =
+		DatumGetInt64(row_column_not_null(tuple, leaf, "checksum", INT8OID));
 }
 
 /* Check and decompress; the raw bytes that the result points into are palloc'd. */
 static void
-unpack_payload(const pg_uuid_t *id, const PayloadRow *row, bytea *packed,
+unpack_payload(const pg_uuid_t *id, const PayloadRow *row, bytea *bytes,
 			   GsPayload *payload)
 {
-	const char *src = VARDATA_ANY(packed);
-	size_t src_len = VARSIZE_ANY_EXHDR(packed);
-	size_t raw_len;
 	char *raw;
-	const char *error;
-	pg_crc32c crc;
+	const char *error = gs_unpack(&row->packed, bytes, &raw, payload);
 
-	if (row->format != GS_PAYLOAD_FORMAT_1)
-		damaged_payload(id, psprintf("Format %d is unknown to this version of gamestate",
-									 row->format));
-	if (row->has_dictionary)
-		damaged_payload(id, "Its compression dictionary is unknown");
-	if (row->raw_size <= 0 || (Size) row->raw_size > MaxAllocSize)
-		damaged_payload(id, psprintf("Its raw size is said to be %d", row->raw_size));
-	raw_len = (size_t) row->raw_size;
-
-	/* before memory is taken for what a damaged length says */
-	error = gs_payload_check_frame(src, src_len, raw_len);
 	if (error != NULL)
-		damaged_payload(id, psprintf("zstd: %s", error));
-
-	raw = palloc(raw_len);
-	error = gs_payload_decompress(src, src_len, raw, raw_len);
-	if (error != NULL)
-		damaged_payload(id, psprintf("zstd: %s", error));
-
-	INIT_CRC32C(crc);
-	COMP_CRC32C(crc, raw, raw_len);
-	FIN_CRC32C(crc);
-	if (row->checksum != (int64) crc)
-		damaged_payload(id, psprintf("Its checksum is %u, the row says " INT64_FORMAT,
-									 crc, row->checksum));
-
-	error = gs_payload_decode(raw, raw_len, payload);
-	if (error != NULL)
-		damaged_payload(id, psprintf("Its contents do not decode: %s", error));
+		damaged_payload(id, error);
 }
 
 /* Text of an archived game, checked: it leaves as a text or json value. */
@@ -488,7 +459,7 @@ static Datum
 payload_text(const pg_uuid_t *id, const char *data, uint32 len)
 {
 	if (!pg_verify_mbstr(GetDatabaseEncoding(), data, (int) len, true))
-		damaged_payload(id, "Its text is not valid in the encoding of this database");
+		damaged_payload(id, "its text is not valid in the encoding of this database");
 	return PointerGetDatum(cstring_to_text_with_len(data, (int) len));
 }
 
@@ -564,7 +535,7 @@ found_game_payload(RowSearch *search, Relation leaf, HeapTuple tuple)
 		(uint64) game->version - (uint64) game->payload.first_version + 1 !=
 			game->payload.nentries)
 		damaged_payload(&game->game_id,
-						psprintf("Its log ends at another version than " INT64_FORMAT,
+						psprintf("its log ends at another version than " INT64_FORMAT,
 								 game->version));
 	game->has_payload = true;
 }
@@ -639,10 +610,10 @@ is_cached(const pg_uuid_t *id, const PayloadRow *row)
 		   cached_payload->row.tableoid == row->tableoid &&
 		   ItemPointerEquals(&cached_payload->row.ctid, (ItemPointer) &row->ctid) &&
 		   cached_payload->row.xmin == row->xmin &&
-		   cached_payload->row.format == row->format &&
-		   cached_payload->row.has_dictionary == row->has_dictionary &&
-		   cached_payload->row.raw_size == row->raw_size &&
-		   cached_payload->row.checksum == row->checksum;
+		   cached_payload->row.packed.format == row->packed.format &&
+		   cached_payload->row.packed.dictionary == row->packed.dictionary &&
+		   cached_payload->row.packed.raw_size == row->packed.raw_size &&
+		   cached_payload->row.packed.checksum == row->packed.checksum;
 }
 
 /*
@@ -794,16 +765,16 @@ query_payload(const pg_uuid_t *id, const char *game_type, TimestampTz ended_at)
 
 		heap_deform_tuple(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, column, isnull);
 		if (isnull[3] || isnull[5] || isnull[6] || isnull[7])
-			damaged_payload(id, "A column of its row is null");
+			damaged_payload(id, "a column of its row is null");
 		memset(&row, 0, sizeof(row));
 		row.tableoid = isnull[0] ? InvalidOid : DatumGetObjectId(column[0]);
 		if (!isnull[1])
 			row.ctid = *(ItemPointer) DatumGetPointer(column[1]);
 		row.xmin = isnull[2] ? InvalidTransactionId : DatumGetTransactionId(column[2]);
-		row.format = DatumGetInt16(column[3]);
-		row.has_dictionary = !isnull[4];
-		row.raw_size = DatumGetInt32(column[5]);
-		row.checksum = DatumGetInt64(column[6]);
+		row.packed.format = DatumGetInt16(column[3]);
+		row.packed.dictionary = isnull[4] ? 0 : DatumGetInt32(column[4]);
+		row.packed.raw_size = DatumGetInt32(column[5]);
+		row.packed.checksum = DatumGetInt64(column[6]);
 		if (!is_cached(id, &row))
 			cache_payload(id, game_type, ended_at, &row, column[7]);
 	}

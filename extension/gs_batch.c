@@ -23,8 +23,10 @@
 #include "postgres.h"
 
 #include "gs_batch.h"
+#include "gs_dictionary.h"
 #include "gs_lock.h"
-#include "gs_payload.h"
+#include "gs_policy.h"
+#include "gs_unpack.h"
 #include "gs_worker.h"
 #include "gs_writeset.h"
 
@@ -33,7 +35,6 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "port/pg_crc32c.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
@@ -59,8 +60,7 @@ typedef struct BatchRow
 	text *metadata;	 /* or NULL */
 	text *result;	 /* or NULL */
 	bytea *payload;	 /* NULL = it has none: an imported game only */
-	int32 raw_size;
-	uint32 checksum;
+	GsPacked packed;
 } BatchRow;
 
 #define ARCHIVE_COLUMNS                                                       \
@@ -74,6 +74,7 @@ typedef struct BatchRow
 /* The batch that is being inserted. */
 static BatchRow *batch = NULL;
 static int batch_rows = 0;
+static GsDictionaryList *dictionaries = NULL;
 static int batch_without_payload = 0;
 
 static SPIPlanPtr insert_rows = NULL;
@@ -153,29 +154,21 @@ encode_log(const GsGameCopy *game, GsPayload *payload)
 	payload->entries_len = p - bytes;
 }
 
+/* Level and dictionary are what the policy of the game's type says. */
 static void
-compress_payload(BatchRow *row, const char *raw, Size raw_size, MemoryContext mcxt)
+pack_payload(const GsGameCopy *game, const GsPayload *payload, const char *raw,
+			 Size raw_size, MemoryContext mcxt, BatchRow *row)
 {
-	Size bound = gs_payload_bound(raw_size);
-	char *scratch = palloc(bound);
-	const char *error = NULL;
-	size_t size = gs_payload_compress(raw, raw_size, gs_archive_compression_level,
-									  scratch, bound, &error);
-	pg_crc32c crc;
+	const GsText *type = &game->info.game_type;
+	const GsPolicy *policy = gs_policy(type);
+	int level = policy->compression_level == GS_POLICY_SETTING
+					? gs_archive_compression_level
+					: policy->compression_level;
+	int32 dictionary = policy->dictionary
+						   ? gs_dictionary_newest(dictionaries, type->data, type->len)
+						   : 0;
 
-	if (size == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INTERNAL_ERROR),
-				 errmsg("could not compress a game: %s", error ? error : "no reason given")));
-	row->payload = MemoryContextAlloc(mcxt, VARHDRSZ + size);
-	SET_VARSIZE(row->payload, VARHDRSZ + size);
-	memcpy(VARDATA(row->payload), scratch, size);
-
-	INIT_CRC32C(crc);
-	COMP_CRC32C(crc, raw, raw_size);
-	FIN_CRC32C(crc);
-	row->checksum = crc;
-	row->raw_size = (int32) raw_size;
+	row->payload = gs_pack(payload, raw, raw_size, level, dictionary, mcxt, &row->packed);
 }
 
 /* Fill a row; what it points to is allocated in mcxt, the rest in the current context. */
@@ -197,7 +190,7 @@ make_row(const GsGameCopy *game, BatchRow *row, MemoryContext mcxt)
 		too_large(game);
 	raw = palloc(raw_size);
 	gs_payload_encode(&payload, raw);
-	compress_payload(row, raw, raw_size, mcxt);
+	pack_payload(game, &payload, raw, raw_size, mcxt, row);
 
 	old = MemoryContextSwitchTo(mcxt);
 	row->game_id = game->game_id;
@@ -216,6 +209,7 @@ gs_batch_open(int n)
 	batch = palloc(sizeof(BatchRow) * Max(n, 1));
 	batch_rows = 0;
 	batch_without_payload = 0;
+	dictionaries = gs_dictionary_list();
 }
 
 void
@@ -267,7 +261,7 @@ collect(GsBatchGame *games, int n)
 		else
 		{
 			make_row(game, &batch[batch_rows], rows_context);
-			bytes += batch[batch_rows].raw_size;
+			bytes += batch[batch_rows].packed.raw_size;
 			batch_rows++;
 			games[i].outcome = GS_BATCH_OPEN;
 		}
@@ -343,7 +337,7 @@ gs_batch_run(GsBatchGame *games, int n, GsBatchTotals *totals)
 		for (int i = 0; i < batch_rows; i++)
 		{
 			totals->games++;
-			totals->raw_bytes += batch[i].raw_size;
+			totals->raw_bytes += batch[i].packed.raw_size;
 			totals->stored_bytes += VARSIZE(batch[i].payload) - VARHDRSZ;
 		}
 	}
@@ -438,11 +432,11 @@ gs_archiver_payloads(PG_FUNCTION_ARGS)
 		values[0] = UUIDPGetDatum(&row->game_id);
 		values[1] = PointerGetDatum(row->game_type);
 		values[2] = TimestampTzGetDatum(row->h.ended_at);
-		values[3] = Int16GetDatum(GS_PAYLOAD_FORMAT_1);
-		values[4] = (Datum) 0;
-		nulls[4] = true;
-		values[5] = Int32GetDatum(row->raw_size);
-		values[6] = Int64GetDatum((int64) row->checksum);
+		values[3] = Int16GetDatum(row->packed.format);
+		values[4] = Int32GetDatum(row->packed.dictionary);
+		nulls[4] = row->packed.dictionary == 0;
+		values[5] = Int32GetDatum(row->packed.raw_size);
+		values[6] = Int64GetDatum(row->packed.checksum);
 		values[7] = PointerGetDatum(row->payload);
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 	}

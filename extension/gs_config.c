@@ -67,12 +67,14 @@
 #define GS_BATCH_DEFAULT				500
 #define GS_BATCH_MAX					2000
 #define GS_LEVEL_DEFAULT				3
-#define GS_LEVEL_MIN					1
-#define GS_LEVEL_MAX					19
 #define GS_MAKE_AHEAD_DEFAULT			2
 #define GS_MAKE_AHEAD_MAX				100
 #define GS_TYPES_DEFAULT				100
 #define GS_TYPES_MAX					10000
+#define GS_DICTIONARY_GAMES_DEFAULT		200
+#define GS_DICTIONARY_GAMES_MIN			20
+#define GS_DICTIONARY_GAMES_MAX			1000000
+#define GS_REPACK_RATE_DEFAULT			4096
 
 int gs_memory = GS_MEMORY_DEFAULT;
 int gs_reserve_percent = GS_RESERVE_DEFAULT;
@@ -105,6 +107,9 @@ int gs_archive_batch = GS_BATCH_DEFAULT;
 int gs_archive_compression_level = GS_LEVEL_DEFAULT;
 int gs_archive_make_ahead = GS_MAKE_AHEAD_DEFAULT;
 int gs_archive_max_types = GS_TYPES_DEFAULT;
+int gs_dictionary_min_games = GS_DICTIONARY_GAMES_DEFAULT;
+bool gs_allow_dictionary_changes = false;
+int gs_repack_rate = GS_REPACK_RATE_DEFAULT;
 
 static const struct config_enum_entry durability_options[] =
 	{{"journal", GS_DURABILITY_JOURNAL, false},
@@ -273,8 +278,8 @@ define_archive_settings(void)
 	DefineCustomBoolVariable(
 		"gamestate.maintenance",
 		"Starts a maintenance worker for each database that has the extension.",
-		"While it is off, no partition of the archive is removed.", &gs_maintenance, true,
-		PGC_SIGHUP, 0, NULL, NULL, NULL);
+		"While it is off, no partition of the archive is removed or repacked, and no dictionary is trained.",
+		&gs_maintenance, true, PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable(
 		"gamestate.maintenance_interval",
 		"Sets how often the maintenance worker looks for work.",
@@ -305,6 +310,29 @@ define_archive_settings(void)
 		NULL, NULL);
 }
 
+static void
+define_compression_settings(void)
+{
+	DefineCustomIntVariable(
+		"gamestate.dictionary_min_games",
+		"Sets how many archived games of a type a compression dictionary is trained from.",
+		"With fewer there is none. More games make a better dictionary, later.",
+		&gs_dictionary_min_games, GS_DICTIONARY_GAMES_DEFAULT, GS_DICTIONARY_GAMES_MIN,
+		GS_DICTIONARY_GAMES_MAX, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable(
+		"gamestate.allow_dictionary_changes",
+		"Allows statements that change or remove rows of gamestate.dictionary.",
+		"Archived games cannot be read without the dictionary they were compressed with.",
+		&gs_allow_dictionary_changes, false, PGC_USERSET, GUC_NOT_IN_SAMPLE, NULL, NULL,
+		NULL);
+	DefineCustomIntVariable(
+		"gamestate.repack_rate",
+		"Sets how much of the archive is repacked in a second at most.",
+		"Counted in bytes before compression. A higher rate takes more of a processor; 0 means no limit.",
+		&gs_repack_rate, GS_REPACK_RATE_DEFAULT, 0, INT_MAX / 2, PGC_SIGHUP, GUC_UNIT_KB,
+		NULL, NULL, NULL);
+}
+
 void
 gs_config_init(void)
 {
@@ -314,5 +342,6 @@ gs_config_init(void)
 	define_journal_settings();
 	define_feed_settings();
 	define_archive_settings();
+	define_compression_settings();
 	MarkGUCPrefixReserved("gamestate");
 }

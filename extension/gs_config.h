@@ -13,6 +13,11 @@
 /* A contract of the SQL surface, so not a setting: ids are 1 to 63 bytes. */
 #define GS_MAX_ID_LENGTH 63
 
+/* zstd levels that may be asked for; that of repacking if no policy says another */
+#define GS_LEVEL_MIN			1
+#define GS_LEVEL_MAX			19
+#define GS_REPACK_LEVEL_DEFAULT 19
+
 /* postmaster start */
 extern int gs_memory; /* MB */
 extern int gs_reserve_percent;
@@ -55,6 +60,9 @@ extern int gs_archive_batch;
 extern int gs_archive_compression_level;
 extern int gs_archive_make_ahead; /* partitions */
 extern int gs_archive_max_types;
+extern int gs_dictionary_min_games;
+extern bool gs_allow_dictionary_changes;
+extern int gs_repack_rate; /* kB/s; 0 = without a limit */
 
 extern void gs_config_init(void);
 

@@ -10,6 +10,7 @@
  *	   when there was nothing to do.
  *	2. All tasks are due once in gamestate.maintenance_interval, and when the
  *	   worker is woken (gs_worker_wake_maintenance()): policies have changed.
+ *	   One that has more to do is due again when the others had their turn.
  *	3. A task that fails is tried again after a pause that doubles; the others
  *	   are not held up by it.  The same complaint is logged seldom.
  *
@@ -23,6 +24,8 @@
 #include "gs_deleted.h"
 #include "gs_maintenance.h"
 #include "gs_retention.h"
+#include "gs_repack.h"
+#include "gs_train.h"
 #include "gs_worker.h"
 
 #include "miscadmin.h"
@@ -53,11 +56,14 @@ typedef struct Task
 
 static Task tasks[] = {
 	{.what = "remove partitions that are no longer kept", .run = gs_retention_run},
+	{.what = "train compression dictionaries", .run = gs_train_run},
+	{.what = "repack a partition", .run = gs_repack_run},
 	{.what = "forget requests of deleted games", .run = gs_deleted_purge},
 };
 
 static GsWorkerSlot *slot = NULL;
 static MemoryContext task_context = NULL;
+static bool again = false; /* the running task has more to do */
 
 /* In a PG_CATCH block: take the error, end the transaction, say it. */
 static void
@@ -97,6 +103,12 @@ task_failed(Task *task)
 			 error->context ? errcontext("%s", error->context) : 0));
 }
 
+void
+gs_maintenance_again(void)
+{
+	again = true;
+}
+
 static void
 run_task(Task *task)
 {
@@ -105,10 +117,11 @@ run_task(Task *task)
 	PG_TRY();
 	{
 		pgstat_report_activity(STATE_RUNNING, task->what);
+		again = false;
 		task->run(task_context);
 		task->failures = 0;
-		task->due =
-			TimestampTzPlusMilliseconds(GetCurrentTimestamp(), gs_maintenance_interval);
+		task->due = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+												again ? 0 : gs_maintenance_interval);
 	}
 	PG_CATCH();
 	{

@@ -7,21 +7,21 @@
  *
  *	1. Archiving: size, encode to raw, (the caller takes the checksum of
  *	   raw), compress.
- *	2. Reading: decompress to exactly raw_size bytes, (the caller compares
- *	   the checksum), decode.  gs_payload_decode() visits every byte once, so
+ *	2. Reading: decompress, turn columns back, to exactly raw_size bytes,
+ *	   (the caller compares the checksum), decode.  gs_payload_decode() visits every byte once, so
  *	   a payload it accepts is whole: whoever walks the entries later cannot
  *	   meet an error.
  *	3. Each process has one zstd context for either direction, made on first
  *	   use and kept: making one costs more than compressing a small game.
  *
  * What may not be done here: include a PostgreSQL header, or keep anything
- * but the two contexts.  Nothing here is thread-safe.
+ * but the two contexts and the text of an error.  Nothing here is thread-safe.
  *
  *-------------------------------------------------------------------------
  */
-#include "gs_payload.h"
+#include "gs_columns.h"
 
-#include <zstd.h>
+#include <stdio.h>
 
 static ZSTD_CCtx *compress_context = NULL;
 static ZSTD_DCtx *decompress_context = NULL;
@@ -133,6 +133,15 @@ gs_payload_decode(const char *raw, size_t raw_len, GsPayload *payload)
  * ----------
  */
 
+static const char *
+zstd_error(size_t code)
+{
+	static char text[128];
+
+	snprintf(text, sizeof(text), "zstd: %s", ZSTD_getErrorName(code));
+	return text;
+}
+
 size_t
 gs_payload_bound(size_t raw_len)
 {
@@ -140,7 +149,8 @@ gs_payload_bound(size_t raw_len)
 }
 
 size_t
-gs_payload_compress(const char *raw, size_t raw_len, int level, char *dst, size_t dst_len,
+gs_payload_compress(const char *raw, size_t raw_len, int level,
+					const ZSTD_CDict *dictionary, char *dst, size_t dst_len,
 					const char **error)
 {
 	size_t n;
@@ -153,13 +163,18 @@ gs_payload_compress(const char *raw, size_t raw_len, int level, char *dst, size_
 			*error = "out of memory";
 			return 0;
 		}
+		(void) ZSTD_CCtx_setParameter(compress_context, ZSTD_c_dictIDFlag, 0);
 	}
 
+	(void) ZSTD_CCtx_setParameter(compress_context, ZSTD_c_compressionLevel, level);
+	(void) ZSTD_CCtx_refCDict(compress_context, dictionary);
 	/* one call, so the frame's header says the content size */
-	n = ZSTD_compressCCtx(compress_context, dst, dst_len, raw, raw_len, level);
+	n = ZSTD_compress2(compress_context, dst, dst_len, raw, raw_len);
+	/* the caller may free the dictionary */
+	(void) ZSTD_CCtx_refCDict(compress_context, NULL);
 	if (ZSTD_isError(n))
 	{
-		*error = ZSTD_getErrorName(n);
+		*error = zstd_error(n);
 		return 0;
 	}
 	*error = NULL;
@@ -167,21 +182,36 @@ gs_payload_compress(const char *raw, size_t raw_len, int level, char *dst, size_
 }
 
 const char *
-gs_payload_check_frame(const char *src, size_t src_len, size_t raw_len)
+gs_payload_frame_size(const char *src, size_t src_len, size_t *size)
 {
 	size_t n = ZSTD_findFrameCompressedSize(src, src_len);
+	unsigned long long content;
 
 	if (ZSTD_isError(n))
-		return ZSTD_getErrorName(n);
+		return zstd_error(n);
 	if (n != src_len)
 		return "bytes behind the zstd frame";
-	if (ZSTD_getFrameContentSize(src, src_len) != (unsigned long long) raw_len)
-		return "the zstd frame holds another number of bytes than it should";
+	content = ZSTD_getFrameContentSize(src, src_len);
+	if (content == ZSTD_CONTENTSIZE_UNKNOWN || content == ZSTD_CONTENTSIZE_ERROR)
+		return "the zstd frame does not say what it holds";
+	*size = (size_t) content;
 	return NULL;
 }
 
 const char *
-gs_payload_decompress(const char *src, size_t src_len, char *raw, size_t raw_len)
+gs_payload_check_frame(const char *src, size_t src_len, size_t raw_len)
+{
+	size_t size;
+	const char *error = gs_payload_frame_size(src, src_len, &size);
+
+	if (error == NULL && size != raw_len)
+		error = "the zstd frame holds another number of bytes than it should";
+	return error;
+}
+
+const char *
+gs_payload_decompress(const char *src, size_t src_len, const ZSTD_DDict *dictionary,
+					  char *raw, size_t raw_len)
 {
 	const char *error;
 	size_t n;
@@ -197,10 +227,51 @@ gs_payload_decompress(const char *src, size_t src_len, char *raw, size_t raw_len
 		if (decompress_context == NULL)
 			return "out of memory";
 	}
-	n = ZSTD_decompressDCtx(decompress_context, raw, raw_len, src, src_len);
+	/* without one if it is NULL */
+	n = ZSTD_decompress_usingDDict(decompress_context, raw, raw_len, src, src_len,
+								   dictionary);
 	if (ZSTD_isError(n))
-		return ZSTD_getErrorName(n);
+		return zstd_error(n);
 	if (n != raw_len)
 		return "the zstd frame gave another number of bytes than it should";
 	return NULL;
+}
+
+/* ----------
+ * formats
+ * ----------
+ */
+
+const char *
+gs_payload_room(int format, const char *src, size_t src_len, size_t raw_len, size_t *room)
+{
+	const char *error;
+
+	*room = 0;
+	if (format == GS_PAYLOAD_FORMAT_1)
+		return gs_payload_check_frame(src, src_len, raw_len);
+	if (format != GS_PAYLOAD_FORMAT_2)
+		return "the format is unknown to this version of gamestate";
+	error = gs_payload_frame_size(src, src_len, room);
+	/* columns are only used where they are shorter */
+	if (error == NULL && *room > raw_len)
+		error = "the zstd frame holds more bytes than it should";
+	return error;
+}
+
+const char *
+gs_payload_unpack(int format, const char *src, size_t src_len,
+				  const ZSTD_DDict *dictionary, char *columns, char *raw, size_t raw_len)
+{
+	size_t room;
+	const char *error;
+
+	if (format == GS_PAYLOAD_FORMAT_1)
+		return gs_payload_decompress(src, src_len, dictionary, raw, raw_len);
+	error = gs_payload_room(format, src, src_len, raw_len, &room);
+	if (error == NULL)
+		error = gs_payload_decompress(src, src_len, dictionary, columns, room);
+	if (error == NULL)
+		error = gs_columns_decode(columns, room, raw, raw_len);
+	return error;
 }

@@ -17,7 +17,13 @@
  *		...		the entries, gs_entry.h
  *	and nothing behind them.
  *
- *	payload := one zstd frame of raw, content size in the frame's header
+ *	payload := one zstd frame of raw, content size in the frame's header,
+ *		perhaps compressed with a dictionary
+ *
+ * Format 2 has the log in columns, see gs_columns.h.  Size and checksum of
+ * a game's raw bytes are always those of format 1: they say what the game is, not how
+ * it is stored, and what has been turned into columns and back is checked by
+ * them.
  *
  * The column "format" of gamestate.archive_payload says which decoder reads
  * a row; old formats stay readable for ever, so formats are only added.
@@ -29,7 +35,10 @@
 
 #include "gs_entry.h"
 
+#include <zstd.h>
+
 #define GS_PAYLOAD_FORMAT_1 1
+#define GS_PAYLOAD_FORMAT_2 2 /* gs_columns.h */
 
 /* An entry run as the active-game table keeps it: encoded, one after another. */
 typedef struct GsPayload
@@ -60,19 +69,41 @@ extern const char *gs_payload_decode(const char *raw, size_t raw_len, GsPayload 
 
 /*
  * zstd.  The contexts are made once a process and reused (static), so these
- * are not thread-safe.  gs_payload_compress() returns the compressed size or 0
- * and *error (static text); dst must have room for gs_payload_bound(raw_len).
+ * are not thread-safe.  A dictionary may be NULL; with one, the level is that
+ * with which it was digested.  Its number is not in the frame: who stores the
+ * frame stores the number.
+ *
+ * gs_payload_compress() returns the compressed size, or 0 and *error (static
+ * text); dst must have room for gs_payload_bound(raw_len).
  * gs_payload_decompress() demands that exactly raw_len bytes come out and
  * returns NULL or what is wrong.
  */
 extern size_t gs_payload_bound(size_t raw_len);
-extern size_t gs_payload_compress(const char *raw, size_t raw_len, int level, char *dst,
-								  size_t dst_len, const char **error);
-extern const char *gs_payload_decompress(const char *src, size_t src_len, char *raw,
+extern size_t gs_payload_compress(const char *raw, size_t raw_len, int level,
+								  const ZSTD_CDict *dictionary, char *dst, size_t dst_len,
+								  const char **error);
+extern const char *gs_payload_decompress(const char *src, size_t src_len,
+										 const ZSTD_DDict *dictionary, char *raw,
 										 size_t raw_len);
 
-/* Would gs_payload_decompress() get raw_len bytes?  Looks at the headers only. */
+/*
+ * How many bytes does a frame say it holds?  Looks at the headers only.
+ * Returns NULL or what is wrong; so does gs_payload_check_frame() if it is
+ * another number than raw_len.
+ */
+extern const char *gs_payload_frame_size(const char *src, size_t src_len, size_t *size);
 extern const char *gs_payload_check_frame(const char *src, size_t src_len,
 										  size_t raw_len);
+
+/*
+ * From a frame of some format to raw bytes of format 1.  What lies between
+ * needs as much room as gs_payload_room() says, 0 for format 1; it checks the
+ * frame's headers, so that no memory is taken for what a damaged length says.
+ */
+extern const char *gs_payload_room(int format, const char *src, size_t src_len,
+								   size_t raw_len, size_t *room);
+extern const char *gs_payload_unpack(int format, const char *src, size_t src_len,
+									 const ZSTD_DDict *dictionary, char *columns,
+									 char *raw, size_t raw_len);
 
 #endif /* GS_PAYLOAD_H */

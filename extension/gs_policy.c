@@ -73,6 +73,9 @@ typedef struct PolicyColumn
 } PolicyColumn;
 
 static const GsPolicy builtin_policy = {.durability = GS_POLICY_SETTING,
+										.compression_level = GS_POLICY_SETTING,
+										.dictionary = true,
+										.repack_level = GS_REPACK_LEVEL_DEFAULT,
 										.retention_action = GS_RETENTION_DROP};
 
 static GsPolicy default_policy;
@@ -180,11 +183,40 @@ set_payload_retention(GsPolicy *policy, Datum value)
 	policy->payload_retention = *DatumGetIntervalP(value);
 }
 
+static void
+set_compression_level(GsPolicy *policy, Datum value)
+{
+	policy->compression_level =
+		Min(Max(DatumGetInt16(value), GS_LEVEL_MIN), GS_LEVEL_MAX);
+}
+
+static void
+set_dictionary(GsPolicy *policy, Datum value)
+{
+	policy->dictionary = DatumGetBool(value);
+}
+
+static void
+set_repack(GsPolicy *policy, Datum value)
+{
+	policy->repack = DatumGetBool(value);
+}
+
+static void
+set_repack_level(GsPolicy *policy, Datum value)
+{
+	policy->repack_level = Min(Max(DatumGetInt16(value), GS_LEVEL_MIN), GS_LEVEL_MAX);
+}
+
 static const PolicyColumn policy_columns[] = {
 	{"durability", TEXTOID, set_durability},
 	{"retention", INTERVALOID, set_retention},
 	{"retention_action", TEXTOID, set_retention_action},
 	{"payload_retention", INTERVALOID, set_payload_retention},
+	{"compression_level", INT2OID, set_compression_level},
+	{"dictionary", BOOLOID, set_dictionary},
+	{"repack", BOOLOID, set_repack},
+	{"repack_level", INT2OID, set_repack_level},
 };
 
 #define NCOLUMNS ((int) lengthof(policy_columns))

@@ -27,6 +27,12 @@ typedef struct GsPolicy
 {
 	int durability; /* GsDurability, or GS_POLICY_SETTING */
 
+	/* how games are compressed when they are archived, and later once more */
+	int compression_level; /* or GS_POLICY_SETTING */
+	bool dictionary;
+	bool repack;
+	int repack_level;
+
 	/* how long archived games are kept; without a limit if there is none */
 	GsRetentionAction retention_action;
 	bool has_retention; /* of both tables' rows */

@@ -22,6 +22,7 @@
 #   memory      many games of shifting sizes
 #   load        after a crash
 #   rotation    of the journal
+#   archive     size of recorded games in the archive, speed of the archiver
 #   pool        what libgamestate's pool costs
 
 # shellcheck source=tests/tools/common.sh
@@ -29,7 +30,7 @@
 
 : "${BENCH_SECONDS:=1}" "${BENCH_ROUNDS:=3}" "${BENCH_BIG:=}"
 : "${BENCH_GAMES:=$([ -n "$BENCH_BIG" ] && echo 1000000 || echo 250000)}"
-: "${BENCH_ONLY:=moves contention pipeline latency lookup feed client pool wal xid pergame memory load rotation}"
+: "${BENCH_ONLY:=moves contention pipeline latency lookup feed client pool wal xid pergame memory load rotation archive}"
 : "${GAMESTATE_DATA:=$top/../shared/data}"
 BENCH_ONLY=${BENCH_ONLY//,/ }
 
@@ -47,6 +48,8 @@ BENCH_ONLY=${BENCH_ONLY//,/ }
 . "$top/tests/bench/part_wal.sh"
 # shellcheck source=tests/bench/part_memory.sh
 . "$top/tests/bench/part_memory.sh"
+# shellcheck source=tests/bench/part_archive.sh
+. "$top/tests/bench/part_archive.sh"
 # shellcheck source=tests/bench/part_load.sh
 . "$top/tests/bench/part_load.sh"
 # shellcheck source=tests/bench/part_pool.sh
@@ -92,6 +95,8 @@ for part in load rotation; do
     [ -z "$BENCH_BIG" ] || run_$part 1000000
     lap $part
 done
+! wants archive || run_archive
+lap archive
 [ ! -t 2 ] || echo >&2
 
 perl "$here/report.pl" "$raw" "$out/results.json" "$description"

@@ -260,6 +260,44 @@ foreach my $n (100000, 1000000)
 }
 
 # ---------------------------------------------------------------------
+# Archive
+# ---------------------------------------------------------------------
+
+if (my @types = grep { $r->first("archived_$_") } qw(chess 18xx battlesnake))
+{
+	my @ways = grep { $r->first("${_}_$types[0]") } qw(gzip_6 zstd_3 zstd_9 archived repacked);
+	my %sum;
+
+	print "\nrecorded games by type, percent of raw = JSON of initial state, final state, events\n";
+	printf '%-14s %6s %10s' . ' %9s' x @ways . "\n", 'type', 'games', 'raw bytes', @ways;
+	foreach my $type (@types)
+	{
+		my $row = $r->first("archived_$type");
+		my @stored = map { $r->first("${_}_$type")->{stored} } @ways;
+		printf '%-14s %6d %10d' . ' %8.2f%%' x @ways . "\n", $type, $row->{games}, $row->{raw},
+		  map { 100 * $_ / $row->{raw} } @stored;
+		$sum{games} += $row->{games};
+		$sum{raw} += $row->{raw};
+		$sum{$ways[$_]} += $stored[$_] foreach 0 .. $#ways;
+	}
+	printf '%-14s %6d %10d' . ' %8.2f%%' x @ways . "\n", 'together', $sum{games}, $sum{raw},
+	  map { 100 * $sum{$_} / $sum{raw} } @ways;
+	$r->note('archive_bytes', \%sum);
+	my $repacked = $r->first('repacked_chess');
+	$aims->value('archived, percent of raw', Report::stat_of(100 * $sum{archived} / $sum{raw}), '<=', 12);
+	$aims->value('repacked, percent of raw', Report::stat_of(100 * $sum{repacked} / $sum{raw}), '<=', 8.5);
+	$aims->value('repacked chess, percent of raw',
+		Report::stat_of(100 * $repacked->{stored} / $r->first('archived_chess')->{raw}), '<=', 15);
+	$aims->value('games that did not come back to the letter',
+		Report::stat_of($r->first('wrong')->{games}), '<=', 0);
+}
+if (my $row = $r->first('speed'))
+{
+	$aims->value('archived games of 4 KB/s, nothing else running',
+		Report::stat_of($row->{games} / $row->{seconds}), '>=', 10000);
+}
+
+# ---------------------------------------------------------------------
 # libgamestate's pool
 # ---------------------------------------------------------------------
 

@@ -74,11 +74,11 @@ try_raw(const char *raw, size_t raw_len)
 	check(memcmp(a.entries, b.entries, a.entries_len) == 0);
 
 	zipped = malloc(gs_payload_bound(len));
-	len = gs_payload_compress(copy, gs_payload_size(&a), 1, zipped, gs_payload_bound(len),
-							  &error);
+	len = gs_payload_compress(copy, gs_payload_size(&a), 1, NULL, zipped,
+							  gs_payload_bound(len), &error);
 	check(len > 0);
 	back = malloc(gs_payload_size(&a) + 1);
-	check(gs_payload_decompress(zipped, len, back, gs_payload_size(&a)) == NULL);
+	check(gs_payload_decompress(zipped, len, NULL, back, gs_payload_size(&a)) == NULL);
 	check(memcmp(copy, back, gs_payload_size(&a)) == 0);
 
 	free(copy);
@@ -91,7 +91,7 @@ try_frame(const char *frame, size_t frame_len, size_t raw_len)
 {
 	char *raw = malloc(raw_len > 0 ? raw_len : 1);
 
-	if (gs_payload_decompress(frame, frame_len, raw, raw_len) == NULL)
+	if (gs_payload_decompress(frame, frame_len, NULL, raw, raw_len) == NULL)
 		try_raw(raw, raw_len);
 	free(raw);
 }
@@ -105,10 +105,11 @@ try_changed_frame(const char *raw, size_t raw_len, uint8_t place, uint8_t change
 	const char *error;
 	size_t len;
 
-	len = gs_payload_compress(raw, raw_len, 1, frame, gs_payload_bound(raw_len), &error);
+	len = gs_payload_compress(raw, raw_len, 1, NULL, frame, gs_payload_bound(raw_len),
+							  &error);
 	check(len > 0);
 	frame[place * len / 256] ^= (char) change;
-	error = gs_payload_decompress(frame, len, back, raw_len);
+	error = gs_payload_decompress(frame, len, NULL, back, raw_len);
 	if (change == 0)
 		check(error == NULL && memcmp(raw, back, raw_len) == 0);
 	else if (error == NULL)

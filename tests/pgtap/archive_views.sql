@@ -330,8 +330,8 @@ BEGIN
 END
 $$;
 
-SELECT pg_temp.damage('format = 2', '%ormat 2 is unknown%', 'another format');
-SELECT pg_temp.damage('dictionary = 7', '%dictionary is unknown%', 'a dictionary nobody has');
+SELECT pg_temp.damage('format = 77', '%format is unknown%', 'another format');
+SELECT pg_temp.damage('dictionary = 7', '%dictionary is missing%', 'a dictionary nobody has');
 SELECT pg_temp.damage('raw_size = raw_size + 1', '%zstd%', 'a raw size that is too large');
 SELECT pg_temp.damage('raw_size = raw_size - 1', '%zstd%', 'a raw size that is too small');
 SELECT pg_temp.damage('raw_size = 2147483647', '%raw size%', 'a raw size beyond memory');

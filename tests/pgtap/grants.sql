@@ -198,7 +198,7 @@ SELECT set_eq($$
 	SELECT c.relname::text FROM pg_class c
 	 WHERE c.relnamespace = 'gamestate'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm', 'S')
 	   AND gamestate.privilege_class(c.relname) = 'internal'$$,
-	'{allow_drop_extension,grant_admin,grant_privileges,journal_0,journal_1,journal_damage,journal_trigger,grant_reader,grant_server,policy_changed,privilege_class,privileges,retention_log_entry_seq,revoke_all}'::text[],
+	'{allow_drop_extension,dictionary_number_seq,dictionary_trigger,grant_admin,grant_privileges,journal_0,journal_1,journal_damage,journal_trigger,grant_reader,grant_server,policy_changed,privilege_class,privileges,repack,retention_log_entry_seq,revoke_all}'::text[],
 	'what nobody is granted');
 
 SELECT is_empty($$

@@ -70,17 +70,17 @@ round_trip(const GsPayload *payload, const char *name)
 	is(gs_payload_decode(raw, raw_len, &read), NULL, name);
 	ok(same_payload(payload, &read), "%s: raw bytes come back equal", name);
 
-	zipped_len =
-		gs_payload_compress(raw, raw_len, 3, zipped, gs_payload_bound(raw_len), &error);
+	zipped_len = gs_payload_compress(raw, raw_len, 3, NULL, zipped,
+									 gs_payload_bound(raw_len), &error);
 	ok(zipped_len > 0 && error == NULL, "%s: compresses", name);
 	memset(back, 0xA5, raw_len + 1);
-	is(gs_payload_decompress(zipped, zipped_len, back, raw_len), NULL, name);
+	is(gs_payload_decompress(zipped, zipped_len, NULL, back, raw_len), NULL, name);
 	ok(memcmp(raw, back, raw_len) == 0 && (unsigned char) back[raw_len] == 0xA5,
 	   "%s: decompresses to the same bytes and no more", name);
 
-	ok(gs_payload_decompress(zipped, zipped_len, back, raw_len + 1) != NULL,
+	ok(gs_payload_decompress(zipped, zipped_len, NULL, back, raw_len + 1) != NULL,
 	   "%s: a raw size that is too large is refused", name);
-	ok(gs_payload_decompress(zipped, zipped_len, back, raw_len - 1) != NULL,
+	ok(gs_payload_decompress(zipped, zipped_len, NULL, back, raw_len - 1) != NULL,
 	   "%s: a raw size that is too small is refused", name);
 
 	for (size_t len = 0; len < raw_len; len += 1 + len / 50)
@@ -100,7 +100,7 @@ round_trip(const GsPayload *payload, const char *name)
 		char *cut = malloc(len > 0 ? len : 1);
 
 		memcpy(cut, zipped, len);
-		if (gs_payload_decompress(cut, len, back, raw_len) == NULL)
+		if (gs_payload_decompress(cut, len, NULL, back, raw_len) == NULL)
 			cut_refused = false;
 		free(cut);
 	}
@@ -221,21 +221,25 @@ test_damage(void)
 #undef DECODE
 
 	memset(raw, 'a', sizeof(raw));
-	n = gs_payload_compress(raw, sizeof(raw), 3, zipped, sizeof(zipped), &error);
+	n = gs_payload_compress(raw, sizeof(raw), 3, NULL, zipped, sizeof(zipped), &error);
 	ok(n > 0, "compress");
-	ok(gs_payload_decompress(zipped, 0, raw, sizeof(raw)) != NULL, "an empty frame");
-	ok(gs_payload_decompress("nonsense, not zstd", 18, raw, sizeof(raw)) != NULL,
+	ok(gs_payload_decompress(zipped, 0, NULL, raw, sizeof(raw)) != NULL,
+	   "an empty frame");
+	ok(gs_payload_decompress("nonsense, not zstd", 18, NULL, raw, sizeof(raw)) != NULL,
 	   "no frame");
 	zipped[n] = 'x';
-	ok(gs_payload_decompress(zipped, n + 1, raw, sizeof(raw)) != NULL,
+	ok(gs_payload_decompress(zipped, n + 1, NULL, raw, sizeof(raw)) != NULL,
 	   "a byte behind the frame");
 	memcpy(zipped + n, zipped, n);
-	ok(gs_payload_decompress(zipped, 2 * n, raw, sizeof(raw)) != NULL, "two frames");
-	is(gs_payload_decompress(zipped, n, raw, sizeof(raw)), NULL, "the first of them");
-	ok(gs_payload_compress(raw, sizeof(raw), 3, zipped, 4, &error) == 0 && error != NULL,
+	ok(gs_payload_decompress(zipped, 2 * n, NULL, raw, sizeof(raw)) != NULL,
+	   "two frames");
+	is(gs_payload_decompress(zipped, n, NULL, raw, sizeof(raw)), NULL,
+	   "the first of them");
+	ok(gs_payload_compress(raw, sizeof(raw), 3, NULL, zipped, 4, &error) == 0 &&
+		   error != NULL,
 	   "no room to compress is an error");
-	n = gs_payload_compress(raw, sizeof(raw), 3, zipped, sizeof(zipped), &error);
-	is(gs_payload_decompress(zipped, n, raw, sizeof(raw)), NULL,
+	n = gs_payload_compress(raw, sizeof(raw), 3, NULL, zipped, sizeof(zipped), &error);
+	is(gs_payload_decompress(zipped, n, NULL, raw, sizeof(raw)), NULL,
 	   "the contexts work after errors");
 }
 

@@ -1,0 +1,36 @@
+/*-------------------------------------------------------------------------
+ *
+ * gs_leaves.h
+ *	  Partitions of the archive as a list, for the maintenance worker.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef GS_LEAVES_H
+#define GS_LEAVES_H
+
+#include "postgres.h"
+
+#include "datatype/timestamp.h"
+#include "nodes/pg_list.h"
+
+typedef struct GsLeaf
+{
+	Oid relid;
+	char *name;		 /* qualified and quoted */
+	char *game_type; /* "" = a branch that several types share */
+	TimestampTz from;
+	TimestampTz to; /* what it holds ended in [from, to) */
+} GsLeaf;
+
+/*
+ * The leaves of gamestate.archive or gamestate.archive_payload that we have made,
+ * or somebody in our place: ordinary tables in schema gamestate_partitions
+ * that belong to our role, a level below a type's branch.  Those of a type stand
+ * together, oldest first.  Takes and keeps AccessShareLocks on the partitioned
+ * tables.  All is palloc'd.
+ */
+extern List *gs_leaves(const char *table);
+
+extern char *gs_leaf_name(Oid relid);
+
+#endif /* GS_LEAVES_H */

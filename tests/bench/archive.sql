@@ -1,0 +1,62 @@
+-- What part_archive.sh needs in the database: recorded games played by the rules of
+-- that part, and what became of them.  Run after bench.sql.
+
+CREATE TABLE bench.archive_line (n int GENERATED ALWAYS AS IDENTITY, line json);
+CREATE TABLE bench.archive_game (n int PRIMARY KEY, game_type text, part int, game json);
+-- raw = compact JSON of initial state, final state and events
+CREATE TABLE bench.archive_played (game_id uuid PRIMARY KEY, game_type text, n int,
+    measured bool, initial text, final text, events text[]);
+
+CREATE PROCEDURE bench.archive_play(only_part int, copies int)
+LANGUAGE plpgsql AS $$
+DECLARE
+    g record;
+    m record;
+    id uuid;
+    players text[];
+    initial text;
+    state text;
+    events text[];
+BEGIN
+    FOR g IN SELECT a.* FROM bench.archive_game a, generate_series(1, copies) c
+              WHERE part = only_part ORDER BY c, n LOOP
+        SELECT array_agg(DISTINCT p) INTO players FROM json_array_elements_text(g.game -> 'players') p;
+        initial := coalesce(g.game ->> 'initial_state', '{"moves":0,"last":null}');
+        id := gamestate.create_game(g.game_type, initial::json, players);
+        state := initial;
+        events := '{}';
+        FOR m IN SELECT value::text AS event, ordinality AS i
+                   FROM json_array_elements(g.game -> 'moves') WITH ORDINALITY LOOP
+            state := coalesce(g.game -> 'states' ->> (m.i - 1)::int,
+                              format('{"moves":%s,"last":%s}', m.i, m.event));
+            PERFORM gamestate.apply_move(id, NULL, m.event::json, state::json,
+                                         players[1 + (m.i - 1) % cardinality(players)]);
+            events := events || m.event;
+        END LOOP;
+        PERFORM gamestate.finish_game(id, coalesce(g.game -> 'result', 'null'));
+        INSERT INTO bench.archive_played
+        VALUES (id, g.game_type, g.n, only_part = 0, initial, state, events);
+        COMMIT;
+    END LOOP;
+END $$;
+
+CREATE VIEW bench.archive_raw AS
+SELECT game_id, game_type, initial || final || array_to_string(events, '') AS raw
+  FROM bench.archive_played WHERE measured;
+
+-- bytes by type: raw and stored
+CREATE VIEW bench.archive_stored AS
+SELECT r.game_type, count(*) AS games, sum(octet_length(r.raw)) AS raw,
+       sum(octet_length(p.payload)) AS stored
+  FROM bench.archive_raw r JOIN gamestate.archive_payload p USING (game_id)
+ GROUP BY r.game_type;
+
+-- games that do not come back to the letter
+CREATE VIEW bench.archive_wrong AS
+SELECT game_id
+  FROM bench.archive_played p LEFT JOIN gamestate.archived_games a USING (game_id)
+ WHERE a.game_id IS NULL OR a.initial_state::text IS DISTINCT FROM p.initial
+    OR a.final_state::text IS DISTINCT FROM p.final
+    OR (SELECT array_agg(m.event::text ORDER BY m.ord)
+          FROM gamestate.archived_log(a.game_type, a.ended_at, a.game_id, true) m)
+       IS DISTINCT FROM p.events;
