@@ -108,17 +108,7 @@ static const char table_version[] =
 static bool
 report_error(const char *what, const gamestate_error *error)
 {
-	log_error("%s failed: %s%s%s%s", what, error->message,
-			  error->sqlstate[0] != '\0' ? " (SQLSTATE " : "", error->sqlstate,
-			  error->sqlstate[0] != '\0' ? ")" : "");
-	if (error->detail[0] != '\0')
-		log_detail("%s", error->detail);
-	if (error->hint[0] != '\0')
-		log_hint("%s", error->hint);
-	if (error->status == GAMESTATE_CONNECT_FAILED ||
-		error->status == GAMESTATE_CONNECTION_LOST ||
-		error->status == GAMESTATE_NOT_CONNECTED)
-		connection_failed = true;
+	report_call_error(what, error);
 	return false;
 }
 
@@ -145,12 +135,6 @@ make_document(Buf *out, int64_t number, int size)
 		memcpy(out->data + strlen(number_begins), digits, NUMBER_WIDTH);
 }
 
-static gamestate_data
-document(const Buf *buf)
-{
-	return (gamestate_data){buf->data, buf->len};
-}
-
 /* Parameters must live until the call is sent. */
 static void
 make_table_call(Bench *bench, BenchCall kind, const BenchGame *game, int64_t expected,
@@ -160,14 +144,14 @@ make_table_call(Bench *bench, BenchCall kind, const BenchGame *game, int64_t exp
 
 	if (kind == CALL_CREATE)
 	{
-		params[0] = gamestate_param_json(document(&bench->state));
+		params[0] = gamestate_param_json(buf_document(&bench->state));
 		gamestate_call_sql(call, table_create, params, 1, flags);
 		return;
 	}
 	params[0] = gamestate_param_uuid(&game->id);
 	params[1] = gamestate_param_int8(expected);
-	params[2] = gamestate_param_json(document(&bench->event));
-	params[3] = gamestate_param_json(document(&bench->state));
+	params[2] = gamestate_param_json(buf_document(&bench->event));
+	params[3] = gamestate_param_json(buf_document(&bench->state));
 	if (kind == CALL_MOVE)
 		gamestate_call_sql(call, table_move, params, 4, flags);
 	else if (kind == CALL_GET)
@@ -181,11 +165,11 @@ make_gamestate_call(Bench *bench, BenchCall kind, const BenchGame *game, int64_t
 					gamestate_call *call)
 {
 	gamestate_new_game new_game = {.game_type = BENCH_GAME_TYPE,
-								   .state = document(&bench->state)};
+								   .state = buf_document(&bench->state)};
 	gamestate_move move = {.game_id = &game->id,
 						   .expected_version = expected,
-						   .event = document(&bench->event),
-						   .state = document(&bench->state)};
+						   .event = buf_document(&bench->event),
+						   .state = buf_document(&bench->state)};
 	gamestate_finish finish = {.game_id = &game->id};
 
 	switch (kind)

@@ -273,33 +273,17 @@ write_plot(const BenchCommand *command)
 
 /* ---- the run ---- */
 
-/* The connection that was asked for, in words that libgamestate takes. */
+/* Where to measure; NULL after a message. */
 static char *
 make_conninfo(const ConnectOptions *options)
 {
 	PGconn *conn = connect_gamestate(options);
-	PQconninfoOption *parts;
-	Buf out = {0};
+	char *conninfo = NULL;
 
-	if (conn == NULL)
-		return NULL;
-	parts = PQconninfo(conn);
-	for (PQconninfoOption *part = parts; part != NULL && part->keyword != NULL; part++)
-	{
-		if (part->val == NULL || part->val[0] == '\0')
-			continue;
-		buf_printf(&out, "%s='", part->keyword);
-		for (const char *p = part->val; *p != '\0'; p++)
-		{
-			if (*p == '\'' || *p == '\\')
-				buf_putc(&out, '\\');
-			buf_putc(&out, *p);
-		}
-		buf_puts(&out, "' ");
-	}
-	PQconninfoFree(parts);
+	if (conn != NULL)
+		conninfo = connection_string(conn);
 	disconnect_database(conn);
-	return out.data;
+	return conninfo;
 }
 
 static bool
