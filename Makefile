@@ -292,7 +292,7 @@ PROGRAM_CFLAGS = $(CPPFLAGS) -I$(includedir) $(CFLAGS)
 
 build/client/gamestate: gamestate.control $(sort $(wildcard client/tool/*.c)) $(OUR_HEADERS) build/client/libgamestate.a build/flags
 	@mkdir -p $(@D)
-	$(CC) $(PROGRAM_CFLAGS) $(filter %.c,$^) build/client/libgamestate.a $(LDFLAGS) $(libpq) -lzstd -lcrypto -lm -lpthread -o $@
+	$(CC) $(PROGRAM_CFLAGS) $(filter %.c,$^) build/client/libgamestate.a $(LDFLAGS) $(libpq) -lhiredis -lzstd -lcrypto -lm -lpthread -o $@
 
 build/torture/writer build/torture/reader: build/torture/%: tests/torture/%.c build/flags
 	@mkdir -p $(@D)
