@@ -9,6 +9,9 @@ override DATA = $(sort $(wildcard extension/gamestate--*.sql))
 OBJS = \
 	extension/gs_archive.o \
 	extension/gs_archiver.o \
+	extension/gs_archiver_failures.o \
+	extension/gs_archiver_pass.o \
+	extension/gs_archiver_split.o \
 	extension/gs_batch.o \
 	extension/gs_columns.o \
 	extension/gs_columns_decode.o \
