@@ -19,6 +19,7 @@ OBJS = \
 	extension/gs_follow.o \
 	extension/gs_follow_groups.o \
 	extension/gs_follow_source.o \
+	extension/gs_history.o \
 	extension/gs_index.o \
 	extension/gs_journal.o \
 	extension/gs_journal_stat.o \

@@ -23,6 +23,7 @@
 #include "postgres.h"
 
 #include "gs_batch.h"
+#include "gs_history.h"
 #include "gs_lock.h"
 #include "gs_payload.h"
 #include "gs_worker.h"
@@ -182,12 +183,15 @@ static void
 make_row(const GsGameCopy *game, BatchRow *row, MemoryContext mcxt)
 {
 	GsPayload payload = {0};
+	GsText initial;
 	MemoryContext old;
 	Size raw_size;
 	char *raw;
 
-	payload.initial = game->initial.data;
-	payload.initial_len = game->initial.len;
+	initial = gs_history_initial(game);
+	payload.full_history = game->h.history == GS_HISTORY_FULL;
+	payload.initial = initial.data;
+	payload.initial_len = initial.len;
 	payload.final = game->state.data;
 	payload.final_len = game->state.len;
 	encode_log(game, &payload);

@@ -62,7 +62,8 @@ gs_payload_encode(const GsPayload *payload, char *dst)
 
 	*dst++ = GS_PAYLOAD_FORMAT_1;
 	dst = gs_put_bytes(dst, payload->initial, payload->initial_len);
-	*dst++ = same ? 1 : 0;
+	*dst++ = (char) ((same ? GS_PAYLOAD_SAME_STATE : 0) |
+					 (payload->full_history ? GS_PAYLOAD_FULL_HISTORY : 0));
 	if (!same)
 		dst = gs_put_bytes(dst, payload->final, payload->final_len);
 	dst = gs_varint_put(dst, (uint64_t) payload->first_version);
@@ -88,21 +89,16 @@ gs_payload_decode(const char *raw, size_t raw_len, GsPayload *payload)
 	if (!gs_consume_bytes(&p, end, &payload->initial, &payload->initial_len))
 		return "payload has a broken initial state";
 
-	if (p >= end)
-		return "payload has a broken final state";
-	switch (*p++)
+	if (p >= end || (*p & ~GS_PAYLOAD_FLAGS) != 0)
+		return "payload has unknown flags";
+	payload->full_history = (*p & GS_PAYLOAD_FULL_HISTORY) != 0;
+	if (*p++ & GS_PAYLOAD_SAME_STATE)
 	{
-		case 0:
-			if (!gs_consume_bytes(&p, end, &payload->final, &payload->final_len))
-				return "payload has a broken final state";
-			break;
-		case 1:
-			payload->final = payload->initial;
-			payload->final_len = payload->initial_len;
-			break;
-		default:
-			return "payload has a broken final state";
+		payload->final = payload->initial;
+		payload->final_len = payload->initial_len;
 	}
+	else if (!gs_consume_bytes(&p, end, &payload->final, &payload->final_len))
+		return "payload has a broken final state";
 
 	if (!gs_consume_int64(&p, end, &payload->first_version))
 		return "payload has a broken first version";

@@ -9,8 +9,8 @@
  *	raw, format 1 (GS_PAYLOAD_FORMAT_1):
  *		byte	1					format, repeated so that raw bytes name themselves
  *		varint	initial_len, bytes	initial state
- *		byte	0|1					1 = the final state equals the initial one
- *		varint	final_len, bytes	final state, only after a 0
+ *		byte	flags				GS_PAYLOAD_*; others are an error
+ *		varint	final_len, bytes	final state, unless it is the initial one
  *		varint	first_version		version of the first entry
  *		varint	number of entries
  *		varint	zigzag(base)		base time of the entries
@@ -31,6 +31,10 @@
 
 #define GS_PAYLOAD_FORMAT_1 1
 
+#define GS_PAYLOAD_SAME_STATE	0x01 /* the final state equals the initial one */
+#define GS_PAYLOAD_FULL_HISTORY 0x02 /* the entries lead back to each state */
+#define GS_PAYLOAD_FLAGS		0x03
+
 /* An entry run as the active-game table keeps it: encoded, one after another. */
 typedef struct GsPayload
 {
@@ -38,6 +42,7 @@ typedef struct GsPayload
 	uint32_t initial_len;
 	const char *final;
 	uint32_t final_len;
+	bool full_history;
 	int64_t first_version; /* version of the first entry */
 	uint64_t nentries;
 	int64_t base;		 /* base time of the entries */

@@ -26,6 +26,7 @@ typedef enum GsRetentionAction
 typedef struct GsPolicy
 {
 	int durability; /* GsDurability, or GS_POLICY_SETTING */
+	GsHistory history;
 
 	/* how long archived games are kept; without a limit if there is none */
 	GsRetentionAction retention_action;
