@@ -13,6 +13,7 @@ OBJS = \
 	extension/gs_config.o \
 	extension/gs_damage.o \
 	extension/gs_database.o \
+	extension/gs_deleted.o \
 	extension/gs_delta.o \
 	extension/gs_durable.o \
 	extension/gs_entry.o \
@@ -34,6 +35,7 @@ OBJS = \
 	extension/gs_merge.o \
 	extension/gs_module.o \
 	extension/gs_move.o \
+	extension/gs_owner.o \
 	extension/gs_pages.o \
 	extension/gs_partition.o \
 	extension/gs_payload.o \
@@ -69,6 +71,10 @@ PURE_SRCS = \
 	extension/gs_merge.c \
 	extension/gs_payload.c \
 	extension/gs_record.c \
+	client/lib/call.c \
+	client/lib/codec.c \
+	client/lib/functions.c \
+	client/lib/uuid.c \
 	client/tool/hist.c \
 	client/tool/hokm.c \
 	client/tool/hokm_text.c \
@@ -126,8 +132,9 @@ check-objs:
 help:
 	@sed -n 's/^## \{0,1\}//p' $(firstword $(MAKEFILE_LIST))
 
-## make                 build the extension and the tool
+## make                 build the extension, the tool and libgamestate
 ## make install         install it for the PostgreSQL of PG_CONFIG=pg_config
+## make install-client  only libgamestate, for programs (prefix=/usr/local, DESTDIR=...)
 ## make uninstall       take it away again
 ## make installcheck    SQL tests against a running server that preloads it
 ## make clean           remove what was built, and stop the private servers
@@ -195,7 +202,7 @@ format:
 
 sanitize:
 	@$(TOOLS)/deps.sh build test sanitize
-	@+$(SUBMAKE) private sanitize-programs
+	@+$(SUBMAKE) private sanitize-programs sanitize-client
 	@$(TOOLS)/sanitize.sh
 
 bench:
@@ -226,9 +233,10 @@ else
 # The private copy of PostgreSQL with this extension in it.
 private: all
 	@PG_CONFIG='$(PG_CONFIG)' $(TOOLS)/private-pg.sh
-	@umask 022; $(MAKE) --no-print-directory -s install PG_CONFIG='$(PRIVATE_PG_CONFIG)'
+	@umask 022; $(MAKE) --no-print-directory -s install PG_CONFIG='$(PRIVATE_PG_CONFIG)' \
+		CLIENT_PREFIX='$(CURDIR)/build/client/installed'
 
-client: build/client/gamestate
+client: build/client/gamestate library client-programs
 unit-programs: $(UNIT_PROGRAMS)
 torture-programs: build/torture/writer build/torture/reader build/torture/powerloss.so build/torture/diskfull.so
 sanitize-programs: $(UNIT_SRCS:tests/unit/%.c=build/sanitize/%) $(FUZZ_SRCS:tests/fuzz/%.c=build/fuzz/%)
@@ -242,13 +250,13 @@ lint-scripts:
 lint-cppcheck:
 	cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr \
 		--suppress=missingIncludeSystem --suppress=unknownMacro --suppress=nullPointerArithmetic \
-		--error-exitcode=1 -Iextension -Iclient/include -Iclient/tool $(C_FILES)
+		--error-exitcode=1 -Iextension -Iclient/include -Iclient/tool -Iclient/lib $(C_FILES)
 
 lint-tidy: $(C_FILES:%=lint-tidy/%)
 
 # One file at a time, so that make can run several at once.
 $(C_FILES:%=lint-tidy/%): lint-tidy/%:
-	clang-tidy --quiet $* -- $(PG_CPPFLAGS) $(PG_CFLAGS) -Itests/unit \
+	clang-tidy --quiet $* -- $(PG_CPPFLAGS) $(PG_CFLAGS) -Itests/unit -Iclient/lib \
 		-I$(includedir_server) -I$(includedir) -D_GNU_SOURCE
 
 # Everything is built anew when the compiler, its flags or PostgreSQL change.
@@ -277,10 +285,10 @@ build/torture/%.so: tests/torture/%.c build/flags
 
 build/unit/%: tests/unit/%.c $(PURE_SRCS) $(OUR_HEADERS) build/flags
 	@mkdir -p $(@D)
-	$(CC) $(PROGRAM_CFLAGS) -Itests/unit $(filter %.c,$^) $(LDFLAGS) -lzstd -lm -o $@
+	$(CC) $(PROGRAM_CFLAGS) -Itests/unit -Iclient/lib $(filter %.c,$^) $(LDFLAGS) -lzstd -lm -o $@
 
 SANITIZE = clang -std=gnu11 -g -O1 -fno-omit-frame-pointer -fno-sanitize-recover=all \
-	$(CPPFLAGS) -Itests/unit -Wno-ignored-attributes
+	$(CPPFLAGS) -Itests/unit -Iclient/lib -Wno-ignored-attributes
 SANITIZE_LIBS = -lzstd -lm
 
 build/sanitize/%: tests/unit/%.c $(PURE_SRCS) $(OUR_HEADERS) build/flags
@@ -299,9 +307,10 @@ build/bench/gs_noop.so: tests/bench/gs_noop.c build/flags
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) $(CFLAGS_SL) $(CFLAGS_SL_MODULE) -shared $< $(LDFLAGS) -o $@
 
-# The tool and its page.
-install: install-tool
-uninstall: uninstall-tool
+# The library; the tool and its page.
+include client/library.mk
+install: install-client install-tool
+uninstall: uninstall-client uninstall-tool
 .PHONY: install-tool uninstall-tool
 install-tool: build/client/gamestate
 	$(MKDIR_P) '$(DESTDIR)$(bindir)' '$(DESTDIR)$(mandir)/man1'

@@ -225,6 +225,31 @@ COMMENT ON FUNCTION gamestate.load_saved_games(boolean)
 IS 'after a restore: create the games of gamestate.saved_games as they were, and empty it; returns their number. A game that exists already is an error, or with skip_existing left out';
 
 -- ---------------------------------------------------------------------------
+-- Request ids of deleted games
+-- ---------------------------------------------------------------------------
+
+-- Written and read by C code, see extension/gs_deleted.c.  Most databases have
+-- next to nothing in it.
+CREATE TABLE gamestate.deleted_games (
+	game_id uuid NOT NULL,
+	deleted_at timestamptz NOT NULL,
+	request_id uuid,
+	arguments bigint,
+	create_request uuid,
+	create_arguments bigint,
+	PRIMARY KEY (game_id, deleted_at)
+);
+CREATE INDEX deleted_games_deleted_at ON gamestate.deleted_games (deleted_at);
+COMMENT ON TABLE gamestate.deleted_games IS 'games that were created or deleted with a request id, and are deleted: so that a retry is recognised; kept for gamestate.deleted_retention';
+COMMENT ON COLUMN gamestate.deleted_games.request_id IS 'request id of the deletion; NULL = none';
+COMMENT ON COLUMN gamestate.deleted_games.arguments IS 'checksum of its arguments, see extension/gs_request.c';
+COMMENT ON COLUMN gamestate.deleted_games.create_request IS 'request id of the creation; NULL = none';
+COMMENT ON COLUMN gamestate.deleted_games.create_arguments IS 'checksum of its arguments';
+
+ALTER TABLE gamestate.deleted_games OWNER TO gamestate_owner;
+SELECT pg_catalog.pg_extension_config_dump('gamestate.deleted_games', '');
+
+-- ---------------------------------------------------------------------------
 -- Types
 -- ---------------------------------------------------------------------------
 
@@ -1061,7 +1086,7 @@ SELECT CASE
 		THEN 'memory'
 	WHEN object_name LIKE 'stat\_%' OR object_name = 'retention_log'
 		THEN 'statistics'
-	WHEN object_name IN ('policy', 'saved_games', 'save_live_games', 'load_saved_games')
+	WHEN object_name IN ('policy', 'saved_games', 'deleted_games', 'save_live_games', 'load_saved_games')
 		THEN 'operate'
 	WHEN object_name LIKE 'archiver\_%'
 		THEN 'worker'

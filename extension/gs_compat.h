@@ -136,6 +136,13 @@ GsSyncStandbysDefined(void)
 #define GS_RELATION_NODE(rel)	  ((rel)->rd_node)
 #endif
 
+/*
+ * 15 to 18: generic_xlog.c writes what has changed of a page as fragments, each
+ * an offset, a length (OffsetNumber both) and the bytes.  To be read again there
+ * before a later version is let in.
+ */
+#define GS_GENERIC_DELTA_KNOWN (PG_VERSION_NUM < 190000)
+
 /* 15.4, 16: datconnlimit of a database whose DROP was interrupted */
 #define GS_DATCONNLIMIT_INVALID (-2)
 

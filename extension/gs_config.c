@@ -49,6 +49,7 @@
 #define GS_GAMES_PER_XACT_MAX			1000000
 #define GS_REQUEST_IDS_DEFAULT			16
 #define GS_REQUEST_IDS_MAX				1000
+#define GS_DELETED_RETENTION_DEFAULT	(24 * 60)
 #define GS_JOURNAL_DEFAULT				512
 #define GS_JOURNAL_MIN					16
 #define GS_PITR_TICK_DEFAULT			1000
@@ -79,6 +80,7 @@ int gs_max_players = GS_PLAYERS_DEFAULT;
 int gs_max_id_length = GS_MAX_ID_LENGTH;
 int gs_max_games_per_transaction = GS_GAMES_PER_XACT_DEFAULT;
 int gs_request_ids = GS_REQUEST_IDS_DEFAULT;
+int gs_deleted_retention = GS_DELETED_RETENTION_DEFAULT;
 bool gs_enabled = true;
 int gs_journal_size = GS_JOURNAL_DEFAULT;
 bool gs_light_commit = true;
@@ -206,16 +208,27 @@ define_limits(void)
 		"Each takes a place in the lock table, whose size max_locks_per_transaction and max_connections set.",
 		&gs_max_games_per_transaction, GS_GAMES_PER_XACT_DEFAULT, 1,
 		GS_GAMES_PER_XACT_MAX, PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable(
+		"gamestate.enabled", "Allows changes of games.",
+		"Off stops all changes, while reads and the archiver go on; to be set for a database (ALTER DATABASE ... SET) or the server.",
+		&gs_enabled, true, PGC_SUSET, 0, NULL, NULL, NULL);
+}
+
+static void
+define_request_settings(void)
+{
 	DefineCustomIntVariable(
 		"gamestate.request_ids",
 		"Sets how many request ids of a running game are remembered.",
 		"A retry is recognised unless so many other requests with an id have changed the game since. Each takes 32 bytes of gamestate.memory; games that have been given none take nothing. A smaller value frees nothing.",
 		&gs_request_ids, GS_REQUEST_IDS_DEFAULT, 0, GS_REQUEST_IDS_MAX, PGC_SIGHUP, 0,
 		NULL, NULL, NULL);
-	DefineCustomBoolVariable(
-		"gamestate.enabled", "Allows changes of games.",
-		"Off stops all changes, while reads and the archiver go on; to be set for a database (ALTER DATABASE ... SET) or the server.",
-		&gs_enabled, true, PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"gamestate.deleted_retention",
+		"Sets how long request ids of deleted games are remembered.",
+		"A retry of delete_game() or create_game() that comes later than this after the deletion is taken for a new request. Each such game is a row of gamestate.deleted_games.",
+		&gs_deleted_retention, GS_DELETED_RETENTION_DEFAULT, 0, INT_MAX, PGC_SIGHUP,
+		GUC_UNIT_MIN, NULL, NULL, NULL);
 }
 
 static void
@@ -266,6 +279,7 @@ gs_config_init(void)
 {
 	define_memory_settings();
 	define_limits();
+	define_request_settings();
 	define_journal_settings();
 	define_archive_settings();
 	MarkGUCPrefixReserved("gamestate");

@@ -27,7 +27,10 @@ extern int gs_max_log;
 extern int gs_max_players;
 extern int gs_max_id_length;
 extern int gs_max_games_per_transaction;
-extern int gs_request_ids; /* PGC_SIGHUP */
+
+/* request ids */
+extern int gs_request_ids;		 /* PGC_SIGHUP */
+extern int gs_deleted_retention; /* minutes, PGC_SIGHUP */
 extern bool gs_enabled;
 
 /* journal */

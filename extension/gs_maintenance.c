@@ -20,6 +20,7 @@
 #include "postgres.h"
 
 #include "gs_config.h"
+#include "gs_deleted.h"
 #include "gs_maintenance.h"
 #include "gs_retention.h"
 #include "gs_worker.h"
@@ -52,6 +53,7 @@ typedef struct Task
 
 static Task tasks[] = {
 	{.what = "remove partitions that are no longer kept", .run = gs_retention_run},
+	{.what = "forget requests of deleted games", .run = gs_deleted_purge},
 };
 
 static GsWorkerSlot *slot = NULL;

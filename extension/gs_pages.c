@@ -13,7 +13,7 @@
  *	   WAL: a page's first row is logged with the whole page.  So a move does
  *	   not wait for the file, which others write to, too: that can take a tenth
  *	   of a second.  Who finds the pool empty all the same, because there is no
- *	   archiver or it is late, extends the table himself, and from then on more
+ *	   archiver or it is late, extends the table, and from then on more
  *	   is kept in the pool.
  *	3. A backend that ends, or needs a page with more room, leaves its page to
  *	   others.
@@ -28,6 +28,7 @@
 #include "postgres.h"
 
 #include "gs_compat.h"
+#include "gs_config.h"
 #include "gs_database.h"
 #include "gs_pages.h"
 #include "gs_worker.h"
@@ -41,9 +42,12 @@
 #include "storage/smgr.h"
 #include "utils/rel.h"
 
-/* Empty pages that the archiver keeps in the pool, between these; he begins at half of them. */
+/*
+ * Empty pages that the archiver keeps in the pool, between these and never more
+ * than a 32nd of gamestate.journal_size.  Below half of them it fills up.
+ */
 #define AHEAD_MIN 8
-#define AHEAD_MAX 512
+#define AHEAD_MAX 1024
 
 /* By how much a backend extends the table at most. */
 #define EXTEND_MAX 128
@@ -100,6 +104,12 @@ gs_pages_forget(GsDatabase *db)
 	memset(db->pages, 0, sizeof(db->pages));
 	db->pages_ahead = AHEAD_MIN;
 	LWLockRelease(&db->pages_lock);
+}
+
+static BlockNumber
+most_ahead(void)
+{
+	return Min(AHEAD_MAX, (BlockNumber) gs_journal_size * (1024 * 1024 / BLCKSZ) / 32);
 }
 
 static BlockNumber
@@ -243,7 +253,7 @@ extend(Relation rel, GsDatabase *db, int table, GsPageKind kind, Size need)
 	forget_cut_off(db, table, node, first);
 	LWLockAcquire(&db->pages_lock, LW_EXCLUSIVE);
 	n = Min(db->pages_ahead, EXTEND_MAX);
-	db->pages_ahead = Min(db->pages_ahead * 2, AHEAD_MAX);
+	db->pages_ahead = Min(db->pages_ahead * 2, most_ahead());
 	LWLockRelease(&db->pages_lock);
 	add_blocks(rel, first, n);
 	if (n > 1)

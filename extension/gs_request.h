@@ -61,7 +61,7 @@ typedef struct GsRequest
 /* How it was answered. */
 typedef struct GsAnswered
 {
-	int64 version;
+	int64 version; /* 0 = by deleting the game */
 	uint32 arguments;
 } GsAnswered;
 

@@ -487,7 +487,7 @@ gs_load_saved_games(PG_FUNCTION_ARGS)
 {
 	bool skip_existing;
 	GsDatabase *db;
-	GsSavedAccess access;
+	GsOwnerAccess access;
 	SavedRows saved = {0};
 	uint64 created;
 
@@ -509,7 +509,7 @@ gs_load_saved_games(PG_FUNCTION_ARGS)
 	check_room_codes(&saved);
 	created = create_games(db, &saved);
 	empty_table(saved.n);
-	gs_saved_end(&access);
+	gs_owner_end(&access);
 
 	if (created > 0)
 		ereport(NOTICE,

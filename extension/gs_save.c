@@ -37,21 +37,15 @@
 #include "gs_save.h"
 #include "gs_writeset.h"
 
-#include "access/relation.h"
 #include "access/xact.h"
-#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "port/pg_crc32c.h"
-#include "storage/lmgr.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/rel.h"
 #include "utils/timestamp.h"
 
 PG_FUNCTION_INFO_V1(gs_save_live_games);
@@ -84,40 +78,6 @@ typedef struct SavedGames
  *		What saving and loading share
  * ----------------------------------------------------------------
  */
-
-void
-gs_saved_begin(GsSavedAccess *access)
-{
-	Oid schema = get_namespace_oid("gamestate", false);
-	Oid relid = get_relname_relid("saved_games", schema);
-	Relation rel;
-
-	if (!OidIsValid(relid))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("table gamestate.saved_games does not exist"),
-				 errhint("Create the extension gamestate in this database.")));
-
-	/* readers, pg_dump among them, may go on */
-	rel = relation_open(relid, ShareRowExclusiveLock);
-	GetUserIdAndSecContext(&access->user, &access->sec_context);
-	SetUserIdAndSecContext(rel->rd_rel->relowner,
-						   access->sec_context | SECURITY_LOCAL_USERID_CHANGE |
-							   SECURITY_RESTRICTED_OPERATION | SECURITY_NOFORCE_RLS);
-	relation_close(rel, NoLock);
-	access->guc_level = NewGUCNestLevel();
-	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET,
-							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-	SPI_connect();
-}
-
-void
-gs_saved_end(const GsSavedAccess *access)
-{
-	SPI_finish();
-	AtEOXact_GUC(false, access->guc_level);
-	SetUserIdAndSecContext(access->user, access->sec_context);
-}
 
 void
 gs_saved_require_no_changes(const char *function)
@@ -411,7 +371,7 @@ insert_rows(const SavedGames *saved)
 Datum
 gs_save_live_games(PG_FUNCTION_ARGS)
 {
-	GsSavedAccess access;
+	GsOwnerAccess access;
 	SavedGames saved;
 
 	gs_attach();
@@ -425,7 +385,7 @@ gs_save_live_games(PG_FUNCTION_ARGS)
 	delete_rows();
 	copy_games(&saved);
 	insert_rows(&saved);
-	gs_saved_end(&access);
+	gs_owner_end(&access);
 	gs_durable_wait();
 	PG_RETURN_INT64(saved.n);
 }

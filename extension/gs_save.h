@@ -21,25 +21,18 @@
 #ifndef GS_SAVE_H
 #define GS_SAVE_H
 
+#include "gs_owner.h"
 #include "gs_table.h"
 
 #define GS_SAVED_FORMAT_1 1
 
-/*
- * Writing and reading the table through SPI, as the role that owns it: who
- * may call us need not have rights on it, and what its owner has put on it
- * (triggers, for example) must not run as us.
- */
-typedef struct GsSavedAccess
-{
-	Oid user;
-	int sec_context;
-	int guc_level;
-} GsSavedAccess;
-
 /* Locks the table against other saves and loads, to the end of the transaction. */
-extern void gs_saved_begin(GsSavedAccess *access);
-extern void gs_saved_end(const GsSavedAccess *access);
+static inline void
+gs_saved_begin(GsOwnerAccess *access)
+{
+	/* readers, pg_dump among them, may go on */
+	gs_owner_begin(access, "saved_games", ShareRowExclusiveLock);
+}
 
 /* ERROR if this transaction has changed games: "function" is for the message. */
 extern void gs_saved_require_no_changes(const char *function);

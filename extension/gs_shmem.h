@@ -22,7 +22,8 @@
  *
  *	1. heavyweight match locks (join_any), game locks, names lock, room code locks
  *	   (gs_lock.c): taken by the writing functions, held to the end of the
- *	   transaction (load_saved_games() locks its table first); then, at
+ *	   transaction (load_saved_games() locks its table first, delete_game() with a
+ *	   request id locks gamestate.deleted_games last); then, at
  *	   pre-commit, RowExclusiveLock on the active journal table
  *	2. commit_lock			 a commit that changes several games: exclusive
  *	3. slots_lock			 slots of databases and workers

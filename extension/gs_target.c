@@ -250,9 +250,12 @@ gs_refuse_request(const GsRequest *request, const pg_uuid_t *game_id,
 		.sqlerrcode = ERRCODE_GS_REQUEST_REUSED,
 		.message = psprintf("request id %s was used for something else",
 							gs_id_text(request->id)),
-		.detail = psprintf(
-			"It has led to version %lld of game %s, by another function or with other arguments.",
-			(long long) answered->version, gs_id_text(game_id)),
+		.detail =
+			answered->version == 0
+				? psprintf("It has deleted game %s.", gs_id_text(game_id))
+				: psprintf(
+					  "It has led to version %lld of game %s, by another function or with other arguments.",
+					  (long long) answered->version, gs_id_text(game_id)),
 		.hint =
 			"A retry repeats the call with all its arguments; anything else takes a new request id."};
 }

@@ -12,6 +12,7 @@
 #include "gs_archive.h"
 #include "gs_config.h"
 #include "gs_database.h"
+#include "gs_deleted.h"
 #include "gs_durable.h"
 #include "gs_errors.h"
 #include "gs_lock.h"
@@ -114,47 +115,63 @@ duplicate_game(const pg_uuid_t *id, const char *status)
 }
 
 /*
+ * Has the request been answered by the archived game of this id?  *exists: there
+ * is one.  derived: the id follows from the request's.
+ */
+static bool
+find_archived(const pg_uuid_t *id, const GsRequest *request, bool derived, bool *exists,
+			  GsAnswered *answered)
+{
+	GsArchivedRequest found;
+
+	if (request->id == NULL)
+	{
+		*exists = gs_archive_exists(id);
+		return false;
+	}
+	found = gs_request_find_archived(request, id, derived, answered);
+	*exists = found != GS_REQUEST_NO_GAME;
+	if (found == GS_REQUEST_NO_PAYLOAD && derived)
+	{
+		/* nothing else makes such ids; only the arguments are not known any more */
+		*answered = (GsAnswered){1, request->arguments};
+		return true;
+	}
+	return found == GS_REQUEST_IS_ANSWERED;
+}
+
+/*
  * Lock the id.  Has this request created the game before?  A game of this id
- * that something else has created is an error.  derived: the id follows from
- * the request's.
+ * that something else has created is an error.
  */
 static bool
 is_created(const pg_uuid_t *id, const GsRequest *request, bool derived)
 {
 	GsTarget target;
 	GsAnswered answered;
+	const char *status = NULL; /* of what has the id */
+	bool found = false;
 
 	if (gs_find_target(id, NULL, &target))
 	{
-		if (!gs_request_find(request, id, target.pending, &answered))
-			duplicate_game(id, gs_status_name(target.h.status));
+		found = gs_request_find(request, id, target.pending, &answered);
+		status = gs_status_name(target.h.status);
 	}
-	else if (target.pending != NULL)
-		return false; /* deleted by this transaction */
-	else if (request->id == NULL)
+	else if (target.pending == NULL)
 	{
-		if (gs_archive_exists(id))
-			duplicate_game(id, "archived");
-		return false;
+		bool exists;
+
+		found = find_archived(id, request, derived, &exists, &answered);
+		status = exists ? "archived" : NULL;
 	}
-	else
-		switch (gs_request_find_archived(request, id, derived, &answered))
-		{
-			case GS_REQUEST_NO_GAME:
-				return false;
-			case GS_REQUEST_IS_ANSWERED:
-				break;
-			case GS_REQUEST_NO_PAYLOAD:
-				if (!derived)
-					duplicate_game(id, "archived");
-				/* nothing else makes such ids; only its arguments are not known any more */
-				answered.arguments = request->arguments;
-				break;
-			case GS_REQUEST_NOT_THERE:
-				duplicate_game(id, "archived");
-		}
-	gs_answer_again(request, id, &answered);
-	return true;
+	/* it may have been deleted since, and another one have the id */
+	if (!found && request->id)
+		found = gs_deleted_find(request, id, &answered);
+	if (found)
+		gs_answer_again(request, id, &answered);
+	else if (status)
+		duplicate_game(id, status);
+	return found;
 }
 
 /* The id that follows from the request's; true if the request has created the game before. */
@@ -631,30 +648,50 @@ gs_finish_game(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(gs_new_version(pending));
 }
 
+/* A deletion with a request id: was it done before?  The game's lock is held. */
+static bool
+is_deleted(const GsRequest *request, GsTarget *target, bool exists)
+{
+	if (request->id == NULL)
+		return false;
+	if ((exists &&
+		 gs_request_find(request, &target->id, target->pending, &target->answered)) ||
+		gs_deleted_find(request, &target->id, &target->answered))
+	{
+		gs_answer_again(request, &target->id, &target->answered);
+		return true;
+	}
+	return false;
+}
+
 Datum
 gs_delete_game(PG_FUNCTION_ARGS)
 {
 	GsRequest request;
 	GsTarget target;
 	pg_uuid_t *id;
+	bool exists;
 	GsPending *pending;
 
 	gs_begin_write("delete_game()");
 	GS_REQUIRE_ARG(0, "game_id");
 	id = PG_GETARG_UUID_P(0);
 	request = gs_request(fcinfo, GS_REQUEST_DELETE_GAME, "u8");
-	if (!gs_find_target(id, NULL, &target))
+	exists = gs_find_target(id, NULL, &target);
+	if (is_deleted(&request, &target, exists))
+		PG_RETURN_BOOL(true);
+	if (!exists)
 	{
+		/* an archived one is an error: it cannot have been asked to delete itself */
 		if (target.pending == NULL)
 			(void) gs_is_retry_of_archived(id, &request, &target.answered);
 		gs_wait_before_answer();
 		PG_RETURN_BOOL(false);
 	}
-	if (gs_request_find(&request, id, target.pending, &target.answered))
-		gs_answer_again(&request, id, &target.answered); /* never the same: an error */
 	gs_check_version(&target, fcinfo, 1);
 	if (!GS_STATUS_IS_OVER(target.h.status))
 		give_up_room(&target);
+	gs_deleted_keep(id, &request, &target.h);
 
 	pending = gs_writeset_open(id, &target.h);
 	pending->exists = false;

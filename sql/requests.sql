@@ -138,3 +138,58 @@ CALL pg_temp.move_one_by_one(:'g');
 SELECT n, gamestate.apply_move(:'g', NULL, '6', NULL, NULL, pg_temp.r(n)) FROM generate_series(205, 220) n;
 SELECT gamestate.apply_move(:'g', NULL, '6', NULL, NULL, pg_temp.r(204));
 SELECT gamestate.finish_game(game_id) IS NOT NULL FROM gamestate.live_games WHERE game_type = 'requests' AND status = 'active';
+
+-- delete_game: true again, also when the id has been used again, which the retry does not delete
+\set VERBOSITY default
+\set d 21000000-0000-4000-8000-000000000004
+SELECT gamestate.create_game('requests', game_id => :'d', request_id => pg_temp.r(300)) = :'d';
+SELECT gamestate.delete_game(:'d', 1, pg_temp.r(301));
+SELECT gamestate.delete_game(:'d', 1, pg_temp.r(301));
+SELECT gamestate.delete_game(:'d', 1, pg_temp.r(302));
+SELECT gamestate.delete_game(:'d', 2, pg_temp.r(301));
+\echo :SQLSTATE
+SELECT gamestate.create_game('requests', game_id => :'d', request_id => pg_temp.r(300)) = :'d' AS same, gamestate.get_version(:'d');
+SELECT gamestate.create_game('other', game_id => :'d', request_id => pg_temp.r(300));
+\echo :SQLSTATE
+SELECT gamestate.create_game('requests', '"new"', game_id => :'d', request_id => pg_temp.r(303)) = :'d';
+SELECT gamestate.delete_game(:'d', 1, pg_temp.r(301));
+SELECT gamestate.create_game('requests', game_id => :'d', request_id => pg_temp.r(300)) = :'d' AS same, gamestate.get_state(:'d');
+SELECT gamestate.create_game('requests', game_id => :'d', request_id => pg_temp.r(301));
+\echo :SQLSTATE
+-- deleted without a request id, but created with one
+SELECT gamestate.delete_game(:'d');
+SELECT gamestate.create_game('requests', '"new"', game_id => :'d', request_id => pg_temp.r(303)) = :'d' AS same, gamestate.get_version(:'d');
+SELECT game_id, request_id, create_request FROM gamestate.deleted_games WHERE game_id = :'d' ORDER BY deleted_at;
+-- without request ids nothing is kept
+SELECT gamestate.create_game('requests', game_id => :'d') = :'d';
+SELECT gamestate.delete_game(:'d');
+SELECT count(*) FROM gamestate.deleted_games WHERE game_id = :'d';
+-- within one transaction and statement, and rolled back
+BEGIN;
+SELECT gamestate.create_game('requests', game_id => :'d', request_id => pg_temp.r(310)) = :'d';
+SAVEPOINT s;
+SELECT gamestate.delete_game(:'d', NULL, pg_temp.r(311)), gamestate.delete_game(:'d', NULL, pg_temp.r(311));
+SELECT gamestate.create_game('requests', game_id => :'d', request_id => pg_temp.r(310)) = :'d' AS same, gamestate.get_version(:'d');
+ROLLBACK TO s;
+SELECT gamestate.get_version(:'d');
+SELECT gamestate.delete_game(:'d', 2, pg_temp.r(311));
+\echo :SQLSTATE
+ROLLBACK;
+SELECT gamestate.delete_game(:'d', NULL, pg_temp.r(311));
+-- a deleted game has lost all other requests
+SELECT gamestate.create_game('requests', game_id => :'d') = :'d';
+SELECT gamestate.apply_move(:'d', 1, '1', NULL, NULL, pg_temp.r(312));
+SELECT gamestate.delete_game(:'d', request_id => pg_temp.r(312));
+\echo :SQLSTATE
+SELECT gamestate.delete_game(:'d', request_id => pg_temp.r(313));
+SELECT gamestate.apply_move(:'d', 1, '1', NULL, NULL, pg_temp.r(312));
+\echo :SQLSTATE
+
+-- apply_patch; its request id is not apply_move's
+SELECT gamestate.create_game('requests', '{"n": 1}', game_id => :'d') = :'d';
+SELECT gamestate.apply_patch(:'d', 1, '1', '{"m": 2}', request_id => pg_temp.r(320));
+SELECT gamestate.apply_patch(:'d', 1, '1', '{"m": 2}', request_id => pg_temp.r(320));
+SELECT gamestate.apply_move(:'d', 1, '1', '{"m": 2}', request_id => pg_temp.r(320));
+\echo :SQLSTATE
+SELECT version, state FROM gamestate.get_game(:'d');
+SELECT gamestate.delete_game(:'d');

@@ -14,6 +14,7 @@ use Test::More;
 
 my $given = '27000000-0000-4000-8000-000000000001';
 my $ended = '27000000-0000-4000-8000-000000000002';
+my $deleted = '27000000-0000-4000-8000-000000000003';
 my $seven = '01930000-0000-7000-8000-000000000027';
 
 sub request
@@ -51,7 +52,9 @@ my @statements = (
 	["SELECT gamestate.apply_move('$given', NULL, '{}', '{\"s\": 2}', 'ann', '" . request(9) . "')", 8],
 	["SELECT gamestate.create_game_bytes('requests', '\\x00', game_id => '$ended', request_id => '" . request(10) . "')", $ended],
 	["SELECT gamestate.apply_move_bytes('$ended', 1, '\\x01', '\\x02', NULL, '" . request(11) . "')", 2],
-	["SELECT gamestate.finish_game('$ended', request_id => '" . request(12) . "')", 3],);
+	["SELECT gamestate.finish_game('$ended', request_id => '" . request(12) . "')", 3],
+	["SELECT gamestate.create_game('requests', game_id => '$deleted', request_id => '" . request(13) . "')", $deleted],
+	["SELECT gamestate.delete_game('$deleted', 1, '" . request(14) . "')", 't'],);
 
 # retry($node, $what, $database): all of them once more
 sub retry
@@ -135,6 +138,12 @@ $standby->poll_query_until('postgres', "SELECT tier = 'archived' FROM gamestate.
   or die 'timed out waiting for the archiver';
 $standby->restart;
 retry($standby, 'archived, after a restart');
+
+# deleted games are forgotten after a time
+$standby->append_conf('postgresql.conf', "gamestate.maintenance_interval = 100ms\ngamestate.deleted_retention = 0");
+$standby->reload;
+ok($standby->poll_query_until('postgres', 'SELECT count(*) = 0 FROM gamestate.deleted_games'), 'deleted games are forgotten');
+is($standby->safe_psql('postgres', $statements[-1]->[0]), 'f', 'then a retry is a new request');
 $standby->stop;
 
 done_testing();

@@ -125,6 +125,8 @@ for group in "$@"; do
         has_perl_module IPC::Run || want libipc-run-perl
         have pg_prove || want libtap-parser-sourcehandler-pgtap-perl
         have setpriv || want util-linux
+        have pkg-config || want pkg-config
+        can_compile uv.h || want libuv1-dev
         want_pgtap
         ;;
     lint)
@@ -133,6 +135,7 @@ for group in "$@"; do
         have cppcheck || want cppcheck
         have shellcheck || want shellcheck
         can_compile hiredis/hiredis.h || want libhiredis-dev
+        can_compile uv.h || want libuv1-dev
         ;;
     sanitize)
         have clang || want clang

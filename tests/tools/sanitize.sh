@@ -50,6 +50,40 @@ for source in tests/fuzz/*.c; do
 done
 [ $fuzzed -eq 1 ] || echo "skipped: no files in tests/fuzz/"
 
+printf '\n== libgamestate: ASan + UBSan, TSan, valgrind\n'
+# Scenarios of client/test; those that do something to the server are of tests/t.
+client() {
+    local said
+    said=$("$@" 2>&1) && ! grep -q '^not ok' <<<"$said" && return
+    printf '%s: FAILED\n%s\n' "$*" "$(tail -n 40 <<<"$said")"
+    status=1
+}
+scenarios_with_server() {
+    local scenario
+    # shellcheck disable=SC1091 # written by server.sh
+    . "$run/sanitize.env"
+    export PGDATABASE=postgres
+    psql -Xqc 'CREATE EXTENSION gamestate'
+    for scenario in calls lists transactions sql pipeline groups closing deadlines disturbed; do
+        # each finds the server as it was
+        psql -Xqc 'SET client_min_messages = error; DROP TABLE IF EXISTS wallet, once' \
+            -c 'SELECT gamestate.delete_game(game_id) FROM gamestate.list_live_games()' >/dev/null
+        client "$build/sanitize/lib_test_asan" $scenario
+        case $scenario in
+        deadlines | disturbed | pipeline) client "$build/sanitize/lib_test_tsan" $scenario ;;
+        calls | closing) client valgrind --quiet --leak-check=full --error-exitcode=9 "$build/client/lib_test" $scenario ;;
+        esac
+    done
+}
+client "$build/sanitize/lib_test_asan" garbage
+client "$build/sanitize/lib_test_asan" no_server
+PATH=$run/bin:$PATH
+export PATH
+"$tools/server.sh" start sanitize "$tools/test.conf"
+scenarios_with_server
+"$tools/server.sh" remove sanitize
+[ $status -ne 0 ] || echo 'nothing to complain about'
+
 printf '\n== SQL tests under valgrind, at most %s s\n' "${VALGRIND_SECONDS:=600}"
 if compgen -G 'sql/*.sql' >/dev/null; then
     logs=$(run_path)/valgrind

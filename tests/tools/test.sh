@@ -187,8 +187,10 @@ layer_tap() {
     rm -rf "$dir"
     mkdir "$dir"
     cp -R "$top/tests" "$dir/tests"
+    cp "$top/README.md" "$dir/"
     [ ! -d sql ] || cp -R "$top/sql" "$top/expected" "$dir/"
     [ ! -d "$build/client" ] || cp -R "$build/client" "$dir/client"
+    [ ! -d "$dir/client" ] || cp -R README.md client/examples client/include "$dir/client/"
     [ ! -d "$build/torture" ] || cp -R "$build/torture" "$dir/torture"
     if [ -d "${GAMESTATE_DATA:=$top/../shared/data}" ]; then
         cp -R "$GAMESTATE_DATA" "$dir/data"
