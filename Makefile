@@ -17,10 +17,15 @@ OBJS = \
 	extension/gs_delta.o \
 	extension/gs_durable.o \
 	extension/gs_entry.o \
+	extension/gs_feed.o \
+	extension/gs_feed_wait.o \
+	extension/gs_feed_waiters.o \
 	extension/gs_follow.o \
 	extension/gs_follow_groups.o \
 	extension/gs_follow_source.o \
 	extension/gs_history.o \
+	extension/gs_import.o \
+	extension/gs_import_read.o \
 	extension/gs_index.o \
 	extension/gs_journal.o \
 	extension/gs_journal_stat.o \
@@ -270,9 +275,9 @@ $(OBJS): $(OUR_HEADERS) gamestate.control build/flags
 
 PROGRAM_CFLAGS = $(CPPFLAGS) -I$(includedir) $(CFLAGS)
 
-build/client/gamestate: gamestate.control $(sort $(wildcard client/tool/*.c)) $(OUR_HEADERS) build/flags
+build/client/gamestate: gamestate.control $(sort $(wildcard client/tool/*.c)) $(OUR_HEADERS) build/client/libgamestate.a build/flags
 	@mkdir -p $(@D)
-	$(CC) $(PROGRAM_CFLAGS) $(filter %.c,$^) $(LDFLAGS) $(libpq) -lm -lpthread -o $@
+	$(CC) $(PROGRAM_CFLAGS) $(filter %.c,$^) build/client/libgamestate.a $(LDFLAGS) $(libpq) -lzstd -lcrypto -lm -lpthread -o $@
 
 build/torture/writer build/torture/reader: build/torture/%: tests/torture/%.c build/flags
 	@mkdir -p $(@D)

@@ -590,6 +590,34 @@ AS 'MODULE_PATHNAME', 'gs_get_changes' LANGUAGE C VOLATILE PARALLEL RESTRICTED;
 COMMENT ON FUNCTION gamestate.get_changes(uuid, bigint, integer)
 IS 'what happened to a game after a version, in order, without gaps';
 
+CREATE FUNCTION gamestate.wait_changes(
+	after bigint,
+	game_ids uuid[] DEFAULT NULL,
+	game_type text DEFAULT NULL,
+	max_changes integer DEFAULT 1000,
+	timeout interval DEFAULT '30 s')
+RETURNS TABLE (
+	feed_position bigint,
+	game_id uuid,
+	version bigint,
+	kind text,
+	player text,
+	at timestamptz,
+	event json,
+	event_bytes bytea,
+	event_omitted boolean,
+	request_id uuid,
+	type text)
+AS 'MODULE_PATHNAME', 'gs_wait_changes' LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 100;
+COMMENT ON FUNCTION gamestate.wait_changes(bigint, uuid[], text, integer, interval)
+IS 'waits until something after a position of the change feed has become durable, and returns it; NULL = from now. The last row is of kind position; one of kind gap says that changes are missing before it';
+
+CREATE FUNCTION gamestate.feed_position()
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'gs_feed_position_now' LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+COMMENT ON FUNCTION gamestate.feed_position()
+IS 'the position of the change feed now';
+
 CREATE FUNCTION gamestate.find_room(room_code text)
 RETURNS uuid
 AS 'MODULE_PATHNAME', 'gs_find_room' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
@@ -772,10 +800,11 @@ RETURNS TABLE (
 	at timestamptz,
 	request_id uuid,
 	event json,
-	event_bytes bytea)
+	event_bytes bytea,
+	request_arguments bigint)
 AS 'MODULE_PATHNAME', 'gs_archived_log' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 1000 ROWS 100;
 COMMENT ON FUNCTION gamestate.archived_log(text, timestamptz, uuid, boolean)
-IS 'log of an archived game in order, every change or only its moves; ord numbers the moves from 1';
+IS 'log of an archived game in order, every change or only its moves; ord numbers the moves from 1, request_arguments is a checksum of what the request id was used with';
 
 -- security_invoker: the right to read is that on the tables, and row security
 -- that somebody puts on them holds here too.  Payload columns are functions of
@@ -992,6 +1021,40 @@ COMMENT ON COLUMN gamestate.stat_standby.scans IS 'how often the whole journal w
 COMMENT ON COLUMN gamestate.stat_standby.problems IS 'damaged rows, and games that cannot be followed; each is in the server log';
 COMMENT ON COLUMN gamestate.stat_standby.last_problem IS 'message of the last failure';
 
+CREATE FUNCTION gamestate.stat_feed(
+	OUT feed_position bigint,
+	OUT oldest_position bigint,
+	OUT changes bigint,
+	OUT bytes bigint,
+	OUT size_bytes bigint,
+	OUT kept_changes bigint,
+	OUT pending bigint,
+	OUT lost bigint,
+	OUT gaps bigint,
+	OUT waiters integer,
+	OUT max_waiters integer,
+	OUT wakeups bigint,
+	OUT lag bigint)
+AS 'MODULE_PATHNAME', 'gs_stat_feed' LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+COMMENT ON FUNCTION gamestate.stat_feed()
+IS 'the change feed of this server, and who waits for changes';
+
+CREATE VIEW gamestate.stat_feed AS SELECT * FROM gamestate.stat_feed();
+COMMENT ON VIEW gamestate.stat_feed IS 'the change feed of this server, and who waits for changes';
+COMMENT ON COLUMN gamestate.stat_feed.feed_position IS 'position now, as feed_position() gives it in this database';
+COMMENT ON COLUMN gamestate.stat_feed.oldest_position IS 'from here on changes can still be read, about';
+COMMENT ON COLUMN gamestate.stat_feed.changes IS 'changes of all databases since the server started';
+COMMENT ON COLUMN gamestate.stat_feed.bytes IS 'what they took in the feed';
+COMMENT ON COLUMN gamestate.stat_feed.size_bytes IS 'gamestate.feed_size';
+COMMENT ON COLUMN gamestate.stat_feed.kept_changes IS 'changes that can still be read, about: how far a waiter may be behind';
+COMMENT ON COLUMN gamestate.stat_feed.pending IS 'transactions that are told of when they are as durable as their writers asked for';
+COMMENT ON COLUMN gamestate.stat_feed.lost IS 'transactions that were overwritten before they were; all waiters got a gap';
+COMMENT ON COLUMN gamestate.stat_feed.gaps IS 'rows of kind gap in answers of wait_changes()';
+COMMENT ON COLUMN gamestate.stat_feed.waiters IS 'sessions of all databases that wait for changes now';
+COMMENT ON COLUMN gamestate.stat_feed.max_waiters IS 'gamestate.max_waiters';
+COMMENT ON COLUMN gamestate.stat_feed.wakeups IS 'how often a waiter was woken';
+COMMENT ON COLUMN gamestate.stat_feed.lag IS 'changes that the slowest waiter of this database has still to look at; NULL = nobody waits';
+
 -- Internal: the rows of the batch that the archiver inserts just now.  They
 -- raise an error anywhere else.
 CREATE FUNCTION gamestate.archiver_rows()
@@ -1025,6 +1088,17 @@ RETURNS TABLE (
 	payload bytea)
 AS 'MODULE_PATHNAME', 'gs_archiver_payloads' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION gamestate.archiver_payloads() IS 'internal: what the archiver inserts into gamestate.archive_payload';
+
+CREATE FUNCTION gamestate.import_games(games text[])
+RETURNS TABLE (
+	ord integer,
+	game_id uuid,
+	outcome text,
+	sqlstate text,
+	message text)
+AS 'MODULE_PATHNAME', 'gs_import_games' LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 100;
+COMMENT ON FUNCTION gamestate.import_games(text[])
+IS 'put games that are over into the archive, each a JSON object as `gamestate export` writes it; says of each whether it was imported, skipped (the same game is archived already) or refused, and why';
 
 CREATE FUNCTION gamestate.allow_drop_extension()
 RETURNS void
@@ -1072,7 +1146,7 @@ SELECT CASE
 	WHEN object_name IN (
 		'get_game', 'get_state', 'get_state_bytes', 'get_state_if_newer',
 		'get_state_if_newer_bytes', 'get_states', 'get_states_bytes', 'get_version',
-		'state_at', 'state_at_bytes', 'get_changes',
+		'state_at', 'state_at_bytes', 'get_changes', 'wait_changes', 'feed_position',
 		'find_room', 'player_games', 'open_rooms', 'list_live_games')
 		THEN 'read'
 	WHEN object_name IN ('live_games', 'games')
@@ -1086,7 +1160,8 @@ SELECT CASE
 		THEN 'memory'
 	WHEN object_name LIKE 'stat\_%' OR object_name = 'retention_log'
 		THEN 'statistics'
-	WHEN object_name IN ('policy', 'saved_games', 'deleted_games', 'save_live_games', 'load_saved_games')
+	WHEN object_name IN ('policy', 'saved_games', 'deleted_games', 'save_live_games', 'load_saved_games',
+		'import_games')
 		THEN 'operate'
 	WHEN object_name LIKE 'archiver\_%'
 		THEN 'worker'

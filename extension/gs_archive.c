@@ -909,6 +909,7 @@ enum LogColumn
 	LOG_REQUEST_ID,
 	LOG_EVENT,
 	LOG_EVENT_BYTES,
+	LOG_REQUEST_ARGUMENTS,
 	LOG_COLUMNS
 };
 
@@ -941,6 +942,8 @@ log_row(const CachedPayload *cached, const GsEntry *e, int64 version, int64 ord,
 	{
 		values[LOG_REQUEST_ID] = PointerGetDatum(e->request_id);
 		isnull[LOG_REQUEST_ID] = false;
+		values[LOG_REQUEST_ARGUMENTS] = Int64GetDatum((int64) e->request_arguments);
+		isnull[LOG_REQUEST_ARGUMENTS] = false;
 	}
 	if (e->event && e->kind == GS_KIND_MOVE && cached->is_bytes)
 	{

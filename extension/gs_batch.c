@@ -59,7 +59,7 @@ typedef struct BatchRow
 	text *room_code; /* or NULL */
 	text *metadata;	 /* or NULL */
 	text *result;	 /* or NULL */
-	bytea *payload;
+	bytea *payload;	 /* NULL = it has none: an imported game only */
 	int32 raw_size;
 	uint32 checksum;
 } BatchRow;
@@ -75,6 +75,7 @@ typedef struct BatchRow
 /* The batch that is being inserted. */
 static BatchRow *batch = NULL;
 static int batch_rows = 0;
+static int batch_without_payload = 0;
 
 static SPIPlanPtr insert_rows = NULL;
 static SPIPlanPtr insert_payloads = NULL;
@@ -213,6 +214,33 @@ make_row(const GsGameCopy *game, BatchRow *row, MemoryContext mcxt)
 	MemoryContextSwitchTo(old);
 }
 
+void
+gs_batch_open(int n)
+{
+	batch = palloc(sizeof(BatchRow) * Max(n, 1));
+	batch_rows = 0;
+	batch_without_payload = 0;
+}
+
+void
+gs_batch_add(const GsGameCopy *game, bool with_payload)
+{
+	BatchRow *row = &batch[batch_rows++];
+	MemoryContext mcxt = CurrentMemoryContext;
+	MemoryContext scratch =
+		AllocSetContextCreate(mcxt, "gamestate batch game", ALLOCSET_DEFAULT_SIZES);
+
+	MemoryContextSwitchTo(scratch);
+	make_row(game, row, mcxt);
+	MemoryContextSwitchTo(mcxt);
+	MemoryContextDelete(scratch);
+	if (!with_payload)
+	{
+		row->payload = NULL;
+		batch_without_payload++;
+	}
+}
+
 /* Lock, copy and encode games until the batch is large enough. */
 static int
 collect(GsBatchGame *games, int n)
@@ -223,8 +251,7 @@ collect(GsBatchGame *games, int n)
 	Size bytes = 0;
 	int i;
 
-	batch = palloc(sizeof(BatchRow) * n);
-	batch_rows = 0;
+	gs_batch_open(n);
 	for (i = 0; i < n && bytes < BATCH_BYTES; i++)
 	{
 		GsGameCopy *game;
@@ -273,22 +300,22 @@ prepare(const char *statement)
 }
 
 static void
-insert(SPIPlanPtr plan, const char *table)
+insert(SPIPlanPtr plan, const char *table, int rows)
 {
 	int result = SPI_execute_plan(plan, NULL, NULL, false, 0);
 
-	if (result != SPI_OK_INSERT || SPI_processed != (uint64) batch_rows)
+	if (result != SPI_OK_INSERT || SPI_processed != (uint64) rows)
 		ereport(ERROR,
 				(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
 				 errmsg("table \"%s\" did not take all games", table),
 				 errdetail("%llu of %d rows were inserted.",
 						   (unsigned long long) (result == SPI_OK_INSERT ? SPI_processed : 0),
-						   batch_rows),
+						   rows),
 				 errhint("Look for a trigger or a rule on the table that drops rows.")));
 }
 
-static void
-insert_batch(void)
+void
+gs_batch_insert(void)
 {
 	SPI_connect();
 	if (insert_rows == NULL)
@@ -299,8 +326,9 @@ insert_batch(void)
 		insert_payloads =
 			prepare("INSERT INTO gamestate.archive_payload (" PAYLOAD_COLUMNS ") "
 					"SELECT " PAYLOAD_COLUMNS " FROM gamestate.archiver_payloads()");
-	insert(insert_rows, "gamestate.archive");
-	insert(insert_payloads, "gamestate.archive_payload");
+	insert(insert_rows, "gamestate.archive", batch_rows);
+	insert(insert_payloads, "gamestate.archive_payload",
+		   batch_rows - batch_without_payload);
 	SPI_finish();
 }
 
@@ -313,7 +341,7 @@ gs_batch_run(GsBatchGame *games, int n, GsBatchTotals *totals)
 	dealt_with = collect(games, n);
 	if (batch_rows > 0)
 	{
-		insert_batch();
+		gs_batch_insert();
 		for (int i = 0; i < batch_rows; i++)
 			gs_writeset_archive(&batch[i].game_id);
 		for (int i = 0; i < batch_rows; i++)
@@ -407,6 +435,9 @@ gs_archiver_payloads(PG_FUNCTION_ARGS)
 		BatchRow *row = &batch[i];
 		Datum values[PAYLOAD_NCOLUMNS];
 		bool nulls[PAYLOAD_NCOLUMNS] = {0};
+
+		if (row->payload == NULL)
+			continue;
 
 		values[0] = UUIDPGetDatum(&row->game_id);
 		values[1] = PointerGetDatum(row->game_type);

@@ -45,4 +45,13 @@ extern int gs_batch_run(GsBatchGame *games, int n, GsBatchTotals *totals);
 /* after such an ERROR */
 extern void gs_batch_abandon(void);
 
+/*
+ * The rows of games that are not in memory (gs_import.c), within a transaction
+ * and as gamestate_owner: open a batch for up to n games, add them, insert them;
+ * gs_batch_abandon() in any case.  A copy must stay as it is until the insert.
+ */
+extern void gs_batch_open(int n);
+extern void gs_batch_add(const GsGameCopy *game, bool with_payload);
+extern void gs_batch_insert(void);
+
 #endif /* GS_BATCH_H */

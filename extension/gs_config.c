@@ -58,6 +58,12 @@
 #define GS_MAINTENANCE_INTERVAL_DEFAULT (60 * 1000)
 #define GS_MAINTENANCE_INTERVAL_MIN		100
 #define GS_MAINTENANCE_INTERVAL_MAX		(24 * 3600 * 1000)
+#define GS_FEED_DEFAULT					(16 * 1024)
+#define GS_FEED_MIN						64
+#define GS_FEED_MAX						(1024 * 1024) /* 1 GB */
+#define GS_WAITERS_DEFAULT				256
+#define GS_WAITERS_MAX					10000
+#define GS_FEED_EVENT_DEFAULT			8
 #define GS_BATCH_DEFAULT				500
 #define GS_BATCH_MAX					2000
 #define GS_LEVEL_DEFAULT				3
@@ -88,6 +94,9 @@ int gs_pitr_tick = GS_PITR_TICK_DEFAULT;
 int gs_load_timeout = GS_LOAD_TIMEOUT_DEFAULT;
 int gs_durability = GS_DURABILITY_JOURNAL;
 bool gs_allow_journal_changes = false;
+int gs_feed_size = GS_FEED_DEFAULT;
+int gs_max_waiters = GS_WAITERS_DEFAULT;
+int gs_feed_event_size = GS_FEED_EVENT_DEFAULT;
 bool gs_archiver = true;
 bool gs_maintenance = true;
 int gs_maintenance_interval = GS_MAINTENANCE_INTERVAL_DEFAULT;
@@ -215,6 +224,28 @@ define_limits(void)
 }
 
 static void
+define_feed_settings(void)
+{
+	DefineCustomIntVariable(
+		"gamestate.feed_size", "Sets the shared memory for the change feed.",
+		"All databases share it. It holds the last changes, about 100 bytes and the event each; who is further behind is told of a gap. A larger one lets waiters be slower and be away for longer.",
+		&gs_feed_size, GS_FEED_DEFAULT, GS_FEED_MIN, GS_FEED_MAX, PGC_POSTMASTER,
+		GUC_UNIT_KB, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"gamestate.feed_event_size",
+		"Sets the size up to which an event is in the change feed itself.",
+		"A larger event is left out there, and is read with get_changes(). Large events use up gamestate.feed_size faster; no event may take more than a sixteenth of that.",
+		&gs_feed_event_size, GS_FEED_EVENT_DEFAULT, 0, GS_EVENT_MAX, PGC_SIGHUP,
+		GUC_UNIT_KB, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"gamestate.max_waiters",
+		"Sets how many sessions can wait for changes at the same time.",
+		"Each costs about 600 bytes of shared memory. Further ones get an error.",
+		&gs_max_waiters, GS_WAITERS_DEFAULT, 1, GS_WAITERS_MAX, PGC_POSTMASTER, 0, NULL,
+		NULL, NULL);
+}
+
+static void
 define_request_settings(void)
 {
 	DefineCustomIntVariable(
@@ -281,6 +312,7 @@ gs_config_init(void)
 	define_limits();
 	define_request_settings();
 	define_journal_settings();
+	define_feed_settings();
 	define_archive_settings();
 	MarkGUCPrefixReserved("gamestate");
 }

@@ -42,6 +42,11 @@ extern int gs_durability;	 /* GsDurability of new games */
 extern bool gs_allow_journal_changes;
 extern bool gs_standby_reads;
 
+/* change feed */
+extern int gs_feed_size;	   /* kB, postmaster start */
+extern int gs_max_waiters;	   /* postmaster start */
+extern int gs_feed_event_size; /* kB */
+
 /* archiver */
 extern bool gs_archiver;
 extern bool gs_maintenance;

@@ -107,6 +107,13 @@ gs_durable_is(XLogRecPtr lsn, int level)
 }
 
 void
+gs_durable_look(void)
+{
+	for (int level = SYNCHRONOUS_COMMIT_LOCAL_FLUSH; level < GS_DURABLE_LEVELS; level++)
+		GsKnownDurable[level] = Max(GsKnownDurable[level], durable_up_to(level));
+}
+
+void
 gs_durable_note_gone(GsDatabase *db)
 {
 	for (int level = SYNCHRONOUS_COMMIT_LOCAL_FLUSH; level < GS_DURABLE_LEVELS; level++)
@@ -187,6 +194,7 @@ gs_durable_commit(XLogRecPtr lsn)
 	if (synchronous_commit > SYNCHRONOUS_COMMIT_OFF)
 	{
 		XLogFlush(lsn);
+		GsKnownDurable[SYNCHRONOUS_COMMIT_LOCAL_FLUSH] = lsn;
 		SyncRepWaitForLSN(lsn, true);
 		note_waited(lsn, synchronous_commit);
 	}

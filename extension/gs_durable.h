@@ -58,6 +58,9 @@ extern bool gs_durable_try(void);
 /* Is that much WAL durable in this sense?  Cheap if it is known already. */
 extern bool gs_durable_is(XLogRecPtr lsn, int level);
 
+/* Look up to where the WAL is durable now, in each sense: GsKnownDurable.  Takes SyncRepLock. */
+extern void gs_durable_look(void);
+
 /*
  * Before a commit with a transaction id: what it was based on must be durable
  * in its writers' sense, if that is more than what this commit waits for.

@@ -23,6 +23,8 @@
  *	   suffice, a record is missing) all games leave memory first.  A reader who
  *	   was in the middle finds that out afterwards (gs_require_games()): what
  *	   it has read may have been half a load.
+ *	   After a load, and after 5, there is a gap in the change feed (gs_feed.c);
+ *	   what is applied later goes into it as on the primary.
  *	5. After a promotion the follower leaves, and what it has put into memory is
  *	   thrown away: games are loaded from the journal as after any restart
  *	   (gs_load.c).  Loading is what is tested most, it needs no trust in the
@@ -40,6 +42,7 @@
 
 #include "gs_config.h"
 #include "gs_errors.h"
+#include "gs_feed.h"
 #include "gs_follow.h"
 #include "gs_follow_groups.h"
 #include "gs_follow_source.h"
@@ -353,7 +356,10 @@ gs_follow_end(GsDatabase *database)
 	ConditionVariableCancelSleep();
 	pg_read_barrier();
 	if (pg_atomic_exchange_u32(&mine->games, 0) != 0)
+	{
 		gs_table_remove_database(database);
+		gs_feed_gap(database->dboid);
+	}
 }
 
 void
@@ -422,7 +428,8 @@ drop_games(void)
 	pg_atomic_write_u64(&follow->applied, InvalidXLogRecPtr);
 	pg_memory_barrier();
 	gs_table_remove_database(db);
-	pg_atomic_write_u32(&follow->games, 0);
+	if (pg_atomic_exchange_u32(&follow->games, 0) != 0)
+		gs_feed_gap(db->dboid);
 	gs_source_reset();
 	gs_groups_reset();
 }
@@ -501,6 +508,12 @@ apply(XLogRecPtr upto, TimestampTz at)
 	free_archived();
 	if (!all && before == InvalidXLogRecPtr)
 		return; /* the load takes a second pass */
+	if (pg_atomic_read_u32(&follow->state) == GS_FOLLOW_LOADING)
+	{
+		/* who waits for changes has missed what was loaded */
+		gs_groups_tell();
+		gs_feed_gap(db->dboid);
+	}
 	publish(all ? upto : before, at);
 	set_state(GS_FOLLOW_FOLLOWING);
 	failures = 0;
@@ -523,7 +536,8 @@ pass(void)
 		follow->applied_at = at;
 		SpinLockRelease(&follow->mutex);
 		free_archived();
-		idle_ms = Min(idle_ms * 2, IDLE_MS);
+		idle_ms =
+			Min(idle_ms * 2, gs_feed_has_waiters(MyDatabaseId) ? ACTIVE_MS : IDLE_MS);
 		return idle_ms;
 	}
 	idle_ms = ACTIVE_MS;

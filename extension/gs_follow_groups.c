@@ -28,7 +28,8 @@
  * marked with the transaction that has archived it, which is the xmin of the
  * row, and is live exactly to those snapshots that do not see it.  (A game
  * that is over and is deleted together with changes of tables goes that way
- * too: its row says the same.)
+ * too: its row says the same.  So the standby's change feed does not tell of
+ * that deletion.)
  *
  * Locking: as a committing backend does (gs_writeset.c).  Nobody else changes
  * games on a standby, so there are no heavyweight locks.
@@ -37,6 +38,7 @@
  */
 #include "postgres.h"
 
+#include "gs_feed.h"
 #include "gs_follow_groups.h"
 #include "gs_journal.h"
 #include "gs_replay.h"
@@ -128,7 +130,8 @@ static HTAB *removed = NULL;
 static HTAB *holes = NULL;
 static HTAB *reported = NULL;
 static uint64 pass = 1;
-static bool loading = true; /* nothing has been applied yet */
+static bool loading = true;	 /* nothing has been applied yet */
+static bool telling = false; /* what is applied is new: for the change feed */
 static GsGroupsStatus status;
 
 static HTAB *
@@ -159,6 +162,13 @@ gs_groups_reset(void)
 	reported = create_hash("gamestate damaged rows", sizeof(Place), sizeof(Place));
 	status.pending = 0;
 	loading = true;
+	telling = false;
+}
+
+void
+gs_groups_tell(void)
+{
+	telling = true;
 }
 
 void
@@ -474,6 +484,7 @@ static void
 take_removal(GsChange *change, const Current *current, TransactionId xid)
 {
 	change->h = current->h;
+	change->base_version = current->h.version;
 	change->kind = GS_CHANGE_REMOVE;
 	if (TransactionIdIsNormal(xid) && GS_STATUS_IS_OVER(current->h.status))
 	{
@@ -541,6 +552,8 @@ change_record(ChangeList *list, GsDatabase *db, const Group *group,
 	{
 		change->kind = GS_CHANGE_CREATE;
 		change->replaces = current->exists && !current->archived;
+		if (change->replaces && current->h.incarnation == record->incarnation)
+			change->base_version = current->h.version;
 		change->image_in = group->key.table;
 		gs_replay_image(change, record);
 		(void) hash_search(holes, record->id, HASH_REMOVE, NULL);
@@ -691,9 +704,15 @@ apply_changes(ChangeList *list)
 	if (several)
 		LWLockAcquire(GsShmem->commit_lock, LW_EXCLUSIVE);
 	for (int i = 0; i < list->n; i++)
+	{
 		gs_table_apply(list->changes[i]);
+		if (telling)
+			gs_feed_add(list->changes[i]);
+	}
 	if (several)
 		LWLockRelease(GsShmem->commit_lock);
+	gs_feed_append();
+	gs_feed_wake();
 }
 
 /* Returns whether the group is settled. */

@@ -16,6 +16,9 @@
 /* Begin from nothing, with no game of the database in memory. */
 extern void gs_groups_reset(void);
 
+/* From now on what is applied has not been told of before: put it into the change feed. */
+extern void gs_groups_tell(void);
+
 /* Take a row; the same one may come any number of times. */
 extern void gs_groups_row(int table, const ItemPointerData *tid, HeapTupleHeader header,
 						  Size len);

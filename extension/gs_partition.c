@@ -689,6 +689,27 @@ gs_partition_ensure(const GsText *game_type, TimestampTz ended_at)
 				   Min(rows.to, payloads.to));
 }
 
+/*
+ * Nothing has to settle: who does not see the new partition yet misses rows
+ * that were nowhere before.
+ */
+void
+gs_partition_ensure_here(const GsText *game_type, TimestampTz ended_at, TimestampTz *from,
+						 TimestampTz *to)
+{
+	Route rows;
+	Route payloads;
+
+	if (watched == NULL)
+		gs_partition_init();
+	SPI_connect();
+	(void) complete("archive", game_type, ended_at, false, &rows);
+	(void) complete("archive_payload", game_type, ended_at, rows.in_default, &payloads);
+	SPI_finish();
+	*from = Max(rows.from, payloads.from);
+	*to = Min(rows.to, payloads.to);
+}
+
 /* ----------------------------------------------------------------
  *		Making them ahead
  * ----------------------------------------------------------------

@@ -3,7 +3,8 @@
  * gs_partition.h
  *	  Partitions of the archive: is there one for a game, and making it.
  *
- * Only for the archiver: all of it is local to one process.
+ * For the archiver, but for gs_partition_ensure_here(); all of it is local to
+ * one process.
  *
  *-------------------------------------------------------------------------
  */
@@ -26,6 +27,14 @@ extern bool gs_partition_is_known(const GsText *game_type, TimestampTz ended_at)
  * be done now (lock timeout) or at all.
  */
 extern void gs_partition_ensure(const GsText *game_type, TimestampTz ended_at);
+
+/*
+ * The same within the caller's transaction, as gamestate_owner; says for which
+ * interval it holds.  Locks the tables' parents until the transaction ends, and
+ * waits for that as lock_timeout says.
+ */
+extern void gs_partition_ensure_here(const GsText *game_type, TimestampTz ended_at,
+									 TimestampTz *from, TimestampTz *to);
 
 /*
  * May the place be used already?  Not before all transactions have ended that

@@ -27,6 +27,7 @@
 #include "gs_config.h"
 #include "gs_database.h"
 #include "gs_errors.h"
+#include "gs_feed.h"
 #include "gs_follow.h"
 #include "gs_index.h"
 #include "gs_shmem.h"
@@ -95,6 +96,7 @@ shmem_request(void)
 	RequestAddinShmemSpace(gs_database_shmem_size());
 	RequestAddinShmemSpace(gs_worker_shmem_size());
 	RequestAddinShmemSpace(gs_follow_shmem_size());
+	RequestAddinShmemSpace(gs_feed_shmem_size());
 	RequestNamedLWLockTranche(GS_TRANCHE, GS_LWLOCK_COUNT);
 }
 
@@ -147,6 +149,7 @@ shmem_startup(void)
 		GsShmem->index_tranche = LWLockNewTrancheId();
 		GsShmem->queue_tranche = LWLockNewTrancheId();
 		GsShmem->pages_tranche = LWLockNewTrancheId();
+		GsShmem->feed_tranche = LWLockNewTrancheId();
 		gs_tick_init(&GsShmem->tick);
 		for (int level = 0; level < GS_DURABLE_LEVELS; level++)
 			pg_atomic_init_u64(&GsShmem->waited_lsn[level], 0);
@@ -161,6 +164,7 @@ shmem_startup(void)
 	gs_database_shmem_init(found);
 	gs_worker_shmem_init(found);
 	gs_follow_shmem_init(found);
+	gs_feed_shmem_init(found);
 	LWLockRelease(AddinShmemInitLock);
 }
 
@@ -197,6 +201,7 @@ gs_attach_slow(void)
 	LWLockRegisterTranche(GsShmem->index_tranche, "GamestateIndex");
 	LWLockRegisterTranche(GsShmem->queue_tranche, "GamestateQueue");
 	LWLockRegisterTranche(GsShmem->pages_tranche, "GamestatePages");
+	LWLockRegisterTranche(GsShmem->feed_tranche, "GamestateFeed");
 
 	old = MemoryContextSwitchTo(TopMemoryContext);
 	PG_TRY();

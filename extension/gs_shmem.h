@@ -31,6 +31,7 @@
  *	5. one partition of the look-up index (gs_index.c)
  *	6. queue_lock of one database (gs_database.h)
  *	7. reserve_lock			 (gs_shmem.c), then DSA's own locks
+ *	8. the change feed's lock (gs_feed.c)
  *
  *	The content locks of the pages that a light commit writes to (gs_light.c)
  *	come before 2; pages_lock (gs_pages.c) is taken with nothing but the
@@ -57,6 +58,7 @@ typedef struct GsShared
 	int index_tranche;
 	int queue_tranche;
 	int pages_tranche;
+	int feed_tranche;
 	dshash_table_handle games_handle;
 	dshash_table_handle index_handle;
 	Size area_size;

@@ -12,6 +12,7 @@
 #ifndef GS_TABLE_H
 #define GS_TABLE_H
 
+#include "gs_config.h"
 #include "gs_entry.h"
 #include "gs_shmem.h"
 
@@ -217,6 +218,18 @@ typedef struct GsNewEntry
 	GsEntry e;
 } GsNewEntry;
 
+/* What the change feed has to know, noted by gs_table_apply(); the rest is gs_feed.c's own. */
+typedef struct GsFeedNote
+{
+	bool applied; /* the game was there */
+	uint8 type_len;
+	char type[GS_MAX_ID_LENGTH];
+
+	uint32 type_hash;
+	uint32 id_hash;
+	struct GsChange *next; /* of this transaction */
+} GsFeedNote;
+
 typedef enum GsChangeKind
 {
 	GS_CHANGE_NONE = 0, /* created and deleted by the same transaction */
@@ -238,7 +251,7 @@ typedef struct GsChange
 	struct GsDatabase *db;
 	bool replaces;		/* CREATE: a committed game of this id is deleted first */
 	bool frees;			/* finish, archive, delete: may use the reserve */
-	int64 base_version; /* version before; 0 = did not exist */
+	int64 base_version; /* version before; 0 = this incarnation did not exist */
 	GsHeader h;			/* as it will be */
 	bool state_changed;
 	GsText state;	/* new state, if state_changed */
@@ -253,6 +266,8 @@ typedef struct GsChange
 	/* set between reserve and apply by a light commit; see gs_durable.h */
 	XLogRecPtr lsn;
 	uint8 level;
+
+	GsFeedNote feed;
 
 	bool own_state; /* state was allocated by gs_replay.c, for an update */
 

@@ -622,6 +622,17 @@ set_wait(GsGame *game, const GsChange *change)
 	game->wait_lsn = change->lsn;
 }
 
+/* Before the game is unlocked: its info may be gone afterwards. */
+static void
+note_for_feed(GsChange *change, const GsGame *game)
+{
+	const GsInfo *info = GS_PTR(game->info);
+
+	change->feed.applied = true;
+	change->feed.type_len = Min(info->type_len, GS_MAX_ID_LENGTH);
+	memcpy(change->feed.type, &info->nodes[gs_info_nodes(info)], change->feed.type_len);
+}
+
 /* Something is no longer to be found. */
 static void
 set_gone(const GsChange *change)
@@ -671,6 +682,7 @@ apply_create(GsChange *change)
 	game->log_last = InvalidDsaPointer;
 	game->log_bytes = 0;
 	install_log(change, game);
+	note_for_feed(change, game);
 	game->ring = InvalidDsaPointer;
 	(void) gs_ring_install(change, game, &garbage.ring_size);
 	game->visible = true;
@@ -742,6 +754,7 @@ apply_update(GsChange *change)
 	else
 		game->h = change->h;
 	set_wait(game, change);
+	note_for_feed(change, game);
 	if (change->ndropped > 0 || GS_STATUS_IS_OVER(change->h.status))
 		set_gone(change);
 	dshash_release_lock(GsGames, game);
@@ -777,7 +790,10 @@ apply_remove(GsChange *change)
 
 	set_gone(change);
 	if (game)
+	{
+		note_for_feed(change, game);
 		delete_entry(change->db, game);
+	}
 	gs_refill_reserve();
 }
 

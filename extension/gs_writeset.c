@@ -19,6 +19,8 @@
  *	   A transaction that has changed nothing but games commits the light way:
  *	   it writes to the journal at XACT_EVENT_COMMIT (gs_light.c), applies,
  *	   releases the locks, and only then waits until that is durable.
+ *	   What has been applied goes into the change feed (gs_feed.c), while the
+ *	   games are still locked.
  *	4. A commit of several games holds commit_lock while it applies, so that a
  *	   reader of several games (who holds it shared) sees it whole or not.
  *
@@ -33,6 +35,7 @@
 #include "gs_database.h"
 #include "gs_delta.h"
 #include "gs_durable.h"
+#include "gs_feed.h"
 #include "gs_journal.h"
 #include "gs_light.h"
 #include "gs_lock.h"
@@ -494,6 +497,7 @@ apply_removals(void)
 		if (db == NULL)
 			continue;
 		gs_table_remove_database(db);
+		gs_feed_gap(removal->dboid);
 		if (removal->release_slot)
 			gs_database_release(db);
 	}
@@ -573,9 +577,11 @@ apply_all(XLogRecPtr lsn, int level)
 			pending->change.level = level;
 		}
 		gs_table_apply(&pending->change);
+		gs_feed_add(&pending->change);
 	}
 	if (several)
 		LWLockRelease(GsShmem->commit_lock);
+	gs_feed_append();
 }
 
 /*
@@ -598,7 +604,10 @@ commit_light(void)
 	gs_unlock_all();
 	gs_light_finish();
 	is_light = false;
+	gs_feed_wake();
 	gs_durable_commit(lsn);
+	if (synchronous_commit > SYNCHRONOUS_COMMIT_OFF)
+		gs_feed_durable();
 
 	/* what has been waited for need not be waited for by the next transaction */
 	XactLastRecEnd = 0;
@@ -615,6 +624,7 @@ commit(void)
 	{
 		apply_all(InvalidXLogRecPtr, SYNCHRONOUS_COMMIT_OFF);
 		apply_removals();
+		gs_feed_wake();
 	}
 }
 

@@ -28,9 +28,13 @@ extern int exit_status(bool ok);
 
 /* argv[0] is the command's name. */
 extern int cmd_archive(int argc, char **argv);
+extern int cmd_bench(int argc, char **argv);
 extern int cmd_check(int argc, char **argv);
+extern int cmd_export(int argc, char **argv);
+extern int cmd_import(int argc, char **argv);
 extern int cmd_play(int argc, char **argv);
 extern int cmd_replay(int argc, char **argv);
 extern int cmd_show(int argc, char **argv);
+extern int cmd_top(int argc, char **argv);
 
 #endif /* GAMESTATE_CLIENT_COMMAND_H */

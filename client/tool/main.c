@@ -21,10 +21,14 @@ typedef struct Command
 
 static const Command commands[] = {
 	{"archive", "what is in the archive, and waiting for it", cmd_archive},
+	{"bench", "measure how fast a server is at games", cmd_bench},
 	{"check", "whether all is well, for monitoring systems", cmd_check},
+	{"export", "write archived games to a file", cmd_export},
+	{"import", "bring games into the archive from a file", cmd_import},
 	{"play", "play games by bots", cmd_play},
 	{"replay", "play recorded games", cmd_replay},
 	{"show", "show a game and its log", cmd_show},
+	{"top", "what happens now", cmd_top},
 };
 
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))

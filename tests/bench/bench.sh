@@ -14,6 +14,7 @@
 #   pipeline    one connection, 32 calls in flight
 #   latency     at half rate, with a busy archiver
 #   lookup      by id, room code and player
+#   feed        from a move to who waits for it
 #   wal         bytes a move
 #   xid         transaction ids and dead rows
 #   pergame     memory a game
@@ -26,7 +27,7 @@
 
 : "${BENCH_SECONDS:=1}" "${BENCH_ROUNDS:=3}" "${BENCH_BIG:=}"
 : "${BENCH_GAMES:=$([ -n "$BENCH_BIG" ] && echo 1000000 || echo 250000)}"
-: "${BENCH_ONLY:=moves contention pipeline latency lookup wal xid pergame memory load rotation}"
+: "${BENCH_ONLY:=moves contention pipeline latency lookup feed wal xid pergame memory load rotation}"
 : "${GAMESTATE_DATA:=$top/../shared/data}"
 BENCH_ONLY=${BENCH_ONLY//,/ }
 
@@ -36,6 +37,8 @@ BENCH_ONLY=${BENCH_ONLY//,/ }
 . "$top/tests/bench/redis.sh"
 # shellcheck source=tests/bench/part_moves.sh
 . "$top/tests/bench/part_moves.sh"
+# shellcheck source=tests/bench/part_feed.sh
+. "$top/tests/bench/part_feed.sh"
 # shellcheck source=tests/bench/part_wal.sh
 . "$top/tests/bench/part_wal.sh"
 # shellcheck source=tests/bench/part_memory.sh
@@ -73,7 +76,7 @@ for round in $(rounds); do
     done
 done
 redis_stop
-for part in wal xid pergame memory; do
+for part in feed wal xid pergame memory; do
     ! wants $part || "run_$part"
     lap $part
 done

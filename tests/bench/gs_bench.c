@@ -237,6 +237,11 @@ main(int argc, char **argv)
 		first_answer(argv[2], argv[3]);
 		return 0;
 	}
+	if (argc == 6 && strcmp(argv[1], "--feed") == 0)
+	{
+		feed_run(argv[2], atof(argv[3]), atoi(argv[4]), atof(argv[5]));
+		return 0;
+	}
 	parse_options(argc, argv, &options);
 	control = connect_server(&options);
 	games = games_create(control, &options);

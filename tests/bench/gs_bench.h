@@ -186,6 +186,10 @@ extern void rotation_end(PGconn *control);
 /* first.c */
 extern void first_answer(const char *directory, const char *id);
 
+/* feed.c */
+extern void feed_run(const char *how, double moves_per_second, int waiting,
+					 double length);
+
 /* load.c */
 extern void load_run(const Options *options, Game *games, PGconn *control, PGconn *gate,
 					 Result *result);

@@ -82,6 +82,15 @@ $r->rates(
 $r->rates("\nlook-ups, 8 connections",
 	map { ("${_}_1000" => "$_, 1,000 games", "${_}_50000" => "$_, 50,000 games") }
 	  qw(by_id by_room by_player));
+$r->rates(
+	"\nfrom a move to who waits for it; calls/s are moves, 4 connections",
+	map {
+		my $rate = $_;
+		map {
+			("feed_${rate}_$_" => "wait_changes, $rate offered, $_ waiting",
+			 "listen_${rate}_$_" => "NOTIFY with the move, $rate, $_ LISTEN")
+		} 1, 32, 200;
+	} 1000, 20000);
 
 if ($r->has('select1', 'move'))
 {
@@ -119,6 +128,8 @@ $aims->ratio('on: spread over all games / all on one', 'rate', 'spread_on', 'one
 $aims->ratio('p99 of moves, archiver busy / without', 'p99_us', 'half_archiver', 'half', '<=', 1.2);
 $aims->ratio('p50 of moves, archiver busy / without', 'p50_us', 'half_archiver', 'half', undef);
 $aims->value('archived games/s, meanwhile', $r->stat('half_archiver', 'archived_rate'), '>=', 10000);
+$aims->value('move to 1 waiter, 20,000/s: p99 us', $r->stat('feed_20000_1', 'p99_us'), '<=', 1000);
+$aims->value('move to 200 waiters, 20,000/s: p99 us', $r->stat('feed_20000_200', 'p99_us'), '<=', 5000);
 $aims->ratio("look-up $_, 50,000 games / 1,000", 'rate', "${_}_50000", "${_}_1000", '>=', 0.8)
   foreach qw(by_id by_room by_player);
 

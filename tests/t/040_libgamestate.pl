@@ -162,6 +162,7 @@ listen_port = $port
 auth_type = trust
 auth_file = $dir/users.txt
 pool_mode = transaction
+logfile = $dir/log
 default_pool_size = 2
 server_check_query =
 ));
@@ -175,7 +176,7 @@ server_check_query =
 	}
 	scenario('pooler', environment($port, $socket));
 	$bouncer->kill_kill;
-	note $log;
+	note slurp_file("$dir/log");
 }
 
 $node->stop;

@@ -61,7 +61,7 @@ sub json
 
 # ---- help, version, wrong arguments
 
-my @commands = qw(archive check play replay show);
+my @commands = qw(archive bench check export import play replay show top);
 
 like(is_status(0, undef, '--help', '--help'), qr/^gamestate works with.*Commands:/s, 'help');
 like(is_status(0, undef, '-?', '-?'), qr/Commands:/, '-? is help');
@@ -96,7 +96,7 @@ is_status(3, qr/invalid value "5,1" for option --lag/, 'check --lag=5,1', 'check
 
 # ---- no server, no database, no extension
 
-for my $command (['show', 'x'], ['archive'], ['play', '-g1', 'hokm'])
+for my $command (['show', 'x'], ['archive'], ['play', '-g1', 'hokm'], ['top', '-n1'], ['export', '-Z0'], ['bench', 'gets'])
 {
 	is_status(2, qr/^gamestate: error: connection to server on socket/, "$command->[0] without a server",
 		@$command, '-h', $dir, '-d', 'postgres');
@@ -164,6 +164,38 @@ sql(q{CREATE ROLE watcher LOGIN; GRANT pg_monitor TO watcher});
 like(is_status(0, undef, 'check by pg_monitor', 'check', '-U', 'watcher'), qr/^(OK [^\n]+\n)+$/, 'pg_monitor may ask');
 sql(q{CREATE ROLE nobody LOGIN});
 like(is_status(3, undef, 'check by nobody', 'check', '-U', 'nobody'), qr/^UNKNOWN launcher: permission denied/, 'nobody may not');
+
+# ---- top
+
+sql(q{ALTER SYSTEM SET track_functions = 'all'});
+$node->reload;
+like(is_status(0, undef, 'top -b -n 2', 'top', '-b', '-n', 2, '-s', '0.1'), qr/^(gamestate top - .*?\nGames: .*?\nMemory: .*?\nWORKER .*?launcher .*?){2}$/s,
+	'two samples');
+my $sample = json('top', '--json', '-n', 1);
+is($sample->{journal_state}, 'loaded', 'top --json');
+is(scalar(split /\n/, is_status(0, undef, 'top --json -n 3', 'top', '--json', '-n', 3, '-s', '0.1')), 3, 'a line a sample');
+is_status(2, qr/invalid value "0" for option --samples/, 'top -n 0', 'top', '-n', 0);
+is_status(2, qr/invalid value "often" for option --delay/, 'top -s often', 'top', '-s', 'often');
+
+# ---- bench
+
+my $measured = json('bench', '--json', '-q', '-T', '0.1', '--rounds', 1, '-c', 3, '-P', 2, '-g', 30, '--against', 'table');
+is_deeply([ map { "$_->{workload} $_->{on}" } @{ $measured->{results} } ],
+	[ map { ("$_ gamestate", "$_ table") } qw(moves gets mixed games contention) ], 'bench measures all workloads on both');
+is(scalar(grep { $_->{calls_per_second} > 0 && $_->{p50_us} > 0 && $_->{p99_us} >= $_->{p50_us} } @{ $measured->{results} }), 10,
+	'and has figures of all');
+like(is_status(0, undef, 'open loop', 'bench', '-q', '-T', '0.2', '--rounds', 1, '-g', 30, '-R', 100, 'gets', '--plot', "$dir/plot"),
+	qr/^workload .*\ngets +gamestate /, 'an open loop');
+like(slurp_file("$dir/plot"), qr/^# gnuplot\n\$data << EOD\nworkload gamestate\ngets [\d.]+\nEOD\n.*^plot /ms, 'the plot');
+is(sql(q{SELECT count(*) FROM gamestate.list_live_games('gamestate_bench', 'active')}), 0, 'its games have been deleted');
+is(sql(q{SELECT count(*) FROM pg_namespace WHERE nspname = 'gamestate_bench'}), 0, 'and its tables');
+is_status(2, qr/unrecognized workload "nonsense"/, 'bench nonsense', 'bench', 'nonsense');
+is_status(2, qr/invalid value "oracle" for option --against/, 'bench --against oracle', 'bench', '--against=oracle');
+is_status(2, qr/a game for each call/, 'bench with too few games', 'bench', '-g', 1);
+sql('CREATE SCHEMA gamestate_bench');
+is_status(1, qr/making the tables failed: .*\n(.*\n)?.*schema of their own/, 'bench in the way of something', 'bench', '-q', '--against=table', 'gets');
+is(sql(q{SELECT count(*) FROM pg_namespace WHERE nspname = 'gamestate_bench'}), 1, 'which stays');
+sql('DROP SCHEMA gamestate_bench');
 
 # ---- play and replay
 

@@ -118,6 +118,7 @@ for group in "$@"; do
         want_postgres
         can_compile zstd.h || want libzstd-dev
         can_compile jsmn.h || want libjsmn-dev
+        can_compile openssl/evp.h || want libssl-dev
         [ -f "$("$pg_config" --includedir 2>/dev/null)/libpq-fe.h" ] || want libpq-dev
         ;;
     test)
