@@ -462,7 +462,8 @@ $standby->restart;
 same('and the table rewritten');
 is(stat_of('problems'), '0', 'which the damage does not survive');
 
-# a record that is not there
+# a record that is not there: the last one, while no rotation writes others
+$primary->poll_query_until('postgres', 'SELECT NOT rotating FROM gamestate.stat_journal') or die 'timed out waiting for the rotation';
 $primary->safe_psql('postgres', q{SELECT gamestate.create_game('hole', '0', game_id => id(5)); SELECT gamestate.apply_move(id(5), 1, '1', '1')});
 $primary->safe_psql('postgres', q{SET gamestate.allow_journal_changes = on; DELETE FROM gamestate.journal_0 WHERE seq = (SELECT max(seq) FROM gamestate.journal_0) AND seq > (SELECT coalesce(max(seq), 0) FROM gamestate.journal_1);
 	DELETE FROM gamestate.journal_1 WHERE seq = (SELECT max(seq) FROM gamestate.journal_1) AND seq > (SELECT coalesce(max(seq), 0) FROM gamestate.journal_0)});
