@@ -6,7 +6,9 @@
 \set b 0000000f-0000-4000-8000-000000000002
 \set e 0000000f-0000-4000-8000-000000000003
 INSERT INTO gamestate.policy (game_type, history) VALUES ('history events', 'events');
+\set VERBOSITY terse
 INSERT INTO gamestate.policy (game_type, history) VALUES ('history nothing', 'nothing');
+\set VERBOSITY default
 \echo :SQLSTATE
 SELECT gamestate.create_game('history', '{"n":1}', '{ann}', game_id => :'g');
 -- every version, those that leave the state as it is included
