@@ -29,6 +29,7 @@ OBJS = \
 	extension/gs_follow.o \
 	extension/gs_follow_groups.o \
 	extension/gs_follow_source.o \
+	extension/gs_history.o \
 	extension/gs_import.o \
 	extension/gs_import_read.o \
 	extension/gs_index.o \

@@ -136,6 +136,7 @@ COMMENT ON TRIGGER keep_out_replicated_truncate ON gamestate.journal_1 IS 'the j
 CREATE TABLE gamestate.policy (
 	game_type text COLLATE pg_catalog."C" PRIMARY KEY,
 	durability text,
+	history text,
 	retention interval,
 	retention_action text,
 	payload_retention interval,
@@ -147,6 +148,8 @@ CREATE TABLE gamestate.policy (
 		CHECK (pg_catalog.octet_length(game_type) OPERATOR(pg_catalog.<=) 63),
 	CONSTRAINT policy_durability_check
 		CHECK (durability OPERATOR(pg_catalog.=) 'journal' OR durability OPERATOR(pg_catalog.=) 'memory'),
+	CONSTRAINT policy_history_check
+		CHECK (history OPERATOR(pg_catalog.=) 'full' OR history OPERATOR(pg_catalog.=) 'events'),
 	CONSTRAINT policy_retention_check
 		CHECK (retention OPERATOR(pg_catalog.>=) '0'::interval),
 	CONSTRAINT policy_retention_action_check
@@ -160,6 +163,7 @@ CREATE TABLE gamestate.policy (
 );
 COMMENT ON TABLE gamestate.policy IS 'what holds for the games of a type; what is NULL, and types without a row, follow the row of the empty type, then the settings';
 COMMENT ON COLUMN gamestate.policy.game_type IS 'game type; empty = the default of all types';
+COMMENT ON COLUMN gamestate.policy.history IS 'of games created from now on: full (every state can be had, see state_at), or events (first and last state, and the events); full if nothing is said';
 COMMENT ON COLUMN gamestate.policy.durability IS 'of games created from now on: journal, or memory (faster, lost when the server stops or crashes)';
 COMMENT ON COLUMN gamestate.policy.retention IS 'how long after its end a partition of the archive is kept; NULL = for ever';
 COMMENT ON COLUMN gamestate.policy.retention_action IS 'what becomes of a partition then: drop (default), or detach: it stays as a table of its own';
@@ -306,7 +310,7 @@ CREATE TYPE gamestate.change AS (
 );
 COMMENT ON TYPE gamestate.change IS 'one change of a game, that is one entry of its log';
 COMMENT ON COLUMN gamestate.change.version IS 'the version that the change led to';
-COMMENT ON COLUMN gamestate.change.kind IS 'create, move, metadata, room_code, start, join, leave, finish, abandon; snapshot = the whole state as of that version';
+COMMENT ON COLUMN gamestate.change.kind IS 'create, move, metadata, room_code, start, join, leave, finish, abandon, restore; snapshot = the whole state as of that version';
 COMMENT ON COLUMN gamestate.change.at IS 'time of the server when the change was made';
 COMMENT ON COLUMN gamestate.change.event IS 'the move; of other kinds what was set: the metadata, the room code, the result';
 COMMENT ON COLUMN gamestate.change.patch IS 'RFC 7396 merge patch from the state before, where history holds it';
@@ -495,6 +499,16 @@ AS 'MODULE_PATHNAME', 'gs_leave_game' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION gamestate.leave_game(uuid, text, bigint, uuid)
 IS 'a player gives up the seat; returns the new version';
 
+CREATE FUNCTION gamestate.restore_game(
+	game_id uuid,
+	version bigint,
+	expected_version bigint DEFAULT NULL,
+	request_id uuid DEFAULT NULL)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'gs_restore_game' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION gamestate.restore_game(uuid, bigint, bigint, uuid)
+IS 'make the state of an earlier version the current one, as a new version; returns that';
+
 CREATE FUNCTION gamestate.finish_game(
 	game_id uuid,
 	result json DEFAULT NULL,
@@ -566,6 +580,18 @@ RETURNS bigint
 AS 'MODULE_PATHNAME', 'gs_get_version' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
 COMMENT ON FUNCTION gamestate.get_version(uuid)
 IS 'a game''s version; NULL if there is no such game';
+
+CREATE FUNCTION gamestate.state_at(game_id uuid, version bigint)
+RETURNS json
+AS 'MODULE_PATHNAME', 'gs_state_at' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION gamestate.state_at(uuid, bigint)
+IS 'the state of a game, live or archived, as of a version; NULL if there is no such game or version';
+
+CREATE FUNCTION gamestate.state_at_bytes(game_id uuid, version bigint)
+RETURNS bytea
+AS 'MODULE_PATHNAME', 'gs_state_at_bytes' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION gamestate.state_at_bytes(uuid, bigint)
+IS 'state_at for a game whose encoding is bytes';
 
 CREATE FUNCTION gamestate.get_changes(
 	game_id uuid,
@@ -1270,13 +1296,13 @@ SELECT CASE
 		'create_game', 'create_game_bytes', 'apply_move', 'apply_move_bytes',
 		'apply_patch', 'apply_moves', 'apply_moves_bytes',
 		'set_metadata', 'set_room_code', 'start_game', 'join_game', 'join_any',
-		'join_any_bytes', 'leave_game',
+		'join_any_bytes', 'leave_game', 'restore_game',
 		'finish_game', 'delete_game')
 		THEN 'write'
 	WHEN object_name IN (
 		'get_game', 'get_state', 'get_state_bytes', 'get_state_if_newer',
 		'get_state_if_newer_bytes', 'get_states', 'get_states_bytes', 'get_version',
-		'get_changes', 'wait_changes', 'feed_position',
+		'state_at', 'state_at_bytes', 'get_changes', 'wait_changes', 'feed_position',
 		'find_room', 'player_games', 'open_rooms', 'list_live_games')
 		THEN 'read'
 	WHEN object_name IN ('live_games', 'games')

@@ -175,13 +175,16 @@ pack_payload(const GsGameCopy *game, const GsPayload *payload, const char *raw,
 static void
 make_row(const GsGameCopy *game, BatchRow *row, MemoryContext mcxt)
 {
-	GsPayload payload = {0};
+	GsPayload payload = {.has_deltas = game->h.history == GS_HISTORY_FULL};
 	MemoryContext old;
 	Size raw_size;
 	char *raw;
 
-	payload.initial = game->initial.data;
-	payload.initial_len = game->initial.len;
+	if (!payload.has_deltas)
+	{
+		payload.initial = game->initial.data;
+		payload.initial_len = game->initial.len;
+	}
 	payload.final = game->state.data;
 	payload.final_len = game->state.len;
 	encode_log(game, &payload);

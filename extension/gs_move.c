@@ -114,7 +114,7 @@ record_move(const Move *move, GsText state, GsTarget *target)
 	pending = gs_next_version(target, e.at);
 	pending->change.h.moves++;
 	if (state.data)
-		gs_set_state(pending, state);
+		gs_set_state(pending, state, &e);
 	gs_writeset_log(pending, &e);
 	return pending;
 }

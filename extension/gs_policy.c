@@ -163,6 +163,12 @@ set_durability(GsPolicy *policy, Datum value)
 }
 
 static void
+set_history(GsPolicy *policy, Datum value)
+{
+	policy->history = is_word(value, "events") ? GS_HISTORY_EVENTS : GS_HISTORY_FULL;
+}
+
+static void
 set_retention_action(GsPolicy *policy, Datum value)
 {
 	policy->retention_action =
@@ -210,6 +216,7 @@ set_repack_level(GsPolicy *policy, Datum value)
 
 static const PolicyColumn policy_columns[] = {
 	{"durability", TEXTOID, set_durability},
+	{"history", TEXTOID, set_history},
 	{"retention", INTERVALOID, set_retention},
 	{"retention_action", TEXTOID, set_retention_action},
 	{"payload_retention", INTERVALOID, set_payload_retention},

@@ -26,6 +26,7 @@ typedef enum GsRetentionAction
 typedef struct GsPolicy
 {
 	int durability; /* GsDurability, or GS_POLICY_SETTING */
+	GsHistory history;
 
 	/* how games are compressed when they are archived, and later once more */
 	int compression_level; /* or GS_POLICY_SETTING */

@@ -145,8 +145,11 @@ extern _Noreturn void gs_not_a_player(const GsTarget *target, const GsText *play
 /* A new version of the target, not yet logged. */
 extern GsPending *gs_next_version(GsTarget *target, TimestampTz now);
 
-/* Put a new state, already in the write set's memory, into the change. */
-extern void gs_set_state(GsPending *pending, GsText state);
+/*
+ * Put a new state, already in the write set's memory, into the change.  The log
+ * entry e gets the delta that leads back, if the game's history is full.
+ */
+extern void gs_set_state(GsPending *pending, GsText state, GsEntry *e);
 
 /*
  * Record the common part of a change other than a move: room in memory, the
