@@ -24,6 +24,7 @@ OBJS = \
 	extension/gs_durable.o \
 	extension/gs_entry.o \
 	extension/gs_feed.o \
+	extension/gs_feed_notice.o \
 	extension/gs_feed_wait.o \
 	extension/gs_feed_waiters.o \
 	extension/gs_follow.o \
@@ -53,6 +54,10 @@ OBJS = \
 	extension/gs_payload.o \
 	extension/gs_policy.o \
 	extension/gs_protect.o \
+	extension/gs_rate.o \
+	extension/gs_rate_accounts.o \
+	extension/gs_rate_limit.o \
+	extension/gs_rate_policy.o \
 	extension/gs_read.o \
 	extension/gs_record.o \
 	extension/gs_repack.o \
@@ -89,6 +94,7 @@ PURE_SRCS = \
 	extension/gs_entry.c \
 	extension/gs_merge.c \
 	extension/gs_payload.c \
+	extension/gs_rate.c \
 	extension/gs_record.c \
 	client/lib/call.c \
 	client/lib/codec.c \

@@ -128,6 +128,55 @@ COMMENT ON TRIGGER keep_out_replicated_truncate ON gamestate.journal_0 IS 'the j
 COMMENT ON TRIGGER keep_out_replicated_truncate ON gamestate.journal_1 IS 'the journal of another database may be emptied, this one may not';
 
 -- ---------------------------------------------------------------------------
+-- Rate limits
+-- ---------------------------------------------------------------------------
+
+-- Ordinary rows, remembered by sessions like gamestate.policy, see
+-- extension/gs_rate_policy.c.  In lax mode jsonpath would look into arrays.
+CREATE TABLE gamestate.rate_limit (
+	name text COLLATE pg_catalog."C" PRIMARY KEY,
+	kind text NOT NULL DEFAULT 'token_bucket',
+	amount double precision NOT NULL,
+	period interval NOT NULL DEFAULT '1 s',
+	burst double precision,
+	busy_sessions integer,
+	min_share double precision NOT NULL DEFAULT 0.1,
+	cost_key text,
+	costs jsonb,
+	default_cost double precision NOT NULL DEFAULT 1,
+	CONSTRAINT rate_limit_name_check
+		CHECK (pg_catalog.octet_length(name) OPERATOR(pg_catalog.>=) 1 AND pg_catalog.octet_length(name) OPERATOR(pg_catalog.<=) 63),
+	CONSTRAINT rate_limit_kind_check
+		CHECK (kind OPERATOR(pg_catalog.=) 'token_bucket' OR kind OPERATOR(pg_catalog.=) 'sliding_window'),
+	CONSTRAINT rate_limit_amount_check
+		CHECK (amount OPERATOR(pg_catalog.>=) 1e-6 AND amount OPERATOR(pg_catalog.<=) 1e12),
+	CONSTRAINT rate_limit_period_check
+		CHECK (period OPERATOR(pg_catalog.>=) '1 ms'::interval AND period OPERATOR(pg_catalog.<=) '1000 days'::interval),
+	CONSTRAINT rate_limit_burst_check
+		CHECK (burst IS NULL OR (burst OPERATOR(pg_catalog.>=) 1e-6 AND burst OPERATOR(pg_catalog.<=) 1e12 AND kind OPERATOR(pg_catalog.=) 'token_bucket')),
+	CONSTRAINT rate_limit_busy_sessions_check
+		CHECK (busy_sessions OPERATOR(pg_catalog.>=) 1),
+	CONSTRAINT rate_limit_min_share_check
+		CHECK (min_share OPERATOR(pg_catalog.>=) 0.001 AND min_share OPERATOR(pg_catalog.<=) 1),
+	CONSTRAINT rate_limit_costs_check
+		CHECK ((cost_key IS NULL) OPERATOR(pg_catalog.=) (costs IS NULL)
+			   AND pg_catalog.jsonb_typeof(costs) OPERATOR(pg_catalog.=) 'object'
+			   AND NOT pg_catalog.jsonb_path_exists(costs, 'strict $.* ? (@.type() != "number" || @ < 0 || @ > 1000000000000)')),
+	CONSTRAINT rate_limit_default_cost_check
+		CHECK (default_cost OPERATOR(pg_catalog.>=) 0 AND default_cost OPERATOR(pg_catalog.<=) 1e12)
+);
+COMMENT ON TABLE gamestate.rate_limit IS 'rate limits by name: how much a player, a game or a key may do';
+COMMENT ON COLUMN gamestate.rate_limit.name IS 'what gamestate.policy and allow() refer to';
+COMMENT ON COLUMN gamestate.rate_limit.kind IS 'token_bucket: amount flows in each period, evenly, up to burst; sliding_window: at most amount in any period';
+COMMENT ON COLUMN gamestate.rate_limit.amount IS 'what calls may cost in a period';
+COMMENT ON COLUMN gamestate.rate_limit.burst IS 'of a token bucket: what may be used at once after a pause (default: amount)';
+COMMENT ON COLUMN gamestate.rate_limit.busy_sessions IS 'while more sessions of the server are busy than this, the amount shrinks in proportion; NULL = it does not';
+COMMENT ON COLUMN gamestate.rate_limit.min_share IS 'the part of the amount that is left at least';
+COMMENT ON COLUMN gamestate.rate_limit.cost_key IS 'member of a move''s event that says what kind of move it is; NULL = all cost the same';
+COMMENT ON COLUMN gamestate.rate_limit.costs IS 'an object: kind of move, and what it costs';
+COMMENT ON COLUMN gamestate.rate_limit.default_cost IS 'what other moves cost';
+
+-- ---------------------------------------------------------------------------
 -- Policies of game types
 -- ---------------------------------------------------------------------------
 
@@ -144,6 +193,8 @@ CREATE TABLE gamestate.policy (
 	dictionary boolean,
 	repack boolean,
 	repack_level smallint,
+	player_rate_limit text COLLATE pg_catalog."C" REFERENCES gamestate.rate_limit,
+	game_rate_limit text COLLATE pg_catalog."C" REFERENCES gamestate.rate_limit,
 	CONSTRAINT policy_game_type_check
 		CHECK (pg_catalog.octet_length(game_type) OPERATOR(pg_catalog.<=) 63),
 	CONSTRAINT policy_durability_check
@@ -172,17 +223,27 @@ COMMENT ON COLUMN gamestate.policy.compression_level IS 'zstd level of games arc
 COMMENT ON COLUMN gamestate.policy.dictionary IS 'compress with dictionaries trained from the type''s own games (default true)';
 COMMENT ON COLUMN gamestate.policy.repack IS 'rewrite partitions whose period is over, smaller, in idle time (default false)';
 COMMENT ON COLUMN gamestate.policy.repack_level IS 'zstd level of that, 1 to 19 (default 19)';
+COMMENT ON COLUMN gamestate.policy.player_rate_limit IS 'rate limit of the moves of each player';
+COMMENT ON COLUMN gamestate.policy.game_rate_limit IS 'rate limit of the moves of each game';
 
 CREATE FUNCTION gamestate.policy_changed()
 RETURNS trigger
 AS 'MODULE_PATHNAME', 'gs_policy_changed' LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION gamestate.policy_changed() IS 'internal: lets all sessions read gamestate.policy again';
+COMMENT ON FUNCTION gamestate.policy_changed() IS 'internal: lets all sessions read gamestate.policy or gamestate.rate_limit again';
 
 CREATE TRIGGER policy_changed
 	AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON gamestate.policy
 	FOR EACH STATEMENT EXECUTE FUNCTION gamestate.policy_changed();
 -- on a logical subscriber too
 ALTER TABLE gamestate.policy ENABLE ALWAYS TRIGGER policy_changed;
+
+CREATE TRIGGER policy_changed
+	AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON gamestate.rate_limit
+	FOR EACH STATEMENT EXECUTE FUNCTION gamestate.policy_changed();
+ALTER TABLE gamestate.rate_limit ENABLE ALWAYS TRIGGER policy_changed;
+
+ALTER TABLE gamestate.rate_limit OWNER TO gamestate_owner;
+SELECT pg_catalog.pg_extension_config_dump('gamestate.rate_limit', '');
 
 ALTER TABLE gamestate.policy OWNER TO gamestate_owner;
 SELECT pg_catalog.pg_extension_config_dump('gamestate.policy', '');
@@ -528,6 +589,17 @@ RETURNS boolean
 AS 'MODULE_PATHNAME', 'gs_delete_game' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION gamestate.delete_game(uuid, bigint, uuid)
 IS 'remove a live game without archiving it; false if there was none';
+
+CREATE FUNCTION gamestate.allow(
+	key text,
+	cost double precision,
+	policy text,
+	OUT allowed boolean,
+	OUT wait_ms bigint,
+	OUT remaining double precision)
+AS 'MODULE_PATHNAME', 'gs_allow' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION gamestate.allow(text, double precision, text)
+IS 'count what something costs against a rate limit: whether it is allowed, else how long to wait (NULL = it costs more than is ever allowed), and how much remains';
 
 -- ---------------------------------------------------------------------------
 -- Functions that read
@@ -1198,6 +1270,26 @@ COMMENT ON COLUMN gamestate.stat_feed.max_waiters IS 'gamestate.max_waiters';
 COMMENT ON COLUMN gamestate.stat_feed.wakeups IS 'how often a waiter was woken';
 COMMENT ON COLUMN gamestate.stat_feed.lag IS 'changes that the slowest waiter of this database has still to look at; NULL = nobody waits';
 
+CREATE FUNCTION gamestate.stat_rate_limit(
+	OUT keys bigint,
+	OUT max_keys bigint,
+	OUT evicted bigint,
+	OUT allowed bigint,
+	OUT refused bigint,
+	OUT busy_sessions double precision)
+AS 'MODULE_PATHNAME', 'gs_stat_rate_limit' LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+COMMENT ON FUNCTION gamestate.stat_rate_limit()
+IS 'rate limits of this server, all databases';
+
+CREATE VIEW gamestate.stat_rate_limit AS SELECT * FROM gamestate.stat_rate_limit();
+COMMENT ON VIEW gamestate.stat_rate_limit IS 'rate limits of this server, all databases';
+COMMENT ON COLUMN gamestate.stat_rate_limit.keys IS 'players, games and other keys, for each limit, whose use is remembered';
+COMMENT ON COLUMN gamestate.stat_rate_limit.max_keys IS 'how many can be: gamestate.rate_limit_keys, rounded up';
+COMMENT ON COLUMN gamestate.stat_rate_limit.evicted IS 'keys that made room for others, and begin anew when they come again';
+COMMENT ON COLUMN gamestate.stat_rate_limit.allowed IS 'what limits have let pass since the server started';
+COMMENT ON COLUMN gamestate.stat_rate_limit.refused IS 'what they have refused';
+COMMENT ON COLUMN gamestate.stat_rate_limit.busy_sessions IS 'sessions that execute something, or wait for something else than their client: an average of the last second';
+
 -- Internal: the rows of the batch that the archiver inserts just now.  They
 -- raise an error anywhere else.
 CREATE FUNCTION gamestate.archiver_rows()
@@ -1297,7 +1389,7 @@ SELECT CASE
 		'apply_patch', 'apply_moves', 'apply_moves_bytes',
 		'set_metadata', 'set_room_code', 'start_game', 'join_game', 'join_any',
 		'join_any_bytes', 'leave_game', 'restore_game',
-		'finish_game', 'delete_game')
+		'finish_game', 'delete_game', 'allow')
 		THEN 'write'
 	WHEN object_name IN (
 		'get_game', 'get_state', 'get_state_bytes', 'get_state_if_newer',
@@ -1316,7 +1408,7 @@ SELECT CASE
 		THEN 'memory'
 	WHEN object_name LIKE 'stat\_%' OR object_name = 'retention_log'
 		THEN 'statistics'
-	WHEN object_name IN ('policy', 'dictionary', 'saved_games', 'deleted_games', 'save_live_games', 'load_saved_games',
+	WHEN object_name IN ('policy', 'rate_limit', 'dictionary', 'saved_games', 'deleted_games', 'save_live_games', 'load_saved_games',
 		'verify_archive', 'repack_partition', 'import_games')
 		THEN 'operate'
 	WHEN object_name LIKE 'archiver\_%'

@@ -64,6 +64,9 @@
 #define GS_WAITERS_DEFAULT				256
 #define GS_WAITERS_MAX					10000
 #define GS_FEED_EVENT_DEFAULT			8
+#define GS_RATE_KEYS_DEFAULT			10000
+#define GS_RATE_KEYS_MIN				16
+#define GS_TEN_MILLION					10000000
 #define GS_BATCH_DEFAULT				500
 #define GS_BATCH_MAX					2000
 #define GS_LEVEL_DEFAULT				3
@@ -99,6 +102,7 @@ bool gs_allow_journal_changes = false;
 int gs_feed_size = GS_FEED_DEFAULT;
 int gs_max_waiters = GS_WAITERS_DEFAULT;
 int gs_feed_event_size = GS_FEED_EVENT_DEFAULT;
+int gs_rate_limit_keys = GS_RATE_KEYS_DEFAULT;
 bool gs_archiver = true;
 bool gs_maintenance = true;
 int gs_maintenance_interval = GS_MAINTENANCE_INTERVAL_DEFAULT;
@@ -251,6 +255,17 @@ define_feed_settings(void)
 }
 
 static void
+define_player_settings(void)
+{
+	DefineCustomIntVariable(
+		"gamestate.rate_limit_keys",
+		"Sets of how many keys rate limits remember what they have used.",
+		"All databases share it; a player counts once for each limit. Each costs about 70 bytes of shared memory. The key used longest ago makes room for a new one, and begins anew when it comes again.",
+		&gs_rate_limit_keys, GS_RATE_KEYS_DEFAULT, GS_RATE_KEYS_MIN, GS_TEN_MILLION,
+		PGC_POSTMASTER, 0, NULL, NULL, NULL);
+}
+
+static void
 define_request_settings(void)
 {
 	DefineCustomIntVariable(
@@ -341,6 +356,7 @@ gs_config_init(void)
 	define_request_settings();
 	define_journal_settings();
 	define_feed_settings();
+	define_player_settings();
 	define_archive_settings();
 	define_compression_settings();
 	MarkGUCPrefixReserved("gamestate");

@@ -52,6 +52,9 @@ extern int gs_feed_size;	   /* kB, postmaster start */
 extern int gs_max_waiters;	   /* postmaster start */
 extern int gs_feed_event_size; /* kB */
 
+/* rate limits */
+extern int gs_rate_limit_keys; /* postmaster start */
+
 /* archiver */
 extern bool gs_archiver;
 extern bool gs_maintenance;

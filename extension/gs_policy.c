@@ -79,7 +79,8 @@ static const GsPolicy builtin_policy = {.durability = GS_POLICY_SETTING,
 										.retention_action = GS_RETENTION_DROP};
 
 static GsPolicy default_policy;
-static HTAB *policies = NULL; /* NULL = there is at most a default */
+static bool limits_moves = false; /* any of them */
+static HTAB *policies = NULL;	  /* NULL = there is at most a default */
 static MemoryContext policies_context = NULL;
 static Oid policy_table = InvalidOid; /* as of the last reading */
 static uint64 changes = 1;
@@ -129,6 +130,16 @@ gs_policy_changed(PG_FUNCTION_ARGS)
 	if (GsShmem != NULL)
 		changed_in = gs_database_find(MyDatabaseId, false);
 	return PointerGetDatum(NULL);
+}
+
+int64
+gs_interval_us(const Interval *interval)
+{
+	double us =
+		interval->time + (interval->day + interval->month * (double) DAYS_PER_MONTH) *
+							 (double) USECS_PER_DAY;
+
+	return (int64) Min(Max(us, -1e18), 1e18);
 }
 
 /* false if the type cannot be one: it is too long */
@@ -214,6 +225,31 @@ set_repack_level(GsPolicy *policy, Datum value)
 	policy->repack_level = Min(Max(DatumGetInt16(value), GS_LEVEL_MIN), GS_LEVEL_MAX);
 }
 
+/* What is too long is no name of a limit. */
+static void
+set_name(char *name, Datum value)
+{
+	const text *t = DatumGetTextPP(value);
+	Size len = VARSIZE_ANY_EXHDR(t);
+
+	if (len > GS_MAX_ID_LENGTH)
+		len = 0;
+	memcpy(name, VARDATA_ANY(t), len);
+	name[len] = '\0';
+}
+
+static void
+set_player_rate_limit(GsPolicy *policy, Datum value)
+{
+	set_name(policy->player_rate_limit, value);
+}
+
+static void
+set_game_rate_limit(GsPolicy *policy, Datum value)
+{
+	set_name(policy->game_rate_limit, value);
+}
+
 static const PolicyColumn policy_columns[] = {
 	{"durability", TEXTOID, set_durability},
 	{"history", TEXTOID, set_history},
@@ -224,6 +260,8 @@ static const PolicyColumn policy_columns[] = {
 	{"dictionary", BOOLOID, set_dictionary},
 	{"repack", BOOLOID, set_repack},
 	{"repack_level", INT2OID, set_repack_level},
+	{"player_rate_limit", TEXTOID, set_player_rate_limit},
+	{"game_rate_limit", TEXTOID, set_game_rate_limit},
 };
 
 #define NCOLUMNS ((int) lengthof(policy_columns))
@@ -323,6 +361,27 @@ read_table(Relation rel, GsPolicy *defaults, MemoryContext context)
 	return table;
 }
 
+static bool
+has_rate_limit(const GsPolicy *policy)
+{
+	return policy->player_rate_limit[0] != '\0' || policy->game_rate_limit[0] != '\0';
+}
+
+static bool
+any_has_rate_limit(void)
+{
+	HASH_SEQ_STATUS scan;
+	const Policy *entry;
+	bool any = has_rate_limit(&default_policy);
+
+	if (policies == NULL)
+		return any;
+	hash_seq_init(&scan, policies);
+	while ((entry = hash_seq_search(&scan)) != NULL)
+		any |= has_rate_limit(&entry->policy);
+	return any;
+}
+
 static void
 read_policies(void)
 {
@@ -351,7 +410,16 @@ read_policies(void)
 	policies_context = context;
 	default_policy = defaults;
 	policies = table;
+	limits_moves = any_has_rate_limit();
 	changes_read = seen;
+}
+
+static inline void
+refresh(void)
+{
+	AcceptInvalidationMessages();
+	if (unlikely(changes_read != changes))
+		read_policies();
 }
 
 const GsPolicy *
@@ -360,9 +428,7 @@ gs_policy(const GsText *game_type)
 	TypeKey key;
 	const Policy *entry;
 
-	AcceptInvalidationMessages();
-	if (unlikely(changes_read != changes))
-		read_policies();
+	refresh();
 	if (likely(policies == NULL) || !set_type_key(&key, game_type->data, game_type->len))
 		return &default_policy;
 	entry = hash_search(policies, &key, HASH_FIND, NULL);
@@ -375,4 +441,11 @@ gs_policy_durability(const GsText *game_type)
 	int durability = gs_policy(game_type)->durability;
 
 	return (GsDurability) (durability == GS_POLICY_SETTING ? gs_durability : durability);
+}
+
+bool
+gs_policy_limits_moves(void)
+{
+	refresh();
+	return limits_moves;
 }

@@ -40,7 +40,14 @@ typedef struct GsPolicy
 	bool has_payload_retention;
 	Interval retention;
 	Interval payload_retention;
+
+	/* rows of gamestate.rate_limit that moves are counted by; empty = none */
+	char player_rate_limit[GS_MAX_ID_LENGTH + 1];
+	char game_rate_limit[GS_MAX_ID_LENGTH + 1];
 } GsPolicy;
+
+/* A month is 30 days, a day 24 hours. */
+extern int64 gs_interval_us(const Interval *interval);
 
 /* from _PG_init */
 extern void gs_policy_init(void);
@@ -57,5 +64,8 @@ extern const GsPolicy *gs_policy(const GsText *game_type);
  * that of the default row, and then gamestate.durability.
  */
 extern GsDurability gs_policy_durability(const GsText *game_type);
+
+/* Do the moves of any game type have a limit? */
+extern bool gs_policy_limits_moves(void);
 
 #endif /* GS_POLICY_H */

@@ -414,6 +414,25 @@ gs_target_state(const GsTarget *target)
 	return state;
 }
 
+GsText
+gs_target_type(const GsTarget *target, char *buffer)
+{
+	GsText type = {buffer, 0};
+	GsGame *game;
+	const GsInfo *info;
+
+	if (target->pending && target->pending->change.info_changed)
+		return target->pending->change.info.game_type;
+	game = gs_table_find(&target->id, true);
+	if (game == NULL)
+		gs_table_removed();
+	info = GS_PTR(game->info);
+	type.len = Min(info->type_len, GS_MAX_ID_LENGTH);
+	memcpy(buffer, &info->nodes[gs_info_nodes(info)], type.len);
+	gs_table_release(game);
+	return type;
+}
+
 void
 gs_check_version(const GsTarget *target, FunctionCallInfo fcinfo, int n)
 {

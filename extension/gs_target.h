@@ -117,6 +117,9 @@ extern void gs_answer_again(const GsRequest *request, const pg_uuid_t *game_id,
 /* The state as this transaction sees it: not to be changed, maybe a copy. */
 extern GsText gs_target_state(const GsTarget *target);
 
+/* Its type, as this transaction sees it, in a buffer of GS_MAX_ID_LENGTH. */
+extern GsText gs_target_type(const GsTarget *target, char *buffer);
+
 /* ---- may it be changed? ---- */
 
 extern void gs_check_version(const GsTarget *target, FunctionCallInfo fcinfo, int n);

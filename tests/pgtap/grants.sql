@@ -74,6 +74,8 @@ SELECT gamestate.create_game('gr', game_id => '0d000000-0000-4000-8000-000000000
 	   gamestate.create_game('gr', game_id => '0d000000-0000-4000-8000-000000000003',
 		status => 'waiting') \gset unused_
 
+INSERT INTO gamestate.rate_limit (name, amount) VALUES ('gr_limit', 1000);
+
 SELECT is((gamestate.get_game(:'archived')).tier, 'archived', 'the worker has archived a game');
 
 -- s = server, r = reader, l = reader with live, a = admin, m = monitor
@@ -91,6 +93,7 @@ INSERT INTO statements VALUES
 	('sa', $$SELECT gamestate.leave_game(G, 'anna')$$),
 	('sa', $$SELECT gamestate.finish_game(G)$$),
 	('sa', $$SELECT gamestate.delete_game(G)$$),
+	('sa', $$SELECT gamestate.allow('gr', 1, 'gr_limit')$$),
 	-- reads, of an archived game too
 	('sla', 'SELECT gamestate.get_game(G)'),
 	('sla', 'SELECT gamestate.get_game(A)'),
@@ -140,6 +143,9 @@ INSERT INTO statements VALUES
 	('a', $$UPDATE gamestate.policy SET durability = 'journal'$$),
 	('a', 'DELETE FROM gamestate.policy'),
 	('a', 'TRUNCATE gamestate.policy'),
+	('a', $$INSERT INTO gamestate.rate_limit (name, amount) VALUES ('gr', 1)$$),
+	('a', $$UPDATE gamestate.policy SET game_rate_limit = 'gr_limit'$$),
+	('am', 'SELECT * FROM gamestate.stat_rate_limit'),
 	('a', 'SELECT * FROM gamestate.saved_games'),
 	('a', 'TRUNCATE gamestate.saved_games'),
 	('a', 'CREATE TABLE gamestate_partitions.gr (x int)'),
