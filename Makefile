@@ -31,6 +31,7 @@ OBJS = \
 	extension/gs_follow_groups.o \
 	extension/gs_follow_source.o \
 	extension/gs_history.o \
+	extension/gs_hook.o \
 	extension/gs_import.o \
 	extension/gs_import_read.o \
 	extension/gs_index.o \
@@ -38,6 +39,7 @@ OBJS = \
 	extension/gs_journal_stat.o \
 	extension/gs_json.o \
 	extension/gs_launcher.o \
+	extension/gs_leaderboard.o \
 	extension/gs_leaves.o \
 	extension/gs_light.o \
 	extension/gs_load.o \
@@ -52,8 +54,11 @@ OBJS = \
 	extension/gs_pages.o \
 	extension/gs_partition.o \
 	extension/gs_payload.o \
+	extension/gs_player_stats.o \
 	extension/gs_policy.o \
+	extension/gs_policy_function.o \
 	extension/gs_protect.o \
+	extension/gs_ranking.o \
 	extension/gs_rate.o \
 	extension/gs_rate_accounts.o \
 	extension/gs_rate_limit.o \
@@ -72,6 +77,7 @@ OBJS = \
 	extension/gs_scan.o \
 	extension/gs_shmem.o \
 	extension/gs_states.o \
+	extension/gs_stats_rule.o \
 	extension/gs_swap.o \
 	extension/gs_table.o \
 	extension/gs_table_change.o \

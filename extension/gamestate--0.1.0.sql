@@ -180,6 +180,21 @@ COMMENT ON COLUMN gamestate.rate_limit.default_cost IS 'what other moves cost';
 -- Policies of game types
 -- ---------------------------------------------------------------------------
 
+-- Which role each function that a policy names runs as.  It does not belong to
+-- gamestate_owner, as the policies do: see extension/gs_policy_function.c.
+CREATE TABLE gamestate.policy_function (
+	game_type text COLLATE pg_catalog."C" NOT NULL,
+	function text COLLATE pg_catalog."C" NOT NULL,
+	role text NOT NULL,
+	PRIMARY KEY (game_type, function)
+);
+COMMENT ON TABLE gamestate.policy_function IS 'roles that the functions named in gamestate.policy run as: whoever has put the name there';
+COMMENT ON COLUMN gamestate.policy_function.game_type IS 'game type of the policy';
+COMMENT ON COLUMN gamestate.policy_function.function IS 'qualified name of the function';
+COMMENT ON COLUMN gamestate.policy_function.role IS 'name of the role';
+REVOKE ALL ON gamestate.policy_function FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('gamestate.policy_function', '');
+
 -- Ordinary rows, changed by ordinary SQL.  Sessions remember them, see
 -- extension/gs_policy.c: the trigger tells them that there is something new.
 CREATE TABLE gamestate.policy (
@@ -195,6 +210,11 @@ CREATE TABLE gamestate.policy (
 	repack_level smallint,
 	player_rate_limit text COLLATE pg_catalog."C" REFERENCES gamestate.rate_limit,
 	game_rate_limit text COLLATE pg_catalog."C" REFERENCES gamestate.rate_limit,
+	player_stats boolean,
+	stats_rule text COLLATE pg_catalog."C",
+	leaderboards text[],
+	archive_hook text COLLATE pg_catalog."C",
+	hook_failure text,
 	CONSTRAINT policy_game_type_check
 		CHECK (pg_catalog.octet_length(game_type) OPERATOR(pg_catalog.<=) 63),
 	CONSTRAINT policy_durability_check
@@ -210,7 +230,18 @@ CREATE TABLE gamestate.policy (
 	CONSTRAINT policy_compression_level_check
 		CHECK (compression_level OPERATOR(pg_catalog.>=) 1 AND compression_level OPERATOR(pg_catalog.<=) 19),
 	CONSTRAINT policy_repack_level_check
-		CHECK (repack_level OPERATOR(pg_catalog.>=) 1 AND repack_level OPERATOR(pg_catalog.<=) 19)
+		CHECK (repack_level OPERATOR(pg_catalog.>=) 1 AND repack_level OPERATOR(pg_catalog.<=) 19),
+	CONSTRAINT policy_leaderboards_check
+		CHECK (pg_catalog.cardinality(leaderboards) OPERATOR(pg_catalog.<=) 16
+			   AND pg_catalog.array_position(leaderboards, NULL) IS NULL),
+	CONSTRAINT policy_hook_failure_check
+		CHECK (hook_failure OPERATOR(pg_catalog.=) 'block' OR hook_failure OPERATOR(pg_catalog.=) 'skip'),
+	-- so that no row names a function that no role has been bound to, and that
+	-- pg_dump restores the roles first
+	CONSTRAINT policy_stats_rule_fkey FOREIGN KEY (game_type, stats_rule)
+		REFERENCES gamestate.policy_function,
+	CONSTRAINT policy_archive_hook_fkey FOREIGN KEY (game_type, archive_hook)
+		REFERENCES gamestate.policy_function
 );
 COMMENT ON TABLE gamestate.policy IS 'what holds for the games of a type; what is NULL, and types without a row, follow the row of the empty type, then the settings';
 COMMENT ON COLUMN gamestate.policy.game_type IS 'game type; empty = the default of all types';
@@ -225,6 +256,11 @@ COMMENT ON COLUMN gamestate.policy.repack IS 'rewrite partitions whose period is
 COMMENT ON COLUMN gamestate.policy.repack_level IS 'zstd level of that, 1 to 19 (default 19)';
 COMMENT ON COLUMN gamestate.policy.player_rate_limit IS 'rate limit of the moves of each player';
 COMMENT ON COLUMN gamestate.policy.game_rate_limit IS 'rate limit of the moves of each game';
+COMMENT ON COLUMN gamestate.policy.player_stats IS 'count archived games in gamestate.player_stats (default true)';
+COMMENT ON COLUMN gamestate.policy.stats_rule IS 'function (game_type text, players text[], result json) that says what a result means for its players, as a table (player text, outcome text, counters jsonb); NULL = gamestate.default_stats_rule';
+COMMENT ON COLUMN gamestate.policy.leaderboards IS 'metrics whose ranking is kept, so that gamestate.leaderboard() answers at once: games, wins, losses, draws or names of counters';
+COMMENT ON COLUMN gamestate.policy.archive_hook IS 'function (gamestate.archive[]) that is called with the rows of each batch, in its transaction, as the role that has set this';
+COMMENT ON COLUMN gamestate.policy.hook_failure IS 'when archive_hook or stats_rule fails: block (default; the games wait and are tried again) or skip (a row of gamestate.hook_error)';
 
 CREATE FUNCTION gamestate.policy_changed()
 RETURNS trigger
@@ -244,6 +280,18 @@ ALTER TABLE gamestate.rate_limit ENABLE ALWAYS TRIGGER policy_changed;
 
 ALTER TABLE gamestate.rate_limit OWNER TO gamestate_owner;
 SELECT pg_catalog.pg_extension_config_dump('gamestate.rate_limit', '');
+CREATE FUNCTION gamestate.policy_bind()
+RETURNS trigger
+AS 'MODULE_PATHNAME', 'gs_policy_bind' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION gamestate.policy_bind() IS 'internal: binds functions named in gamestate.policy to the role that names them';
+CREATE FUNCTION gamestate.policy_tidy()
+RETURNS trigger
+AS 'MODULE_PATHNAME', 'gs_policy_tidy' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION gamestate.policy_tidy() IS 'internal: forgets functions that gamestate.policy does not name any more';
+CREATE TRIGGER policy_bind BEFORE INSERT OR UPDATE ON gamestate.policy
+	FOR EACH ROW EXECUTE FUNCTION gamestate.policy_bind();
+CREATE TRIGGER policy_tidy AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON gamestate.policy
+	FOR EACH STATEMENT EXECUTE FUNCTION gamestate.policy_tidy();
 
 ALTER TABLE gamestate.policy OWNER TO gamestate_owner;
 SELECT pg_catalog.pg_extension_config_dump('gamestate.policy', '');
@@ -1104,6 +1152,141 @@ COMMENT ON COLUMN gamestate.games.result_jsonb IS 'NULL if jsonb cannot hold it'
 COMMENT ON COLUMN gamestate.games.ended_at IS 'NULL while the game goes on';
 
 -- ---------------------------------------------------------------------------
+-- Players: statistics, hooks
+-- ---------------------------------------------------------------------------
+
+-- Written in the transaction that archives games, see extension/gs_player_stats.c.
+CREATE TABLE gamestate.player_stats (
+	game_type text COLLATE pg_catalog."C" NOT NULL,
+	player text COLLATE pg_catalog."C" NOT NULL,
+	games bigint NOT NULL DEFAULT 0,
+	wins bigint NOT NULL DEFAULT 0,
+	losses bigint NOT NULL DEFAULT 0,
+	draws bigint NOT NULL DEFAULT 0,
+	last_played timestamptz,
+	counters jsonb NOT NULL DEFAULT '{}',
+	PRIMARY KEY (game_type, player)
+) WITH (fillfactor = 80);
+COMMENT ON TABLE gamestate.player_stats IS 'what players have done in archived games, a row for each game type; each game is counted once, in the transaction that archives it';
+COMMENT ON COLUMN gamestate.player_stats.games IS 'archived games, finished or abandoned, in which the player sat at the end';
+COMMENT ON COLUMN gamestate.player_stats.wins IS 'games won, as the rule of the policy says';
+COMMENT ON COLUMN gamestate.player_stats.losses IS 'games lost';
+COMMENT ON COLUMN gamestate.player_stats.draws IS 'games drawn; a game may be none of the three';
+COMMENT ON COLUMN gamestate.player_stats.last_played IS 'end of the last of these games';
+COMMENT ON COLUMN gamestate.player_stats.counters IS 'what the rule counts besides, added up: {"name": whole number}';
+ALTER TABLE gamestate.player_stats OWNER TO gamestate_owner;
+SELECT pg_catalog.pg_extension_config_dump('gamestate.player_stats', '');
+
+CREATE FUNCTION gamestate.default_stats_rule(game_type text, players text[], result json)
+RETURNS TABLE (player text, outcome text, counters jsonb)
+AS 'MODULE_PATHNAME', 'gs_default_stats_rule' LANGUAGE C IMMUTABLE PARALLEL SAFE ROWS 4;
+COMMENT ON FUNCTION gamestate.default_stats_rule(text, text[], json)
+IS 'what a result says about its players: {"draw": true}, {"winner": player}, {"winners": [player]}, {"result": "1-0"} or {"scores": {player: number}}; other results say nothing';
+
+-- Internal: the sums that are being written just now.
+CREATE FUNCTION gamestate.archiver_stats()
+RETURNS TABLE (
+	game_type text,
+	player text,
+	games bigint,
+	wins bigint,
+	losses bigint,
+	draws bigint,
+	last_played timestamptz,
+	counters jsonb)
+AS 'MODULE_PATHNAME', 'gs_archiver_stats' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION gamestate.archiver_stats() IS 'internal: what a batch adds to gamestate.player_stats';
+
+CREATE FUNCTION gamestate.add_counters(a jsonb, b jsonb)
+RETURNS jsonb
+AS 'MODULE_PATHNAME', 'gs_add_counters' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION gamestate.add_counters(jsonb, jsonb) IS 'sum of two objects of whole numbers, by name';
+
+-- Rankings, see extension/gs_ranking.c: derived from player_stats, so pg_dump
+-- leaves them out.
+CREATE TABLE gamestate.ranking (
+	number integer PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+	game_type text COLLATE pg_catalog."C" NOT NULL,
+	metric text COLLATE pg_catalog."C" NOT NULL,
+	made_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+	UNIQUE (game_type, metric)
+);
+CREATE TABLE gamestate.ranking_entry (
+	ranking integer NOT NULL,
+	value bigint NOT NULL,
+	player text COLLATE pg_catalog."C" NOT NULL
+);
+CREATE UNIQUE INDEX ranking_entry_key ON gamestate.ranking_entry (ranking, value DESC, player);
+CREATE TABLE gamestate.ranking_count (
+	ranking integer NOT NULL,
+	level smallint NOT NULL,
+	prefix bigint NOT NULL,
+	players bigint NOT NULL,
+	PRIMARY KEY (ranking, level, prefix)
+) WITH (fillfactor = 50);
+COMMENT ON TABLE gamestate.ranking IS 'leaderboards whose ranking is kept as gamestate.player_stats changes; see the column leaderboards of gamestate.policy';
+COMMENT ON COLUMN gamestate.ranking.metric IS 'games, wins, losses, draws, or a counter';
+COMMENT ON SEQUENCE gamestate.ranking_number_seq IS 'numbers the rows of gamestate.ranking';
+COMMENT ON TABLE gamestate.ranking_entry IS 'internal: the players of each ranking by their value';
+COMMENT ON TABLE gamestate.ranking_count IS 'internal: how many players of each ranking have a value with a prefix';
+ALTER TABLE gamestate.ranking OWNER TO gamestate_owner;
+ALTER TABLE gamestate.ranking_entry OWNER TO gamestate_owner;
+ALTER TABLE gamestate.ranking_count OWNER TO gamestate_owner;
+
+CREATE FUNCTION gamestate.player_stats_changed()
+RETURNS trigger
+AS 'MODULE_PATHNAME', 'gs_player_stats_changed' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION gamestate.player_stats_changed() IS 'internal: brings rankings up to date';
+CREATE TRIGGER ranking_insert AFTER INSERT ON gamestate.player_stats
+	REFERENCING NEW TABLE AS new_rows
+	FOR EACH STATEMENT EXECUTE FUNCTION gamestate.player_stats_changed();
+CREATE TRIGGER ranking_update AFTER UPDATE ON gamestate.player_stats
+	REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+	FOR EACH STATEMENT EXECUTE FUNCTION gamestate.player_stats_changed();
+CREATE TRIGGER ranking_delete AFTER DELETE ON gamestate.player_stats
+	REFERENCING OLD TABLE AS old_rows
+	FOR EACH STATEMENT EXECUTE FUNCTION gamestate.player_stats_changed();
+CREATE TRIGGER ranking_truncate AFTER TRUNCATE ON gamestate.player_stats
+	FOR EACH STATEMENT EXECUTE FUNCTION gamestate.player_stats_changed();
+
+-- STABLE: all of an answer is as of the caller's snapshot.
+CREATE FUNCTION gamestate.leaderboard(
+	game_type text,
+	metric text,
+	max_rows integer DEFAULT 10,
+	around_player text DEFAULT NULL)
+RETURNS TABLE (
+	rank bigint,
+	player text,
+	value bigint,
+	games bigint,
+	wins bigint,
+	losses bigint,
+	draws bigint,
+	last_played timestamptz)
+AS 'MODULE_PATHNAME', 'gs_leaderboard' LANGUAGE C STABLE PARALLEL RESTRICTED ROWS 10;
+COMMENT ON FUNCTION gamestate.leaderboard(text, text, integer, text)
+IS 'the best players of a game type by a metric (games, wins, losses, draws or a counter), or those around a player; players with the same value have the same rank (1, 2, 2, 4)';
+
+-- Written by whoever archives games, see extension/gs_hook.c.
+CREATE TABLE gamestate.hook_error (
+	failed_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+	game_type text COLLATE pg_catalog."C" NOT NULL,
+	usage text NOT NULL,
+	function text NOT NULL,
+	games uuid[] NOT NULL,
+	sqlstate text NOT NULL,
+	message text NOT NULL,
+	detail text,
+	context text
+);
+COMMENT ON TABLE gamestate.hook_error IS 'archive hooks and statistics rules that failed and were skipped; may be deleted from';
+COMMENT ON COLUMN gamestate.hook_error.usage IS 'archive hook or statistics rule';
+COMMENT ON COLUMN gamestate.hook_error.games IS 'archived games for which its work is missing';
+ALTER TABLE gamestate.hook_error OWNER TO gamestate_owner;
+SELECT pg_catalog.pg_extension_config_dump('gamestate.hook_error', '');
+
+-- ---------------------------------------------------------------------------
 -- Statistics
 -- ---------------------------------------------------------------------------
 
@@ -1382,7 +1565,8 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
 SELECT CASE
-	WHEN object_name IN ('to_jsonb', 'library_version')
+	WHEN object_name IN ('to_jsonb', 'library_version', 'default_stats_rule', 'add_counters',
+		'leaderboard')
 		THEN 'common'
 	WHEN object_name IN (
 		'create_game', 'create_game_bytes', 'apply_move', 'apply_move_bytes',
@@ -1402,16 +1586,17 @@ SELECT CASE
 	WHEN object_name IN (
 		'archive', 'archive_payload', 'archived_games', 'archived_moves',
 		'archived_initial_state', 'archived_initial_state_bytes',
-		'archived_final_state', 'archived_final_state_bytes', 'archived_log')
+		'archived_final_state', 'archived_final_state_bytes', 'archived_log',
+		'player_stats')
 		THEN 'archive'
 	WHEN object_name = 'stat_memory'
 		THEN 'memory'
-	WHEN object_name LIKE 'stat\_%' OR object_name = 'retention_log'
+	WHEN object_name LIKE 'stat\_%' OR object_name IN ('retention_log', 'hook_error')
 		THEN 'statistics'
 	WHEN object_name IN ('policy', 'rate_limit', 'dictionary', 'saved_games', 'deleted_games', 'save_live_games', 'load_saved_games',
 		'verify_archive', 'repack_partition', 'import_games')
 		THEN 'operate'
-	WHEN object_name LIKE 'archiver\_%'
+	WHEN object_name LIKE 'archiver\_%' OR object_name = 'policy_function'
 		THEN 'worker'
 	ELSE 'internal'
 END

@@ -78,6 +78,7 @@
 #define GS_DICTIONARY_GAMES_MIN			20
 #define GS_DICTIONARY_GAMES_MAX			1000000
 #define GS_REPACK_RATE_DEFAULT			4096
+#define GS_HOOK_TIMEOUT_DEFAULT			10000
 
 int gs_memory = GS_MEMORY_DEFAULT;
 int gs_reserve_percent = GS_RESERVE_DEFAULT;
@@ -113,6 +114,7 @@ int gs_archive_make_ahead = GS_MAKE_AHEAD_DEFAULT;
 int gs_archive_max_types = GS_TYPES_DEFAULT;
 int gs_dictionary_min_games = GS_DICTIONARY_GAMES_DEFAULT;
 bool gs_allow_dictionary_changes = false;
+int gs_hook_timeout = GS_HOOK_TIMEOUT_DEFAULT;
 int gs_repack_rate = GS_REPACK_RATE_DEFAULT;
 
 static const struct config_enum_entry durability_options[] =
@@ -348,6 +350,17 @@ define_compression_settings(void)
 		NULL, NULL, NULL);
 }
 
+static void
+define_hook_settings(void)
+{
+	DefineCustomIntVariable(
+		"gamestate.hook_timeout",
+		"Sets how long an archive hook or a statistics rule may take.",
+		"A hook that takes longer is cancelled and has failed. Games of its type wait in memory while it runs; 0 means no limit.",
+		&gs_hook_timeout, GS_HOOK_TIMEOUT_DEFAULT, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS,
+		NULL, NULL, NULL);
+}
+
 void
 gs_config_init(void)
 {
@@ -359,5 +372,6 @@ gs_config_init(void)
 	define_player_settings();
 	define_archive_settings();
 	define_compression_settings();
+	define_hook_settings();
 	MarkGUCPrefixReserved("gamestate");
 }

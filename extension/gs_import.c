@@ -28,6 +28,7 @@
 #include "gs_durable.h"
 #include "gs_errors.h"
 #include "gs_history.h"
+#include "gs_hook.h"
 #include "gs_import.h"
 #include "gs_lock.h"
 #include "gs_partition.h"
@@ -484,6 +485,7 @@ gs_import_games(PG_FUNCTION_ARGS)
 				 errhint("Set gamestate.enabled to on for this database.")));
 	PreventCommandIfReadOnly("import_games()");
 	PreventCommandIfParallelMode("import_games()");
+	gs_hook_refuse("import_games()");
 	(void) gs_ready();
 
 	read_arguments(&call, PG_GETARG_ARRAYTYPE_P(0));

@@ -76,6 +76,7 @@ static const GsPolicy builtin_policy = {.durability = GS_POLICY_SETTING,
 										.compression_level = GS_POLICY_SETTING,
 										.dictionary = true,
 										.repack_level = GS_REPACK_LEVEL_DEFAULT,
+										.player_stats = true,
 										.retention_action = GS_RETENTION_DROP};
 
 static GsPolicy default_policy;
@@ -250,6 +251,30 @@ set_game_rate_limit(GsPolicy *policy, Datum value)
 	set_name(policy->game_rate_limit, value);
 }
 
+static void
+set_player_stats(GsPolicy *policy, Datum value)
+{
+	policy->player_stats = DatumGetBool(value);
+}
+
+static void
+set_stats_rule(GsPolicy *policy, Datum value)
+{
+	policy->stats_rule = TextDatumGetCString(value);
+}
+
+static void
+set_archive_hook(GsPolicy *policy, Datum value)
+{
+	policy->archive_hook = TextDatumGetCString(value);
+}
+
+static void
+set_hook_failure(GsPolicy *policy, Datum value)
+{
+	policy->hook_skip = is_word(value, "skip");
+}
+
 static const PolicyColumn policy_columns[] = {
 	{"durability", TEXTOID, set_durability},
 	{"history", TEXTOID, set_history},
@@ -262,6 +287,10 @@ static const PolicyColumn policy_columns[] = {
 	{"repack_level", INT2OID, set_repack_level},
 	{"player_rate_limit", TEXTOID, set_player_rate_limit},
 	{"game_rate_limit", TEXTOID, set_game_rate_limit},
+	{"player_stats", BOOLOID, set_player_stats},
+	{"stats_rule", TEXTOID, set_stats_rule},
+	{"archive_hook", TEXTOID, set_archive_hook},
+	{"hook_failure", TEXTOID, set_hook_failure},
 };
 
 #define NCOLUMNS ((int) lengthof(policy_columns))
@@ -288,6 +317,7 @@ find_columns(Relation rel, AttrNumber *numbers)
 	}
 }
 
+/* In the memory of the policies, which strings stay in. */
 static void
 take_row(GsPolicy *policy, TupleTableSlot *slot, const AttrNumber *numbers)
 {
@@ -352,11 +382,13 @@ read_table(Relation rel, GsPolicy *defaults, MemoryContext context)
 	AttrNumber numbers[lengthof(policy_columns) + 1];
 	/* not the transaction's: what is committed now holds */
 	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	MemoryContext old = MemoryContextSwitchTo(context);
 	HTAB *table;
 
 	find_columns(rel, numbers);
 	(void) read_rows(rel, snapshot, numbers, defaults, false, context);
 	table = read_rows(rel, snapshot, numbers, defaults, true, context);
+	MemoryContextSwitchTo(old);
 	UnregisterSnapshot(snapshot);
 	return table;
 }

@@ -34,6 +34,12 @@ typedef struct GsPolicy
 	bool repack;
 	int repack_level;
 
+	/* functions called when games are archived (gs_hook.c), by qualified names */
+	bool player_stats;
+	bool hook_skip;			  /* a failure does not hold up the games */
+	const char *stats_rule;	  /* NULL = the default rule */
+	const char *archive_hook; /* NULL = none */
+
 	/* how long archived games are kept; without a limit if there is none */
 	GsRetentionAction retention_action;
 	bool has_retention; /* of both tables' rows */

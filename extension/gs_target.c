@@ -27,6 +27,7 @@
 #include "gs_delta.h"
 #include "gs_durable.h"
 #include "gs_errors.h"
+#include "gs_hook.h"
 #include "gs_lock.h"
 #include "gs_target.h"
 
@@ -56,6 +57,7 @@ gs_begin_write(const char *function)
 				 errhint("Set gamestate.enabled to on for this database.")));
 	PreventCommandIfReadOnly(function);
 	PreventCommandIfParallelMode(function);
+	gs_hook_refuse(function);
 	(void) gs_ready();
 	lock_mark = gs_lock_mark();
 }
