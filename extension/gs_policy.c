@@ -208,6 +208,12 @@ set_repack_level(GsPolicy *policy, Datum value)
 	policy->repack_level = Min(Max(DatumGetInt16(value), GS_LEVEL_MIN), GS_LEVEL_MAX);
 }
 
+static void
+set_resume_on_move(GsPolicy *policy, Datum value)
+{
+	policy->resume_on_move = DatumGetBool(value);
+}
+
 static const PolicyColumn policy_columns[] = {
 	{"durability", TEXTOID, set_durability},
 	{"retention", INTERVALOID, set_retention},
@@ -217,6 +223,7 @@ static const PolicyColumn policy_columns[] = {
 	{"dictionary", BOOLOID, set_dictionary},
 	{"repack", BOOLOID, set_repack},
 	{"repack_level", INT2OID, set_repack_level},
+	{"resume_on_move", BOOLOID, set_resume_on_move},
 };
 
 #define NCOLUMNS ((int) lengthof(policy_columns))

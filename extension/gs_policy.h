@@ -33,6 +33,8 @@ typedef struct GsPolicy
 	bool repack;
 	int repack_level;
 
+	bool resume_on_move; /* a move on a suspended game */
+
 	/* how long archived games are kept; without a limit if there is none */
 	GsRetentionAction retention_action;
 	bool has_retention; /* of both tables' rows */
