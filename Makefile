@@ -78,11 +78,14 @@ OBJS = \
 	extension/gs_shmem.o \
 	extension/gs_states.o \
 	extension/gs_stats_rule.o \
+	extension/gs_suspend.o \
+	extension/gs_suspended.o \
 	extension/gs_swap.o \
 	extension/gs_table.o \
 	extension/gs_table_change.o \
 	extension/gs_target.o \
 	extension/gs_tick.o \
+	extension/gs_tier.o \
 	extension/gs_train.o \
 	extension/gs_unpack.o \
 	extension/gs_utility.o \

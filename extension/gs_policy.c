@@ -275,6 +275,12 @@ set_hook_failure(GsPolicy *policy, Datum value)
 	policy->hook_skip = is_word(value, "skip");
 }
 
+static void
+set_resume_on_move(GsPolicy *policy, Datum value)
+{
+	policy->resume_on_move = DatumGetBool(value);
+}
+
 static const PolicyColumn policy_columns[] = {
 	{"durability", TEXTOID, set_durability},
 	{"history", TEXTOID, set_history},
@@ -291,6 +297,7 @@ static const PolicyColumn policy_columns[] = {
 	{"stats_rule", TEXTOID, set_stats_rule},
 	{"archive_hook", TEXTOID, set_archive_hook},
 	{"hook_failure", TEXTOID, set_hook_failure},
+	{"resume_on_move", BOOLOID, set_resume_on_move},
 };
 
 #define NCOLUMNS ((int) lengthof(policy_columns))

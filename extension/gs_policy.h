@@ -39,6 +39,7 @@ typedef struct GsPolicy
 	bool hook_skip;			  /* a failure does not hold up the games */
 	const char *stats_rule;	  /* NULL = the default rule */
 	const char *archive_hook; /* NULL = none */
+	bool resume_on_move;	  /* a move on a suspended game */
 
 	/* how long archived games are kept; without a limit if there is none */
 	GsRetentionAction retention_action;
