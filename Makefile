@@ -7,6 +7,7 @@ MODULE_big = gamestate
 GAMES := $(if $(filter command environment,$(firstword $(origin DATA))),$(DATA))
 override DATA = $(sort $(wildcard extension/gamestate--*.sql))
 OBJS = \
+	extension/gs_ahead.o \
 	extension/gs_archive.o \
 	extension/gs_archiver.o \
 	extension/gs_batch.o \
@@ -47,6 +48,8 @@ OBJS = \
 	extension/gs_pages.o \
 	extension/gs_partition.o \
 	extension/gs_payload.o \
+	extension/gs_period.o \
+	extension/gs_place.o \
 	extension/gs_policy.o \
 	extension/gs_protect.o \
 	extension/gs_read.o \
@@ -66,6 +69,7 @@ OBJS = \
 	extension/gs_swap.o \
 	extension/gs_table.o \
 	extension/gs_table_change.o \
+	extension/gs_tablespace.o \
 	extension/gs_target.o \
 	extension/gs_tick.o \
 	extension/gs_train.o \

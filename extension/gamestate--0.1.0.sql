@@ -143,6 +143,10 @@ CREATE TABLE gamestate.policy (
 	dictionary boolean,
 	repack boolean,
 	repack_level smallint,
+	partition_interval text,
+	make_ahead smallint,
+	old_tablespace name,
+	old_tablespace_after interval,
 	CONSTRAINT policy_game_type_check
 		CHECK (pg_catalog.octet_length(game_type) OPERATOR(pg_catalog.<=) 63),
 	CONSTRAINT policy_durability_check
@@ -156,7 +160,13 @@ CREATE TABLE gamestate.policy (
 	CONSTRAINT policy_compression_level_check
 		CHECK (compression_level OPERATOR(pg_catalog.>=) 1 AND compression_level OPERATOR(pg_catalog.<=) 19),
 	CONSTRAINT policy_repack_level_check
-		CHECK (repack_level OPERATOR(pg_catalog.>=) 1 AND repack_level OPERATOR(pg_catalog.<=) 19)
+		CHECK (repack_level OPERATOR(pg_catalog.>=) 1 AND repack_level OPERATOR(pg_catalog.<=) 19),
+	CONSTRAINT policy_partition_interval_check
+		CHECK (partition_interval OPERATOR(pg_catalog.=) ANY ('{hour,day,week,month}'::text[])),
+	CONSTRAINT policy_make_ahead_check
+		CHECK (make_ahead OPERATOR(pg_catalog.>=) 0 AND make_ahead OPERATOR(pg_catalog.<=) 100),
+	CONSTRAINT policy_old_tablespace_after_check
+		CHECK (old_tablespace_after OPERATOR(pg_catalog.>=) '0'::interval)
 );
 COMMENT ON TABLE gamestate.policy IS 'what holds for the games of a type; what is NULL, and types without a row, follow the row of the empty type, then the settings';
 COMMENT ON COLUMN gamestate.policy.game_type IS 'game type; empty = the default of all types';
@@ -168,6 +178,10 @@ COMMENT ON COLUMN gamestate.policy.compression_level IS 'zstd level of games arc
 COMMENT ON COLUMN gamestate.policy.dictionary IS 'compress with dictionaries trained from the type''s own games (default true)';
 COMMENT ON COLUMN gamestate.policy.repack IS 'rewrite partitions whose period is over, smaller, in idle time (default false)';
 COMMENT ON COLUMN gamestate.policy.repack_level IS 'zstd level of that, 1 to 19 (default 19)';
+COMMENT ON COLUMN gamestate.policy.partition_interval IS 'period of a partition that is made from now on: hour, day (default), week (from Monday) or month, in UTC';
+COMMENT ON COLUMN gamestate.policy.make_ahead IS 'how many periods ahead partitions are made; 0 = not before the first game needs one';
+COMMENT ON COLUMN gamestate.policy.old_tablespace IS 'tablespace that old partitions are moved to, if old_tablespace_after is set too';
+COMMENT ON COLUMN gamestate.policy.old_tablespace_after IS 'how long after its end a partition is moved there';
 
 CREATE FUNCTION gamestate.policy_changed()
 RETURNS trigger
@@ -769,6 +783,21 @@ COMMENT ON COLUMN gamestate.retention_log.done_at IS 'when it was done; NULL = n
 COMMENT ON SEQUENCE gamestate.retention_log_entry_seq IS 'numbers the entries of gamestate.retention_log';
 ALTER TABLE gamestate.retention_log OWNER TO gamestate_owner;
 
+-- Written by the maintenance worker, see extension/gs_tablespace.c.
+CREATE TABLE gamestate.tablespace_log (
+	relid oid PRIMARY KEY,
+	relation text NOT NULL,
+	tablespace_oid oid NOT NULL,
+	tablespace name NOT NULL,
+	moved_at timestamptz NOT NULL DEFAULT pg_catalog.now()
+);
+COMMENT ON TABLE gamestate.tablespace_log IS 'partitions of the archive, and their indexes, that a policy has moved to another tablespace; what is somewhere else now was moved by somebody else, and stays there';
+COMMENT ON COLUMN gamestate.tablespace_log.relid IS 'oid of the table or index';
+COMMENT ON COLUMN gamestate.tablespace_log.relation IS 'its name then';
+COMMENT ON COLUMN gamestate.tablespace_log.tablespace_oid IS 'oid of the tablespace; 0 = that of the database';
+COMMENT ON COLUMN gamestate.tablespace_log.tablespace IS 'its name then';
+ALTER TABLE gamestate.tablespace_log OWNER TO gamestate_owner;
+
 -- Written by the maintenance worker, see extension/gs_repack.c.
 CREATE TABLE gamestate.repack (
 	relid oid PRIMARY KEY,
@@ -1288,7 +1317,7 @@ SELECT CASE
 		THEN 'archive'
 	WHEN object_name = 'stat_memory'
 		THEN 'memory'
-	WHEN object_name LIKE 'stat\_%' OR object_name = 'retention_log'
+	WHEN object_name LIKE 'stat\_%' OR object_name IN ('retention_log', 'tablespace_log')
 		THEN 'statistics'
 	WHEN object_name IN ('policy', 'dictionary', 'saved_games', 'deleted_games', 'save_live_games', 'load_saved_games',
 		'verify_archive', 'repack_partition', 'import_games')

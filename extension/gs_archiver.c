@@ -22,8 +22,9 @@
  *	   paused and nothing succeeded, or the error says so (a full disk), the
  *	   archiver pauses.  All pauses double up to a limit and end early for
  *	   nobody; nothing is ever lost, the queue is in shared memory.
- *	5. When the queue is done: partitions are made ahead, and archived games
- *	   are freed as soon as no snapshot needs them in memory.
+ *	5. When the queue is done: the partitions that will be needed next are looked
+ *	   at (gs_place.c), and archived games are freed as soon as no snapshot needs
+ *	   them in memory.
  *	6. The journal needs somebody, too: the archiver loads the games after a
  *	   start, and, between batches and whenever it is due, extends the active
  *	   table and rotates a little (gs_rotate.c).
@@ -41,7 +42,7 @@
 #include "gs_config.h"
 #include "gs_journal.h"
 #include "gs_load.h"
-#include "gs_partition.h"
+#include "gs_place.h"
 #include "gs_worker.h"
 
 #include "access/xact.h"
@@ -325,7 +326,7 @@ succeeded(const GsBatchGame *game)
 		(void) hash_search(aside, &game->id, HASH_REMOVE, NULL);
 	if (hash_get_num_entries(types) > 0)
 		(void) hash_search(types, game->game_type, HASH_REMOVE, NULL);
-	gs_partition_used(&game_type);
+	gs_place_used(&game_type);
 	pass_archived++;
 	pauses = 0;
 	busy_delay = BUSY_FIRST_MS;
@@ -596,7 +597,7 @@ drop_unsettled(GsBatchGame *games, int n)
 	{
 		GsText game_type = {games[i].game_type, games[i].type_len};
 
-		if (gs_partition_is_settled(&game_type, games[i].ended_at))
+		if (gs_place_is_settled(&game_type, games[i].ended_at))
 			games[kept++] = games[i];
 	}
 	if (kept < n)
@@ -623,14 +624,14 @@ make_places(GsBatchGame *games, int n)
 	{
 		GsText game_type = {games[i].game_type, games[i].type_len};
 
-		if (gs_partition_is_known(&game_type, games[i].ended_at))
+		if (gs_place_is_known(&game_type, games[i].ended_at))
 		{
 			i++;
 			continue;
 		}
 		PG_TRY();
 		{
-			gs_partition_ensure(&game_type, games[i].ended_at);
+			gs_place_ensure(&game_type, games[i].ended_at);
 		}
 		PG_CATCH();
 		{
@@ -638,7 +639,7 @@ make_places(GsBatchGame *games, int n)
 			GsBatchGame failed = games[i];
 			int kept = 0;
 
-			gs_partition_forget();
+			gs_place_forget();
 			if (is_general(error))
 				pause_all(error);
 			else
@@ -674,7 +675,7 @@ archive_type(GsBatchGame *games, int n)
 	/* a partition may have been dropped or detached: once more, with a new one */
 	if (error->sqlerrcode == ERRCODE_CHECK_VIOLATION)
 	{
-		gs_partition_forget();
+		gs_place_forget();
 		n = make_places(games, n);
 		if (n == 0)
 			return;
@@ -909,16 +910,16 @@ pass(void)
  */
 
 static void
-make_ahead(void)
+look_ahead(void)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	TimestampTz due = gs_partition_next_due();
+	TimestampTz due = gs_place_next_due();
 
 	if (due == 0 || due > now || ahead_retry_at > now)
 		return;
 	PG_TRY();
 	{
-		gs_partition_make_ahead();
+		gs_place_look_ahead();
 		ahead_failures = 0;
 		ahead_retry_at = 0;
 	}
@@ -927,11 +928,11 @@ make_ahead(void)
 		ErrorData *error = take_error();
 		int pause_ms = gs_worker_backoff(++ahead_failures);
 
-		gs_partition_forget();
+		gs_place_forget();
 		ahead_retry_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), pause_ms);
 		/* in the way of a reader for a moment is no news */
 		if (ahead_failures > 3)
-			complain(error, "make partitions of the archive ahead", pause_ms);
+			complain(error, "look at the next partitions of the archive", pause_ms);
 	}
 	PG_END_TRY();
 }
@@ -1030,7 +1031,7 @@ static void
 sleep_until_due(bool free_again)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	TimestampTz due = gs_partition_next_due();
+	TimestampTz due = gs_place_next_due();
 	bool paused = paused_until > now;
 	int events = WL_LATCH_SET | WL_EXIT_ON_PM_DEATH;
 	long ms = 0;
@@ -1125,7 +1126,7 @@ turn(void)
 		pass();
 		if (ProcDiePending)
 			return;
-		make_ahead();
+		look_ahead();
 	}
 	left = free_archived();
 	if (pass_archived > 0)
@@ -1167,7 +1168,7 @@ initialize(void)
 	ctl.keysize = GS_MAX_ID_LENGTH + 1;
 	ctl.entrysize = sizeof(TypeState);
 	types = hash_create("gamestate types that fail", 64, &ctl, HASH_ELEM | HASH_BLOBS);
-	gs_partition_init();
+	gs_place_init();
 	loop_context = AllocSetContextCreate(TopMemoryContext, "gamestate archiver turn",
 										 ALLOCSET_DEFAULT_SIZES);
 }

@@ -76,7 +76,8 @@ static const GsPolicy builtin_policy = {.durability = GS_POLICY_SETTING,
 										.compression_level = GS_POLICY_SETTING,
 										.dictionary = true,
 										.repack_level = GS_REPACK_LEVEL_DEFAULT,
-										.retention_action = GS_RETENTION_DROP};
+										.retention_action = GS_RETENTION_DROP,
+										.make_ahead = GS_POLICY_SETTING};
 
 static GsPolicy default_policy;
 static HTAB *policies = NULL; /* NULL = there is at most a default */
@@ -208,6 +209,35 @@ set_repack_level(GsPolicy *policy, Datum value)
 	policy->repack_level = Min(Max(DatumGetInt16(value), GS_LEVEL_MIN), GS_LEVEL_MAX);
 }
 
+static void
+set_partition_interval(GsPolicy *policy, Datum value)
+{
+	policy->partition_interval = is_word(value, "hour")	   ? GS_INTERVAL_HOUR
+								 : is_word(value, "week")  ? GS_INTERVAL_WEEK
+								 : is_word(value, "month") ? GS_INTERVAL_MONTH
+														   : GS_INTERVAL_DAY;
+}
+
+static void
+set_make_ahead(GsPolicy *policy, Datum value)
+{
+	policy->make_ahead = Max(DatumGetInt16(value), 0);
+}
+
+static void
+set_old_tablespace(GsPolicy *policy, Datum value)
+{
+	policy->has_old_tablespace = true;
+	policy->old_tablespace = *DatumGetName(value);
+}
+
+static void
+set_old_tablespace_after(GsPolicy *policy, Datum value)
+{
+	policy->has_old_tablespace_after = true;
+	policy->old_tablespace_after = *DatumGetIntervalP(value);
+}
+
 static const PolicyColumn policy_columns[] = {
 	{"durability", TEXTOID, set_durability},
 	{"retention", INTERVALOID, set_retention},
@@ -217,6 +247,10 @@ static const PolicyColumn policy_columns[] = {
 	{"dictionary", BOOLOID, set_dictionary},
 	{"repack", BOOLOID, set_repack},
 	{"repack_level", INT2OID, set_repack_level},
+	{"partition_interval", TEXTOID, set_partition_interval},
+	{"make_ahead", INT2OID, set_make_ahead},
+	{"old_tablespace", NAMEOID, set_old_tablespace},
+	{"old_tablespace_after", INTERVALOID, set_old_tablespace_after},
 };
 
 #define NCOLUMNS ((int) lengthof(policy_columns))

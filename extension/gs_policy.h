@@ -8,6 +8,7 @@
 #ifndef GS_POLICY_H
 #define GS_POLICY_H
 
+#include "gs_period.h"
 #include "gs_table.h"
 
 #include "utils/timestamp.h"
@@ -39,6 +40,14 @@ typedef struct GsPolicy
 	bool has_payload_retention;
 	Interval retention;
 	Interval payload_retention;
+
+	/* partitions: how long, how many ahead, and where they go when they are old */
+	GsInterval partition_interval;
+	int make_ahead; /* or GS_POLICY_SETTING */
+	bool has_old_tablespace;
+	bool has_old_tablespace_after;
+	NameData old_tablespace;
+	Interval old_tablespace_after;
 } GsPolicy;
 
 /* from _PG_init */
