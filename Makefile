@@ -10,6 +10,9 @@ OBJS = \
 	extension/gs_ahead.o \
 	extension/gs_archive.o \
 	extension/gs_archiver.o \
+	extension/gs_archiver_failures.o \
+	extension/gs_archiver_pass.o \
+	extension/gs_archiver_split.o \
 	extension/gs_batch.o \
 	extension/gs_columns.o \
 	extension/gs_columns_decode.o \
@@ -296,7 +299,7 @@ PROGRAM_CFLAGS = $(CPPFLAGS) -I$(includedir) $(CFLAGS)
 
 build/client/gamestate: gamestate.control $(sort $(wildcard client/tool/*.c)) $(OUR_HEADERS) build/client/libgamestate.a build/flags
 	@mkdir -p $(@D)
-	$(CC) $(PROGRAM_CFLAGS) $(filter %.c,$^) build/client/libgamestate.a $(LDFLAGS) $(libpq) -lzstd -lcrypto -lm -lpthread -o $@
+	$(CC) $(PROGRAM_CFLAGS) $(filter %.c,$^) build/client/libgamestate.a $(LDFLAGS) $(libpq) -lhiredis -lzstd -lcrypto -lm -lpthread -o $@
 
 build/torture/writer build/torture/reader: build/torture/%: tests/torture/%.c build/flags
 	@mkdir -p $(@D)

@@ -17,7 +17,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "engine.h"
+#include "connect.h"
 #include "progress.h"
 
 #define BATCH	 5000

@@ -17,6 +17,7 @@ typedef enum BenchStore
 {
 	STORE_GAMESTATE, /* live games, through the SQL functions */
 	STORE_TABLE,	 /* ordinary tables, one statement a move */
+	STORE_REDIS,	 /* Redis, a script a move */
 	STORE_COUNT
 } BenchStore;
 
@@ -33,6 +34,8 @@ typedef enum BenchWorkload
 typedef struct BenchOptions
 {
 	const char *conninfo;
+	const char *redis; /* HOST, HOST:PORT, or the path of a socket */
+	bool stores[STORE_COUNT];
 	int clients;
 	int pipeline; /* calls in flight on each */
 	int games;
@@ -51,10 +54,13 @@ typedef struct BenchFigures
 
 typedef struct Bench Bench;
 
-/* Connects, and makes the games of both stores; NULL after a message. */
-extern Bench *bench_open(const BenchOptions *options, bool with_table);
+/* Connects, and makes the games of all stores; NULL after a message. */
+extern Bench *bench_open(const BenchOptions *options);
 
-/* Removes the games and tables. */
+/* What somebody who compares figures must know of a store; the caller's to free. */
+extern char *bench_describe(Bench *bench, BenchStore store);
+
+/* Removes the games, tables and keys. */
 extern void bench_close(Bench *bench);
 
 /*

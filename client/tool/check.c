@@ -9,8 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "calls.h"
-#include "session.h"
+#include "connect.h"
 
 #define SHOWN_BYTES 80
 
@@ -26,11 +25,10 @@ common_prefix(const char *a, const char *b)
 }
 
 bool
-check_text(const PlayedGame *game, const char *what, const PGresult *result, int row,
-		   int column, const char *expected)
+check_text(const PlayedGame *game, const char *what, const gamestate_result *result,
+		   size_t row, size_t column, const char *expected)
 {
-	const char *actual =
-		PQgetisnull(result, row, column) ? NULL : PQgetvalue(result, row, column);
+	const char *actual = gamestate_result_text(result, row, column); /* NULL for NULL */
 	size_t at;
 
 	if (expected == NULL && actual == NULL)
@@ -52,8 +50,8 @@ check_text(const PlayedGame *game, const char *what, const PGresult *result, int
 }
 
 bool
-check_number(const PlayedGame *game, const char *what, const PGresult *result, int row,
-			 int column, int64_t expected)
+check_number(const PlayedGame *game, const char *what, const gamestate_result *result,
+			 size_t row, size_t column, int64_t expected)
 {
 	char text[24];
 
@@ -62,23 +60,25 @@ check_number(const PlayedGame *game, const char *what, const PGresult *result, i
 }
 
 bool
-check_rows(const PlayedGame *game, const char *what, const PGresult *result, int expected)
+check_rows(const PlayedGame *game, const char *what, const gamestate_result *result,
+		   size_t expected)
 {
-	if (PQresultStatus(result) != PGRES_TUPLES_OK)
+	if (gamestate_result_status(result) != GAMESTATE_OK)
 	{
-		report_result_error(what, result);
+		report_call_error(what, gamestate_result_error(result));
 		log_detail("The game is %s.", game->id);
 		return false;
 	}
-	if (PQntuples(result) == expected)
+	if (gamestate_result_rows(result) == expected)
 		return true;
-	log_error("archived game %s: %s has %d rows, expected %d", game->id, what,
-			  PQntuples(result), expected);
+	log_error("archived game %s: %s has %zu rows, expected %zu", game->id, what,
+			  gamestate_result_rows(result), expected);
 	return false;
 }
 
 bool
-check_archived_game(const PlayedGame *game, const PGresult *result, const char *game_type)
+check_archived_game(const PlayedGame *game, const gamestate_result *result,
+					const char *game_type)
 {
 	return check_rows(game, "archived_games", result, 1) &&
 		   check_text(game, "game type", result, 0, GAME_TYPE, game_type) &&

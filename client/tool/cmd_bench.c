@@ -3,8 +3,8 @@
  *
  * The model:
  * 1. Rounds, in each of which every workload is measured for a short time, on
- *    games and, with --against table, on ordinary tables right after, so that
- *    whatever else the machine does meets both alike (bench.c measures).
+ *    games and, with --against, on ordinary tables and on Redis right after, so
+ *    that whatever else the machine does meets all alike (bench.c measures).
  * 2. What is shown is the median of the rounds, with the smallest and the
  *    largest; ratios are taken within a round.  Percentiles are of all rounds.
  * 3. The same as JSON, and as a plot: a script for gnuplot that holds its data.
@@ -28,7 +28,7 @@
 
 static const char *const workload_names[WORKLOAD_COUNT] = {"moves", "gets", "mixed",
 														   "games", "contention"};
-static const char *const store_names[STORE_COUNT] = {"gamestate", "table"};
+static const char *const store_names[STORE_COUNT] = {"gamestate", "table", "redis"};
 
 /* A workload on a store, over all rounds. */
 typedef struct Series
@@ -45,7 +45,8 @@ typedef struct BenchCommand
 	const char *plot;
 	int rounds;
 	bool wanted[WORKLOAD_COUNT];
-	int stores; /* how many are compared */
+	int store_count;
+	char *descriptions[STORE_COUNT];
 	Series series[WORKLOAD_COUNT][STORE_COUNT];
 } BenchCommand;
 
@@ -65,8 +66,13 @@ print_help(void)
 		" and are deleted at the end.  synchronous_commit\n"
 		"is the server's; set it for a run with PGOPTIONS.\n\n"
 		"Options:\n"
-		"      --against=table      compare with ordinary tables, one statement a move,\n"
-		"                           in schema " BENCH_SCHEMA "\n"
+		"      --against=STORE,...  compare with ordinary tables (table: one statement a\n"
+		"                           move, in schema " BENCH_SCHEMA "), with Redis\n"
+		"                           (redis: a script a move, in keys " BENCH_GAME_TYPE
+		":*)\n"
+		"      --redis=ADDRESS      where that is: HOST, HOST:PORT or the path of a socket\n"
+		"                           (default 127.0.0.1); a password is taken from\n"
+		"                           REDISCLI_AUTH\n"
 		"  -c, --clients=N          connections (default 8)\n"
 		"  -P, --pipeline=N         calls in flight on each of them (default 1)\n"
 		"  -g, --games=N            games (default 1000)\n"
@@ -108,20 +114,36 @@ median(const double *values, int count)
 	return count % 2 == 1 ? copy[count / 2] : (copy[count / 2 - 1] + copy[count / 2]) / 2;
 }
 
-/* Games over tables, round by round. */
+/* Games over another store, round by round. */
 static double
-median_ratio(const BenchCommand *command, int workload)
+median_ratio(const BenchCommand *command, int workload, int store)
 {
 	double ratios[MAX_ROUNDS];
 
 	for (int i = 0; i < command->rounds; i++)
 	{
-		double table = command->series[workload][STORE_TABLE].rates[i];
+		double other = command->series[workload][store].rates[i];
 
 		ratios[i] =
-			table > 0 ? command->series[workload][STORE_GAMESTATE].rates[i] / table : 0;
+			other > 0 ? command->series[workload][STORE_GAMESTATE].rates[i] / other : 0;
 	}
 	return median(ratios, command->rounds);
+}
+
+/* The next combination of a wanted workload and a wanted store after this one. */
+static bool
+next_series(const BenchCommand *command, int *workload, int *store)
+{
+	do
+	{
+		if (++*store == STORE_COUNT)
+		{
+			*store = 0;
+			++*workload;
+		}
+	} while (*workload < WORKLOAD_COUNT &&
+			 (!command->wanted[*workload] || !command->bench.stores[*store]));
+	return *workload < WORKLOAD_COUNT;
 }
 
 static double
@@ -134,60 +156,77 @@ static void
 print_results(const BenchCommand *command)
 {
 	char number[3][NUMBER_SIZE];
+	int w = 0;
+	int store = -1;
 
-	printf("%-11s %-10s %10s %22s %10s %10s %10s%s\n", "workload", "on", "calls/s",
+	for (int i = 0; i < STORE_COUNT; i++)
+		if (command->descriptions[i] != NULL)
+			printf("%s: %s\n", store_names[i], command->descriptions[i]);
+	printf("\n%-11s %-10s %10s %22s %10s %10s %10s%s\n", "workload", "on", "calls/s",
 		   "smallest to largest", "p50 us", "p99 us", "max us",
-		   command->stores > 1 ? "  ratio" : "");
-	for (int w = 0; w < WORKLOAD_COUNT; w++)
-		for (int s = 0; s < STORE_COUNT && s < command->stores && command->wanted[w]; s++)
-		{
-			const Series *series = &command->series[w][s];
-			double order[MAX_ROUNDS];
-			char range[2 * NUMBER_SIZE + 4];
+		   command->store_count > 1 ? "  gamestate / this" : "");
+	while (next_series(command, &w, &store))
+	{
+		const Series *series = &command->series[w][store];
+		double order[MAX_ROUNDS];
+		char range[2 * NUMBER_SIZE + 4];
 
-			sorted(series->rates, command->rounds, order);
-			snprintf(range, sizeof(range), "%s to %s",
-					 format_count(number[1], (uint64_t) order[0]),
-					 format_count(number[2], (uint64_t) order[command->rounds - 1]));
-			printf("%-11s %-10s %10s %22s %10.1f %10.1f %10.1f", workload_names[w],
-				   store_names[s],
-				   format_count(number[0],
-								(uint64_t) median(series->rates, command->rounds)),
-				   range, percentile_us(series, 50), percentile_us(series, 99),
-				   percentile_us(series, 100));
-			if (command->stores > 1 && s == STORE_GAMESTATE)
-				printf("  %5.2f", median_ratio(command, w));
-			printf("\n");
-		}
+		sorted(series->rates, command->rounds, order);
+		snprintf(range, sizeof(range), "%s to %s",
+				 format_count(number[1], (uint64_t) order[0]),
+				 format_count(number[2], (uint64_t) order[command->rounds - 1]));
+		printf("%-11s %-10s %10s %22s %10.1f %10.1f %10.1f", workload_names[w],
+			   store_names[store],
+			   format_count(number[0], (uint64_t) median(series->rates, command->rounds)),
+			   range, percentile_us(series, 50), percentile_us(series, 99),
+			   percentile_us(series, 100));
+		if (store != STORE_GAMESTATE)
+			printf("  %16.2f", median_ratio(command, w, store));
+		printf("\n");
+	}
 }
 
 static void
 print_json(const BenchCommand *command)
 {
 	bool first = true;
+	int w = 0;
+	int store = -1;
 
 	printf("{\"clients\": %d, \"pipeline\": %d, \"games\": %d, \"state_bytes\": %d, "
-		   "\"offered\": %.1f, \"rounds\": %d, \"seconds\": %.3f, \"results\": [",
+		   "\"offered\": %.1f, \"rounds\": %d, \"seconds\": %.3f, \"on\": {",
 		   command->bench.clients, command->bench.pipeline, command->bench.games,
 		   command->bench.state_size, command->bench.rate, command->rounds,
 		   command->bench.seconds);
-	for (int w = 0; w < WORKLOAD_COUNT; w++)
-		for (int s = 0; s < STORE_COUNT && s < command->stores && command->wanted[w]; s++)
-		{
-			const Series *series = &command->series[w][s];
+	for (int i = 0; i < STORE_COUNT; i++)
+	{
+		Buf text = {0};
 
-			printf(
-				"%s\n {\"workload\": \"%s\", \"on\": \"%s\", \"calls_per_second\": %.1f, "
-				"\"rounds\": [",
-				first ? "" : ",", workload_names[w], store_names[s],
-				median(series->rates, command->rounds));
-			first = false;
-			for (int i = 0; i < command->rounds; i++)
-				printf("%s%.1f", i > 0 ? ", " : "", series->rates[i]);
-			printf("], \"p50_us\": %.1f, \"p99_us\": %.1f, \"max_us\": %.1f}",
-				   percentile_us(series, 50), percentile_us(series, 99),
-				   percentile_us(series, 100));
-		}
+		if (command->descriptions[i] == NULL)
+			continue;
+		buf_json_string(&text, command->descriptions[i]);
+		printf("%s\"%s\": %s", i > 0 ? ", " : "", store_names[i], text.data);
+		buf_free(&text);
+	}
+	printf("}, \"results\": [");
+	while (next_series(command, &w, &store))
+	{
+		const Series *series = &command->series[w][store];
+
+		printf("%s\n {\"workload\": \"%s\", \"on\": \"%s\", \"calls_per_second\": %.1f, "
+			   "\"rounds\": [",
+			   first ? "" : ",", workload_names[w], store_names[store],
+			   median(series->rates, command->rounds));
+		first = false;
+		for (int i = 0; i < command->rounds; i++)
+			printf("%s%.1f", i > 0 ? ", " : "", series->rates[i]);
+		printf("], \"p50_us\": %.1f, \"p99_us\": %.1f, \"max_us\": %.1f",
+			   percentile_us(series, 50), percentile_us(series, 99),
+			   percentile_us(series, 100));
+		if (store != STORE_GAMESTATE)
+			printf(", \"gamestate_times\": %.3f", median_ratio(command, w, store));
+		printf("}");
+	}
 	printf("]}\n");
 }
 
@@ -197,17 +236,19 @@ static void
 make_script(const BenchCommand *command, const char *png, Buf *out)
 {
 	buf_puts(out, "# gnuplot\n$data << EOD\nworkload");
-	for (int s = 0; s < STORE_COUNT && s < command->stores; s++)
-		buf_printf(out, " %s", store_names[s]);
+	for (int s = 0; s < STORE_COUNT; s++)
+		if (command->bench.stores[s])
+			buf_printf(out, " %s", store_names[s]);
 	buf_puts(out, "\n");
 	for (int w = 0; w < WORKLOAD_COUNT; w++)
 	{
 		if (!command->wanted[w])
 			continue;
 		buf_puts(out, workload_names[w]);
-		for (int s = 0; s < STORE_COUNT && s < command->stores; s++)
-			buf_printf(out, " %.1f",
-					   median(command->series[w][s].rates, command->rounds));
+		for (int s = 0; s < STORE_COUNT; s++)
+			if (command->bench.stores[s])
+				buf_printf(out, " %.1f",
+						   median(command->series[w][s].rates, command->rounds));
 		buf_puts(out, "\n");
 	}
 	buf_puts(out, "EOD\nset terminal pngcairo size 900,500\n");
@@ -219,7 +260,7 @@ make_script(const BenchCommand *command, const char *png, Buf *out)
 			   "set title \"%d clients, %d in flight, states of %d bytes\"\n"
 			   "plot for [i=2:%d] $data using i:xtic(1) title columnheader(i)\n",
 			   command->bench.clients, command->bench.pipeline, command->bench.state_size,
-			   command->stores + 1);
+			   command->store_count + 1);
 }
 
 static bool
@@ -273,33 +314,17 @@ write_plot(const BenchCommand *command)
 
 /* ---- the run ---- */
 
-/* The connection that was asked for, in words that libgamestate takes. */
+/* Where to measure; NULL after a message. */
 static char *
 make_conninfo(const ConnectOptions *options)
 {
 	PGconn *conn = connect_gamestate(options);
-	PQconninfoOption *parts;
-	Buf out = {0};
+	char *conninfo = NULL;
 
-	if (conn == NULL)
-		return NULL;
-	parts = PQconninfo(conn);
-	for (PQconninfoOption *part = parts; part != NULL && part->keyword != NULL; part++)
-	{
-		if (part->val == NULL || part->val[0] == '\0')
-			continue;
-		buf_printf(&out, "%s='", part->keyword);
-		for (const char *p = part->val; *p != '\0'; p++)
-		{
-			if (*p == '\'' || *p == '\\')
-				buf_putc(&out, '\\');
-			buf_putc(&out, *p);
-		}
-		buf_puts(&out, "' ");
-	}
-	PQconninfoFree(parts);
+	if (conn != NULL)
+		conninfo = connection_string(conn);
 	disconnect_database(conn);
-	return out.data;
+	return conninfo;
 }
 
 static bool
@@ -309,27 +334,31 @@ run_rounds(BenchCommand *command, Bench *bench)
 	uint64_t done = 0;
 
 	for (int w = 0; w < WORKLOAD_COUNT; w++)
-		total += command->wanted[w] ? (uint64_t) (command->rounds * command->stores) : 0;
+		total +=
+			command->wanted[w] ? (uint64_t) (command->rounds * command->store_count) : 0;
 	progress_begin("measuring", "measurements", total);
 	for (int i = 0; i < command->rounds; i++)
-		for (int w = 0; w < WORKLOAD_COUNT; w++)
-			for (int s = 0; s < STORE_COUNT && s < command->stores && command->wanted[w];
-				 s++)
-			{
-				Series *series = &command->series[w][s];
-				BenchFigures figures;
+	{
+		int w = 0;
+		int s = -1;
 
-				if (!bench_run(bench, (BenchWorkload) w, (BenchStore) s, series->latency,
-							   &figures))
-				{
-					progress_abandon();
-					return false;
-				}
-				series->rates[i] = (double) figures.calls / figures.seconds;
-				done++;
-				if (progress_due())
-					progress_update(done, (double) done / (double) total, NULL);
+		while (next_series(command, &w, &s))
+		{
+			Series *series = &command->series[w][s];
+			BenchFigures figures;
+
+			if (!bench_run(bench, (BenchWorkload) w, (BenchStore) s, series->latency,
+						   &figures))
+			{
+				progress_abandon();
+				return false;
 			}
+			series->rates[i] = (double) figures.calls / figures.seconds;
+			done++;
+			if (progress_due())
+				progress_update(done, (double) done / (double) total, NULL);
+		}
+	}
 	progress_end(done, NULL);
 	return true;
 }
@@ -344,8 +373,11 @@ run_bench(BenchCommand *command)
 	if (conninfo != NULL)
 	{
 		command->bench.conninfo = conninfo;
-		bench = bench_open(&command->bench, command->stores > 1);
+		bench = bench_open(&command->bench);
 	}
+	for (int s = 0; bench != NULL && s < STORE_COUNT; s++)
+		if (command->bench.stores[s])
+			command->descriptions[s] = bench_describe(bench, (BenchStore) s);
 	for (int w = 0; w < WORKLOAD_COUNT; w++)
 		for (int s = 0; s < STORE_COUNT; s++)
 			command->series[w][s].latency = hist_create();
@@ -363,8 +395,40 @@ run_bench(BenchCommand *command)
 	for (int w = 0; w < WORKLOAD_COUNT; w++)
 		for (int s = 0; s < STORE_COUNT; s++)
 			hist_free(command->series[w][s].latency);
+	for (int s = 0; s < STORE_COUNT; s++)
+		free(command->descriptions[s]);
 	free(conninfo);
 	return output_flush() && ok;
+}
+
+/* The stores of --against, with commas in between; false after a message. */
+static bool
+take_stores(BenchCommand *command)
+{
+	char *list = xstrdup(command->against != NULL ? command->against : "");
+	char *rest = list;
+	char *name;
+	bool ok = true;
+
+	command->bench.stores[STORE_GAMESTATE] = true;
+	while (ok && (name = strsep(&rest, ",")) != NULL)
+	{
+		int store = STORE_GAMESTATE + 1;
+
+		if (command->against == NULL)
+			break;
+		while (store < STORE_COUNT && strcmp(name, store_names[store]) != 0)
+			store++;
+		ok = store < STORE_COUNT;
+		if (ok)
+			command->bench.stores[store] = true;
+		else
+			options_complain("bench", "invalid value \"%s\" for option --against", name);
+	}
+	free(list);
+	for (int i = 0; i < STORE_COUNT; i++)
+		command->store_count += command->bench.stores[i] ? 1 : 0;
+	return ok;
 }
 
 /* Workloads are operands; false after a message. */
@@ -386,13 +450,8 @@ take_operands(BenchCommand *command, int argc, char **argv)
 	}
 	for (int w = 0; optind == argc && w < WORKLOAD_COUNT; w++)
 		command->wanted[w] = true;
-	command->stores = command->against != NULL ? 2 : 1;
-	if (command->against != NULL && strcmp(command->against, "table") != 0)
-	{
-		options_complain("bench", "invalid value \"%s\" for option --against",
-						 command->against);
+	if (!take_stores(command))
 		return false;
-	}
 	if (command->bench.games < command->bench.clients * command->bench.pipeline)
 	{
 		options_complain("bench", "there must be a game for each call in flight");
@@ -409,6 +468,7 @@ cmd_bench(int argc, char **argv)
 	uint64_t rate = 0;
 	const OptionSpec specs[] = {
 		{0, "against", OPTION_TEXT, &command->against, 0, 0},
+		{0, "redis", OPTION_TEXT, &bench->redis, 0, 0},
 		{'c', "clients", OPTION_INT, &bench->clients, 1, 1000},
 		{'P', "pipeline", OPTION_INT, &bench->pipeline, 1, 1000},
 		{'g', "games", OPTION_INT, &bench->games, 1, 10000000},
@@ -424,7 +484,8 @@ cmd_bench(int argc, char **argv)
 	OptionOutcome outcome;
 	int status = EXIT_BAD_USE;
 
-	*bench = (BenchOptions){.clients = 8,
+	*bench = (BenchOptions){.redis = "127.0.0.1",
+							.clients = 8,
 							.pipeline = 1,
 							.games = 1000,
 							.state_size = 2048,

@@ -57,7 +57,7 @@ cmd_play(int argc, char **argv)
 							 argv[optind]);
 		return EXIT_BAD_USE;
 	}
-	options->engine.connect = common.connect;
+	options->connect = common.connect;
 	options->json = common.json;
 	return games_run(&run);
 }

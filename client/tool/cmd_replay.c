@@ -51,7 +51,7 @@ cmd_replay(int argc, char **argv)
 	}
 	for (int i = optind; i < argc && ok; i++)
 		ok = records_read(&run.records, argv[i]);
-	options->engine.connect = common.connect;
+	options->connect = common.connect;
 	options->json = common.json;
 	if (ok)
 		status = games_run(&run);

@@ -264,6 +264,50 @@ report_query_error(const char *what, PGconn *conn, const PGresult *result)
 	buf_free(&prefix);
 }
 
+void
+report_call_error(const char *what, const gamestate_error *error)
+{
+	if (error->status == GAMESTATE_CONNECTION_LOST)
+	{
+		log_error("lost the connection: %s", error->message);
+		connection_failed = true;
+		return;
+	}
+	log_error("%s failed: %s%s%s%s", what, error->message,
+			  error->sqlstate[0] != '\0' ? " (SQLSTATE " : "", error->sqlstate,
+			  error->sqlstate[0] != '\0' ? ")" : "");
+	if (error->detail[0] != '\0')
+		log_detail("%s", error->detail);
+	if (error->hint[0] != '\0')
+		log_hint("%s", error->hint);
+	if (error->status == GAMESTATE_CONNECT_FAILED ||
+		error->status == GAMESTATE_NOT_CONNECTED)
+		connection_failed = true;
+}
+
+char *
+connection_string(PGconn *conn)
+{
+	PQconninfoOption *parts = PQconninfo(conn);
+	Buf out = {0};
+
+	for (PQconninfoOption *part = parts; part != NULL && part->keyword != NULL; part++)
+	{
+		if (part->val == NULL || part->val[0] == '\0')
+			continue;
+		buf_printf(&out, "%s='", part->keyword);
+		for (const char *p = part->val; *p != '\0'; p++)
+		{
+			if (*p == '\'' || *p == '\\')
+				buf_putc(&out, '\\');
+			buf_putc(&out, *p);
+		}
+		buf_puts(&out, "' ");
+	}
+	PQconninfoFree(parts);
+	return out.data;
+}
+
 PGresult *
 run_query(PGconn *conn, const char *what, const char *sql, int arg_count,
 		  const char *const *args)

@@ -8,6 +8,8 @@
 #include <libpq-fe.h>
 #include <signal.h>
 
+#include "gamestate.h"
+
 #include "util.h"
 
 typedef enum PasswordPrompt
@@ -52,6 +54,15 @@ extern void report_result_error(const char *what, const PGresult *result);
 
 /* The same where the reason may also be the connection. */
 extern void report_query_error(const char *what, PGconn *conn, const PGresult *result);
+
+/* The same of a call of libgamestate. */
+extern void report_call_error(const char *what, const gamestate_error *error);
+
+/*
+ * What libgamestate is to connect with so that it comes to where this
+ * connection is: a connection string, the caller's to free.
+ */
+extern char *connection_string(PGconn *conn);
 
 /* Runs a statement; the result, or NULL after a message. */
 extern PGresult *run_query(PGconn *conn, const char *what, const char *sql, int arg_count,

@@ -3,16 +3,17 @@
  *
  * The model:
  * 1. A task is always in exactly one place: the ready queue, the delayed
- *    list, or in flight on a session (which then owns the pointer).
+ *    list, or in flight on a connection of libgamestate.
  * 2. Each turn opens new tasks while there are fewer than wanted, gives each
- *    session with room the next ready tasks, waits in poll(2) for sockets,
+ *    connection with room the next ready tasks, waits in poll(2) for sockets,
  *    and hands the answers to their tasks, which become ready again.
  * 3. A game has at most one call in flight, so its moves are in order
  *    whichever connection they take.
  * 4. Out of game memory (GS006) is no failure of the game: it means that
  *    games end faster than they are archived.  The task is asked again a
  *    little later, until patience is at an end.
- * 5. The first failure stops the run; tasks in flight are freed unanswered.
+ * 5. The first failure stops the run; tasks in flight are freed when their
+ *    connections are closed, which answers them.
  */
 #include "engine.h"
 
@@ -21,7 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "gamestate_errors.h"
+#include "connect.h"
 #include "progress.h"
 
 #define NS_PER_MS		UINT64_C(1000000)
@@ -39,7 +40,7 @@ typedef struct TaskQueue
 struct Engine
 {
 	EngineOptions options;
-	Session **sessions;
+	gamestate_conn **conns;
 	struct pollfd *polls;
 	TaskQueue ready;
 	TaskQueue delayed; /* in order of ready_at */
@@ -71,24 +72,41 @@ queue_pop(TaskQueue *queue)
 	return task;
 }
 
+static bool
+open_connections(Engine *engine)
+{
+	gamestate_options options = GAMESTATE_OPTIONS_INIT;
+
+	options.max_in_flight = engine->options.pipeline;
+	for (int i = 0; i < engine->options.connections; i++)
+	{
+		engine->conns[i] = gamestate_connect(engine->options.conninfo, &options);
+		if (engine->conns[i] == NULL)
+		{
+			log_error("out of memory");
+			return false;
+		}
+		if (gamestate_conn_get_state(engine->conns[i]) != GAMESTATE_CONN_READY)
+		{
+			report_call_error("connecting", gamestate_conn_error(engine->conns[i]));
+			return false;
+		}
+	}
+	return true;
+}
+
 Engine *
 engine_open(const EngineOptions *options)
 {
 	Engine *engine = xcalloc(1, sizeof(*engine));
 
 	engine->options = *options;
-	engine->sessions = xcalloc((size_t) options->connections, sizeof(Session *));
+	engine->conns = xcalloc((size_t) options->connections, sizeof(gamestate_conn *));
 	engine->polls = xcalloc((size_t) options->connections, sizeof(struct pollfd));
-	for (int i = 0; i < options->connections; i++)
-	{
-		engine->sessions[i] = session_open(&options->connect, options->pipeline);
-		if (engine->sessions[i] == NULL)
-		{
-			engine_close(engine);
-			return NULL;
-		}
-	}
-	return engine;
+	if (open_connections(engine))
+		return engine;
+	engine_close(engine);
+	return NULL;
 }
 
 void
@@ -97,8 +115,8 @@ engine_close(Engine *engine)
 	if (engine == NULL)
 		return;
 	for (int i = 0; i < engine->options.connections; i++)
-		session_close(engine->sessions[i]);
-	free(engine->sessions);
+		gamestate_conn_close(engine->conns[i]);
+	free(engine->conns);
 	free(engine->polls);
 	free(engine);
 }
@@ -115,6 +133,7 @@ open_tasks(Engine *engine, TaskSource *source)
 			engine->exhausted = true;
 			return;
 		}
+		task->engine = engine;
 		engine->open_tasks++;
 		queue_push(&engine->ready, task);
 	}
@@ -127,22 +146,14 @@ close_task(Engine *engine, Task *task)
 	task->ops->free(task);
 }
 
-static bool
-is_out_of_memory(const PGresult *result)
-{
-	const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
-
-	return sqlstate != NULL && strcmp(sqlstate, GAMESTATE_OUT_OF_MEMORY) == 0;
-}
-
 /* The game memory is full: ask the task again later, but not for ever. */
 static void
-delay_task(Engine *engine, Task *task, const PGresult *result, uint64_t now)
+delay_task(Engine *engine, Task *task, const gamestate_error *error, uint64_t now)
 {
 	engine->stats->memory_waits++;
 	if (now - engine->last_answer > (uint64_t) engine->options.patience * NS_PER_S)
 	{
-		report_result_error(call_name(task->kind), result);
+		report_call_error(task->call_name, error);
 		log_hint("No game could go on for %d seconds: the server's log says what keeps "
 				 "the archiver from freeing memory.",
 				 engine->options.patience);
@@ -152,28 +163,46 @@ delay_task(Engine *engine, Task *task, const PGresult *result, uint64_t now)
 	queue_push(&engine->delayed, task);
 }
 
-/* A session has an answer for one of its tasks (a SessionAnswer). */
-static void
-take_answer(void *arg, void *owner, const PGresult *result)
+/* Did the server get the call, so that this is its answer? */
+static bool
+was_answered(gamestate_status status)
 {
-	Engine *engine = arg;
-	Task *task = owner;
+	return status == GAMESTATE_OK || status == GAMESTATE_SERVER_ERROR;
+}
+
+/* A connection has an answer for one of the tasks (a gamestate_callback). */
+static void
+take_answer(gamestate_conn *conn, gamestate_result *result, void *arg)
+{
+	Task *task = arg;
+	Engine *engine = task->engine;
+	gamestate_status status = gamestate_result_status(result);
+	const gamestate_error *error = gamestate_result_error(result);
 	uint64_t now = now_ns();
 
+	(void) conn;
 	/* One message about a failure is enough. */
 	if (engine->failed)
 	{
 		close_task(engine, task);
 		return;
 	}
-	engine->stats->calls++;
-	if (is_out_of_memory(result))
+	if (!was_answered(status))
 	{
-		delay_task(engine, task, result, now);
+		if (status != GAMESTATE_CLOSED)
+			report_call_error(task->call_name, error);
+		engine->failed = true;
+		close_task(engine, task);
+		return;
+	}
+	engine->stats->calls++;
+	if (gamestate_error_is(error, GAMESTATE_OUT_OF_MEMORY))
+	{
+		delay_task(engine, task, error, now);
 		return;
 	}
 	engine->last_answer = now;
-	if (task->kind == CALL_APPLY_MOVE && PQresultStatus(result) == PGRES_TUPLES_OK)
+	if (task->is_move && status == GAMESTATE_OK)
 	{
 		hist_add(engine->stats->move_latency, now - task->sent_at);
 		engine->stats->moves++;
@@ -193,21 +222,23 @@ take_answer(void *arg, void *owner, const PGresult *result)
 	}
 }
 
-/* Give one session its next call; false if it or the queue is out of room. */
+/* Give one connection its next call; false if it or the queue is out of room. */
 static bool
-feed_session(Engine *engine, Session *session)
+feed_connection(Engine *engine, gamestate_conn *conn)
 {
-	Call call = {0};
+	gamestate_call call;
 	Task *task;
 
-	if (engine->failed || !session_has_room(session) ||
+	if (engine->failed || gamestate_conn_in_flight(conn) >= engine->options.pipeline ||
 		(task = queue_pop(&engine->ready)) == NULL)
 		return false;
 	task->ops->next(task, &call);
-	task->kind = call.kind;
+	task->call_name = gamestate_call_name(&call);
+	task->is_move = strcmp(task->call_name, "apply_move") == 0;
 	task->sent_at = now_ns();
-	if (!session_send(session, &call, task))
+	if (gamestate_conn_send(conn, &call, 0, take_answer, task) != GAMESTATE_OK)
 	{
+		report_call_error(task->call_name, gamestate_conn_error(conn));
 		close_task(engine, task);
 		engine->failed = true;
 		return false;
@@ -215,9 +246,9 @@ feed_session(Engine *engine, Session *session)
 	return true;
 }
 
-/* Deal the ready tasks out, one to each session in turn. */
+/* Deal the ready tasks out, one to each connection in turn. */
 static void
-feed_sessions(Engine *engine)
+feed_connections(Engine *engine)
 {
 	bool fed = true;
 
@@ -225,7 +256,7 @@ feed_sessions(Engine *engine)
 	{
 		fed = false;
 		for (int i = 0; i < engine->options.connections; i++)
-			fed |= feed_session(engine, engine->sessions[i]);
+			fed |= feed_connection(engine, engine->conns[i]);
 	}
 }
 
@@ -249,6 +280,16 @@ poll_timeout(const Engine *engine, uint64_t now)
 	return wait < MAX_POLL_MS ? (int) wait : MAX_POLL_MS;
 }
 
+/* Unless a call has said so already; false, for the caller. */
+static bool
+connection_lost(Engine *engine, gamestate_conn *conn)
+{
+	if (!engine->failed)
+		report_call_error("the connection", gamestate_conn_error(conn));
+	engine->failed = true;
+	return false;
+}
+
 /* Send what is queued, wait for sockets, take the answers. */
 static bool
 exchange(Engine *engine)
@@ -258,13 +299,16 @@ exchange(Engine *engine)
 
 	for (int i = 0; i < count; i++)
 	{
-		bool wants_write;
+		gamestate_conn *conn = engine->conns[i];
+		int wants;
 
-		if (!session_flush(engine->sessions[i], &wants_write))
-			return false;
-		in_flight |= session_in_flight(engine->sessions[i]) > 0;
-		engine->polls[i].fd = session_socket(engine->sessions[i]);
-		engine->polls[i].events = (short) (POLLIN | (wants_write ? POLLOUT : 0));
+		if (gamestate_conn_flush(conn) != GAMESTATE_OK)
+			return connection_lost(engine, conn);
+		in_flight |= gamestate_conn_in_flight(conn) > 0;
+		wants = gamestate_conn_wants(conn);
+		engine->polls[i].fd = gamestate_conn_socket(conn);
+		engine->polls[i].events = (short) ((wants & GAMESTATE_WANTS_READ ? POLLIN : 0) |
+										   (wants & GAMESTATE_WANTS_WRITE ? POLLOUT : 0));
 		engine->polls[i].revents = 0;
 	}
 	if (poll(engine->polls, (nfds_t) count, poll_timeout(engine, now_ns())) < 0)
@@ -275,9 +319,9 @@ exchange(Engine *engine)
 		return false;
 	}
 	for (int i = 0; i < count; i++)
-		if ((engine->polls[i].revents & (POLLIN | POLLERR | POLLHUP)) != 0 &&
-			!session_receive(engine->sessions[i], take_answer, engine))
-			return false;
+		if (engine->polls[i].revents != 0 &&
+			gamestate_conn_process(engine->conns[i]) != GAMESTATE_OK)
+			return connection_lost(engine, engine->conns[i]);
 	if (in_flight && engine->delayed.first == NULL &&
 		now_ns() - engine->last_answer > (uint64_t) engine->options.patience * NS_PER_S)
 	{
@@ -313,15 +357,15 @@ static bool
 any_in_flight(const Engine *engine)
 {
 	for (int i = 0; i < engine->options.connections; i++)
-		if (session_in_flight(engine->sessions[i]) > 0)
+		if (gamestate_conn_in_flight(engine->conns[i]) > 0)
 			return true;
 	return false;
 }
 
 /*
  * When interrupted, take the answers that are on their way, so that every
- * game that was created is known.  After a failure they are given up, and the
- * sessions are of no more use: they go with the engine.
+ * game that was created is known.  Those that do
+ * not come are given up with their connections: nobody needs these any more.
  */
 static void
 drop_tasks(Engine *engine)
@@ -332,13 +376,16 @@ drop_tasks(Engine *engine)
 	while (!engine->failed && any_in_flight(engine) && now_ns() < deadline)
 		if (!exchange(engine))
 			break;
+	engine->failed = true;
 	while ((task = queue_pop(&engine->ready)) != NULL)
 		close_task(engine, task);
 	while ((task = queue_pop(&engine->delayed)) != NULL)
 		close_task(engine, task);
 	for (int i = 0; i < engine->options.connections; i++)
-		while ((task = session_abandon_call(engine->sessions[i])) != NULL)
-			close_task(engine, task);
+	{
+		gamestate_conn_close(engine->conns[i]);
+		engine->conns[i] = NULL;
+	}
 }
 
 bool
@@ -357,7 +404,7 @@ engine_run(Engine *engine, TaskSource *source, EngineStats *stats)
 		if (engine->open_tasks == 0)
 			break;
 		wake_delayed(engine, now_ns());
-		feed_sessions(engine);
+		feed_connections(engine);
 		if (engine->failed || interrupted)
 			break;
 		if (!exchange(engine))

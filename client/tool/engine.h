@@ -2,13 +2,14 @@
  * engine.h: many games on a few connections.  A task is a game that is
  * played or checked: it says its next call, gets the answer, and so on until
  * it is done.  The engine spreads the calls of hundreds of tasks over the
- * sessions.
+ * connections.
  */
 #ifndef GAMESTATE_CLIENT_ENGINE_H
 #define GAMESTATE_CLIENT_ENGINE_H
 
+#include "gamestate.h"
+
 #include "hist.h"
-#include "session.h"
 
 typedef struct Task Task;
 
@@ -20,17 +21,17 @@ typedef enum TaskOutcome
 } TaskOutcome;
 
 /*
- * `next` fills in the call that the task wants to make now; its arguments
- * must stay as they are until `answer` or the next `next`.  It may be asked
+ * `next` fills in the call that the task wants to make now; what it names must
+ * stay until it has returned to the engine, which sends it at once.  It may be asked
  * again for the same call when that could not be carried out for the moment.
- * `answer` gets a result that carries rows, or an error: only
+ * `answer` gets the result, or an error of the server: only
  * GS006 (out of game memory) is dealt with by the engine, which waits for
  * the archiver and tries again.
  */
 typedef struct TaskOps
 {
-	void (*next)(Task *task, Call *call);
-	TaskOutcome (*answer)(Task *task, const PGresult *result);
+	void (*next)(Task *task, gamestate_call *call);
+	TaskOutcome (*answer)(Task *task, gamestate_result *result);
 	void (*free)(Task *task);
 } TaskOps;
 
@@ -38,8 +39,10 @@ typedef struct TaskOps
 struct Task
 {
 	const TaskOps *ops;
+	struct Engine *engine;
 	Task *queue_next;
-	CallKind kind; /* of the call in flight */
+	const char *call_name; /* of the call in flight */
+	bool is_move;		   /* is it apply_move? */
 	uint64_t sent_at;
 	uint64_t ready_at; /* not to be asked before */
 };
@@ -55,7 +58,7 @@ typedef struct TaskSource
 
 typedef struct EngineOptions
 {
-	ConnectOptions connect;
+	const char *conninfo;
 	int connections;
 	int pipeline; /* calls in flight on a connection */
 	int tasks;	  /* open at once */

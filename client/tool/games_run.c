@@ -17,6 +17,7 @@
 #include "games_run.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "arrival.h"
 #include "command.h"
@@ -31,9 +32,11 @@ prepare_database(GamesRun *run)
 {
 	PGresult *result;
 
-	run->conn = connect_database(&run->options.engine.connect);
+	run->conn = connect_database(&run->options.connect);
 	if (run->conn == NULL)
 		return false;
+	run->conninfo = connection_string(run->conn);
+	run->options.engine.conninfo = run->conninfo;
 	result = run_query(run->conn, "CREATE EXTENSION",
 					   "CREATE EXTENSION IF NOT EXISTS gamestate", 0, NULL);
 	if (result == NULL)
@@ -178,6 +181,7 @@ games_run(GamesRun *run)
 	if (!ok && run->conn != NULL)
 		arrival_clean_up(run->conn, &run->ledger);
 	disconnect_database(run->conn);
+	free(run->conninfo);
 	hist_free(run->stats.move_latency);
 	ledger_free(&run->ledger);
 	return exit_status(ok);

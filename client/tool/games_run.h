@@ -18,6 +18,7 @@
 
 typedef struct RunOptions
 {
+	ConnectOptions connect;
 	EngineOptions engine;
 	bool json;
 	int games;		   /* of Hokm */
@@ -33,7 +34,8 @@ typedef struct GamesRun
 	Ledger ledger;
 	EngineStats stats;
 	CheckSummary checks;
-	PGconn *conn; /* for all but playing and checking */
+	PGconn *conn;	/* for all but playing and checking */
+	char *conninfo; /* for these */
 } GamesRun;
 
 /* What the command line may leave out. */

@@ -27,48 +27,51 @@ typedef struct HokmCheck
 	bool game_next; /* the moves are replayed */
 	Buf players;	/* as an array literal */
 	Buf text;
+	gamestate_param params[ARCHIVED_PARAMS];
 	char bots[HOKM_SEATS][HOKM_BOT_SIZE];
 } HokmCheck;
 
 static void
-check_next(Task *task, Call *call)
+check_next(Task *task, gamestate_call *call)
 {
 	HokmCheck *check = (HokmCheck *) task;
 
 	if (check->game_next)
-		*call = (Call){CALL_ARCHIVED_GAME, {check->game->id, check->players.data}};
+		archived_game_call(call, check->game->id, check->players.data, check->params);
 	else
-		*call = (Call){CALL_ARCHIVED_MOVES, {check->game->id}};
+		archived_moves_call(call, check->game->id, check->params);
 }
 
 /* The seat of an archived player; HOKM_NONE for NULL, -2 for a stranger. */
 static int
-seat_of(const HokmCheck *check, const PGresult *result, int row)
+seat_of(const HokmCheck *check, const gamestate_result *result, size_t row)
 {
-	if (PQgetisnull(result, row, MOVE_PLAYER))
+	const char *player = gamestate_result_text(result, row, MOVE_PLAYER);
+
+	if (player == NULL)
 		return HOKM_NONE;
 	for (int seat = 0; seat < HOKM_SEATS; seat++)
-		if (strcmp(check->bots[seat], PQgetvalue(result, row, MOVE_PLAYER)) == 0)
+		if (strcmp(check->bots[seat], player) == 0)
 			return seat;
 	return -2;
 }
 
 /* One archived move on the board. */
 static bool
-replay_move(HokmCheck *check, const PGresult *result, int row)
+replay_move(HokmCheck *check, const gamestate_result *result, size_t row)
 {
-	const char *event = PQgetvalue(result, row, MOVE_EVENT);
+	const char *event = gamestate_result_text(result, row, MOVE_EVENT);
 	int seat = seat_of(check, result, row);
 	HokmMove move;
 	HokmStatus status;
 
 	if (!check_number(check->game, "version of a move", result, row, MOVE_VERSION,
-					  row + 1 + VERSION_BEFORE_MOVES))
+					  (int64_t) row + 1 + VERSION_BEFORE_MOVES))
 		return false;
 	if (seat != check->board.turn || !hokm_move_parse(event, seat, &move))
 	{
 		log_error(
-			"archived game %s: move %d is not a move of the player whose turn it is",
+			"archived game %s: move %zu is not a move of the player whose turn it is",
 			check->game->id, row + 1);
 		log_detail("The event is %.200s.", event);
 		return false;
@@ -76,7 +79,7 @@ replay_move(HokmCheck *check, const PGresult *result, int row)
 	status = hokm_apply(&check->board, &move);
 	if (status != HOKM_OK)
 	{
-		log_error("archived game %s: the rules refuse move %d: %s", check->game->id,
+		log_error("archived game %s: the rules refuse move %zu: %s", check->game->id,
 				  row + 1, hokm_status_text(status));
 		log_detail("The event is %.200s.", event);
 		return false;
@@ -85,11 +88,11 @@ replay_move(HokmCheck *check, const PGresult *result, int row)
 }
 
 static bool
-check_moves(HokmCheck *check, const PGresult *result)
+check_moves(HokmCheck *check, const gamestate_result *result)
 {
-	if (!check_rows(check->game, "archived_moves", result, (int) check->game->moves))
+	if (!check_rows(check->game, "archived_moves", result, check->game->moves))
 		return false;
-	for (int row = 0; row < PQntuples(result); row++)
+	for (size_t row = 0; row < check->game->moves; row++)
 		if (!replay_move(check, result, row))
 			return false;
 	if (check->board.phase == HOKM_OVER)
@@ -100,7 +103,7 @@ check_moves(HokmCheck *check, const PGresult *result)
 }
 
 static bool
-check_game(HokmCheck *check, const PGresult *result)
+check_game(HokmCheck *check, const gamestate_result *result)
 {
 	const PlayedGame *game = check->game;
 	char *players[HOKM_SEATS];
@@ -123,7 +126,7 @@ check_game(HokmCheck *check, const PGresult *result)
 }
 
 static TaskOutcome
-check_answer(Task *task, const PGresult *result)
+check_answer(Task *task, gamestate_result *result)
 {
 	HokmCheck *check = (HokmCheck *) task;
 

@@ -213,47 +213,57 @@ prepare_move(Table *table)
 }
 
 static void
-table_next(Task *task, Call *call)
+table_next(Task *task, gamestate_call *call)
 {
 	Table *table = (Table *) task;
 	Play *play = &table->play;
-	const char *id = table->step == TABLE_OPEN ? NULL : play_game(play)->id;
 
 	switch (table->step)
 	{
 		case TABLE_OPEN:
-			*call = (Call){CALL_CREATE_ROOM,
-						   {HOKM_GAME_TYPE, play->state.data, table->room_code,
-							table->metadata.data, "4"}};
+			gamestate_call_create_game(
+				call, &(gamestate_new_game){.game_type = HOKM_GAME_TYPE,
+											.state = buf_document(&play->state),
+											.room_code = table->room_code,
+											.metadata = buf_document(&table->metadata),
+											.status = "waiting",
+											.max_players = HOKM_SEATS});
 			break;
 		case TABLE_JOIN:
-			*call = (Call){CALL_JOIN_GAME,
-						   {id, table->bots[table->joined], play->version_text}};
+			gamestate_call_join_game(call, &play->id, table->bots[table->joined],
+									 play->version, NULL);
 			break;
 		case TABLE_START:
-			*call = (Call){CALL_START_GAME, {id, play->version_text}};
+			gamestate_call_start_game(call, &play->id, play->version, NULL);
 			break;
 		case TABLE_MOVE:
-			*call =
-				(Call){CALL_APPLY_MOVE,
-					   {id, play->version_text, table->event.data, play->state.data,
-						table->move.seat == HOKM_NONE ? NULL
-													  : table->bots[table->move.seat]}};
+			gamestate_call_apply_move(
+				call, &(gamestate_move){.game_id = &play->id,
+										.expected_version = play->version,
+										.event = buf_document(&table->event),
+										.state = buf_document(&play->state),
+										.player = table->move.seat == HOKM_NONE
+													  ? NULL
+													  : table->bots[table->move.seat]});
 			break;
 		case TABLE_CHECK:
-			*call = (Call){CALL_GET_STATE, {id}};
+			gamestate_call_get_state(call, &play->id);
 			break;
 		case TABLE_FINISH:
-			*call = (Call){CALL_FINISH_GAME, {id, table->event.data, play->version_text}};
+			gamestate_call_finish_game(call, &(gamestate_finish){.game_id = &play->id,
+																 .result = buf_document(
+																	 &table->event),
+																 .expected_version =
+																	 play->version});
 			break;
 	}
 }
 
 /* create_game was answered. */
 static TaskOutcome
-answer_open(Table *table, const PGresult *result)
+answer_open(Table *table, gamestate_result *result)
 {
-	if (result_has_sqlstate(result, GAMESTATE_ROOM_TAKEN))
+	if (gamestate_error_is(gamestate_result_error(result), GAMESTATE_ROOM_TAKEN))
 	{
 		draw_room_code(table);
 		return TASK_GOES_ON;
@@ -265,7 +275,7 @@ answer_open(Table *table, const PGresult *result)
 }
 
 static TaskOutcome
-table_answer(Task *task, const PGresult *result)
+table_answer(Task *task, gamestate_result *result)
 {
 	Table *table = (Table *) task;
 	Play *play = &table->play;

@@ -17,6 +17,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "connect.h"
+
 void
 play_init(Play *play, const TaskOps *ops, Ledger *ledger, uint32_t number)
 {
@@ -38,64 +40,56 @@ play_game(const Play *play)
 	return &play->ledger->games[play->entry];
 }
 
-/* Does the answer carry a value?  Else says why not. */
+/* Has the call succeeded?  Else says why not. */
 static bool
-has_value(const Play *play, const PGresult *result)
+is_good(const Play *play, gamestate_result *result)
 {
-	if (PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) == 1 &&
-		!PQgetisnull(result, 0, 0))
+	if (gamestate_result_status(result) == GAMESTATE_OK)
 		return true;
-	report_result_error(call_name(play->task.kind), result);
+	report_call_error(play->task.call_name, gamestate_result_error(result));
 	if (play->version > 0)
 		log_detail("The game is %s, at version %" PRId64 ".", play_game(play)->id,
 				   play->version);
 	return false;
 }
 
-static void
-set_version(Play *play, int64_t version)
-{
-	play->version = version;
-	snprintf(play->version_text, sizeof(play->version_text), "%" PRId64, version);
-}
-
 bool
-play_created(Play *play, const PGresult *result, const char *game_type)
+play_created(Play *play, gamestate_result *result, const char *game_type)
 {
+	char id[GAMESTATE_UUID_TEXT];
 	PlayedGame *game;
 
-	if (!has_value(play, result))
+	if (!is_good(play, result) || !gamestate_result_game_id(result, &play->id))
 		return false;
-	play->entry =
-		ledger_add(play->ledger, PQgetvalue(result, 0, 0), game_type, play->number);
+	gamestate_uuid_format(&play->id, id);
+	play->entry = ledger_add(play->ledger, id, game_type, play->number);
 	game = play_game(play);
 	game->raw_bytes = play->state.len + strlen("[]");
 	game->all_states_bytes = game->raw_bytes;
-	set_version(play, 1);
+	play->version = 1;
 	return true;
 }
 
 bool
-play_advanced(Play *play, const PGresult *result)
+play_advanced(Play *play, gamestate_result *result)
 {
 	int64_t version;
 
-	if (!has_value(play, result))
+	if (!is_good(play, result))
 		return false;
-	version = strtoll(PQgetvalue(result, 0, 0), NULL, 10);
+	version = gamestate_result_version(result);
 	if (version != play->version + 1)
 	{
 		log_error("%s returned version %" PRId64 " of game %s, expected %" PRId64,
-				  call_name(play->task.kind), version, play_game(play)->id,
-				  play->version + 1);
+				  play->task.call_name, version, play_game(play)->id, play->version + 1);
 		return false;
 	}
-	set_version(play, version);
+	play->version = version;
 	return true;
 }
 
 bool
-play_moved(Play *play, const PGresult *result, const Buf *event)
+play_moved(Play *play, gamestate_result *result, const Buf *event)
 {
 	PlayedGame *game;
 	size_t log_bytes;
@@ -118,21 +112,21 @@ play_wants_check(Play *play)
 }
 
 bool
-play_check_state(Play *play, const PGresult *result)
+play_check_state(Play *play, gamestate_result *result)
 {
-	const char *state;
-	size_t len;
+	gamestate_data state;
 
-	if (!has_value(play, result))
+	if (!is_good(play, result))
 		return false;
-	state = PQgetvalue(result, 0, 0);
-	len = (size_t) PQgetlength(result, 0, 0);
-	if (len != play->state.len || memcmp(state, play->state.data, len) != 0)
+	state = gamestate_result_state(result);
+	if (state.data == NULL || state.len != play->state.len ||
+		memcmp(state.data, play->state.data, state.len) != 0)
 	{
 		log_error("get_state of game %s at version %" PRId64 " is not what was written",
 				  play_game(play)->id, play->version);
 		log_detail("Written: %.300s", play->state.data);
-		log_detail("Read: %.300s", state);
+		log_detail("Read: %.300s",
+				   state.data != NULL ? (const char *) state.data : "nothing");
 		return false;
 	}
 	play->ledger->states_compared++;
@@ -140,7 +134,7 @@ play_check_state(Play *play, const PGresult *result)
 }
 
 bool
-play_finished(Play *play, const PGresult *result, bool recorded_states)
+play_finished(Play *play, gamestate_result *result, bool recorded_states)
 {
 	PlayedGame *game;
 

@@ -15,10 +15,10 @@ typedef struct Play
 {
 	Task task; /* must be first */
 	Ledger *ledger;
-	size_t entry; /* in the ledger, once created */
+	size_t entry;	   /* in the ledger, once created */
+	gamestate_uuid id; /* of the game, then */
 	uint32_t number;
 	int64_t version;
-	char version_text[24];
 	Buf state;	/* what was written last */
 	Rng checks; /* picks the moves to check */
 } Play;
@@ -31,24 +31,24 @@ extern PlayedGame *play_game(const Play *play);
  * create_game was answered: make the entry.  The state in play->state is the
  * initial one.
  */
-extern bool play_created(Play *play, const PGresult *result, const char *game_type);
+extern bool play_created(Play *play, gamestate_result *result, const char *game_type);
 
 /* A change was answered: it must be the next version. */
-extern bool play_advanced(Play *play, const PGresult *result);
+extern bool play_advanced(Play *play, gamestate_result *result);
 
 /* The same for a move with this event; play->state is the new state. */
-extern bool play_moved(Play *play, const PGresult *result, const Buf *event);
+extern bool play_moved(Play *play, gamestate_result *result, const Buf *event);
 
 /* Should get_state be compared now? */
 extern bool play_wants_check(Play *play);
 
 /* get_state was answered: it must be play->state to the byte. */
-extern bool play_check_state(Play *play, const PGresult *result);
+extern bool play_check_state(Play *play, gamestate_result *result);
 
 /*
  * finish_game was answered: complete the entry.  `recorded_states`: every
  * state is source data, not only the first and the last.
  */
-extern bool play_finished(Play *play, const PGresult *result, bool recorded_states);
+extern bool play_finished(Play *play, gamestate_result *result, bool recorded_states);
 
 #endif /* GAMESTATE_CLIENT_PLAY_H */

@@ -28,39 +28,48 @@ typedef struct Replay
 	ReplayStep step;
 	int done_moves;
 	Buf event; /* the move that is made now */
-	Buf text;  /* players, or the result */
+	Buf text;  /* the result */
 	Buf metadata;
 } Replay;
 
 static void
-replay_next(Task *task, Call *call)
+replay_next(Task *task, gamestate_call *call)
 {
 	Replay *replay = (Replay *) task;
 	Play *play = &replay->play;
+	const RecordView *view = &replay->view;
 
 	switch (replay->step)
 	{
 		case REPLAY_CREATE:
-			record_players_literal(&replay->view, &replay->text);
-			*call = (Call){CALL_CREATE_GAME,
-						   {replay->view.game_type, play->state.data, replay->text.data,
-							replay->metadata.data}};
+			gamestate_call_create_game(
+				call,
+				&(gamestate_new_game){.game_type = view->game_type,
+									  .state = buf_document(&play->state),
+									  .players = (const char *const *) view->players,
+									  .num_players = (size_t) view->player_count,
+									  .metadata = buf_document(&replay->metadata)});
 			break;
 		case REPLAY_MOVE:
-			*call = (Call){CALL_APPLY_MOVE,
-						   {play_game(play)->id, play->version_text, replay->event.data,
-							play->state.data,
-							record_player(&replay->view, replay->done_moves)}};
+			gamestate_call_apply_move(
+				call,
+				&(gamestate_move){.game_id = &play->id,
+								  .expected_version = play->version,
+								  .event = buf_document(&replay->event),
+								  .state = buf_document(&play->state),
+								  .player = record_player(view, replay->done_moves)});
 			break;
 		case REPLAY_CHECK:
-			*call = (Call){CALL_GET_STATE, {play_game(play)->id}};
+			gamestate_call_get_state(call, &play->id);
 			break;
 		case REPLAY_FINISH:
-			record_text(&replay->view, replay->view.result, &replay->text);
-			*call = (Call){CALL_FINISH_GAME,
-						   {play_game(play)->id,
-							replay->view.result == JSON_NONE ? NULL : replay->text.data,
-							play->version_text}};
+			record_text(view, view->result, &replay->text);
+			gamestate_call_finish_game(
+				call, &(gamestate_finish){.game_id = &play->id,
+										  .result = view->result == JSON_NONE
+														? (gamestate_data){NULL, 0}
+														: buf_document(&replay->text),
+										  .expected_version = play->version});
 			break;
 	}
 }
@@ -80,7 +89,7 @@ prepare_move(Replay *replay)
 }
 
 static TaskOutcome
-replay_answer(Task *task, const PGresult *result)
+replay_answer(Task *task, gamestate_result *result)
 {
 	Replay *replay = (Replay *) task;
 	Play *play = &replay->play;

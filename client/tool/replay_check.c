@@ -19,23 +19,24 @@ typedef struct ReplayCheck
 	bool moves_next; /* the game itself is checked */
 	Buf players;
 	Buf text;
+	gamestate_param params[ARCHIVED_PARAMS];
 } ReplayCheck;
 
 static void
-check_next(Task *task, Call *call)
+check_next(Task *task, gamestate_call *call)
 {
 	ReplayCheck *check = (ReplayCheck *) task;
 
 	if (check->moves_next)
-		*call = (Call){CALL_ARCHIVED_MOVES, {check->game->id}};
+		archived_moves_call(call, check->game->id, check->params);
 	else
-		*call = (Call){CALL_ARCHIVED_GAME, {check->game->id, check->players.data}};
+		archived_game_call(call, check->game->id, check->players.data, check->params);
 }
 
 /* A json column against a node of the record; JSON_NONE stands for `absent`. */
 static bool
-check_node(ReplayCheck *check, const char *what, const PGresult *result, int column,
-		   JsonNode node, const char *absent)
+check_node(ReplayCheck *check, const char *what, const gamestate_result *result,
+		   size_t column, JsonNode node, const char *absent)
 {
 	record_text(&check->view, node, &check->text);
 	return check_text(check->game, what, result, 0, column,
@@ -43,15 +44,15 @@ check_node(ReplayCheck *check, const char *what, const PGresult *result, int col
 }
 
 static bool
-check_state(ReplayCheck *check, const char *what, const PGresult *result, int column,
-			int moves)
+check_state(ReplayCheck *check, const char *what, const gamestate_result *result,
+			size_t column, int moves)
 {
 	record_state(&check->view, moves, &check->text);
 	return check_text(check->game, what, result, 0, column, check->text.data);
 }
 
 static bool
-check_game(ReplayCheck *check, const PGresult *result)
+check_game(ReplayCheck *check, const gamestate_result *result)
 {
 	const RecordView *view = &check->view;
 
@@ -63,11 +64,11 @@ check_game(ReplayCheck *check, const PGresult *result)
 }
 
 static bool
-check_moves(ReplayCheck *check, const PGresult *result)
+check_moves(ReplayCheck *check, const gamestate_result *result)
 {
 	const RecordView *view = &check->view;
 
-	if (!check_rows(check->game, "archived_moves", result, view->move_count))
+	if (!check_rows(check->game, "archived_moves", result, (size_t) view->move_count))
 		return false;
 	for (int i = 0; i < view->move_count; i++)
 	{
@@ -75,13 +76,14 @@ check_moves(ReplayCheck *check, const PGresult *result)
 
 		record_text(view, view->moves[i], &check->text);
 		snprintf(what, sizeof(what), "move %d", i + 1);
-		if (!check_text(check->game, what, result, i, MOVE_EVENT, check->text.data))
+		if (!check_text(check->game, what, result, (size_t) i, MOVE_EVENT,
+						check->text.data))
 			return false;
 		snprintf(what, sizeof(what), "version of move %d", i + 1);
-		if (!check_number(check->game, what, result, i, MOVE_VERSION, i + 2))
+		if (!check_number(check->game, what, result, (size_t) i, MOVE_VERSION, i + 2))
 			return false;
 		snprintf(what, sizeof(what), "player of move %d", i + 1);
-		if (!check_text(check->game, what, result, i, MOVE_PLAYER,
+		if (!check_text(check->game, what, result, (size_t) i, MOVE_PLAYER,
 						record_player(view, i)))
 			return false;
 	}
@@ -89,7 +91,7 @@ check_moves(ReplayCheck *check, const PGresult *result)
 }
 
 static TaskOutcome
-check_answer(Task *task, const PGresult *result)
+check_answer(Task *task, gamestate_result *result)
 {
 	ReplayCheck *check = (ReplayCheck *) task;
 

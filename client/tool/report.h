@@ -4,6 +4,7 @@
 #ifndef GAMESTATE_CLIENT_REPORT_H
 #define GAMESTATE_CLIENT_REPORT_H
 
+#include "connect.h"
 #include "engine.h"
 #include "ledger.h"
 

@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "gamestate.h"
+
 #define PROGRAM_NAME "gamestate"
 
 #if defined(__GNUC__)
@@ -62,6 +64,13 @@ extern void buf_append(Buf *buf, const char *bytes, size_t len);
 extern void buf_puts(Buf *buf, const char *string);
 extern void buf_putc(Buf *buf, char c);
 extern void buf_printf(Buf *buf, const char *format, ...) PRINTF_LIKE(2, 3);
+
+/* Its content as an argument of a call; valid until it changes. */
+static inline gamestate_data
+buf_document(const Buf *buf)
+{
+	return (gamestate_data){buf->data, buf->len};
+}
 
 /* Append `string` as a JSON string, quotes included. */
 extern void buf_json_string(Buf *buf, const char *string);

@@ -186,10 +186,37 @@ is_deeply([ map { "$_->{workload} $_->{on}" } @{ $measured->{results} } ],
 is(scalar(grep { $_->{calls_per_second} > 0 && $_->{p50_us} > 0 && $_->{p99_us} >= $_->{p50_us} } @{ $measured->{results} }), 10,
 	'and has figures of all');
 like(is_status(0, undef, 'open loop', 'bench', '-q', '-T', '0.2', '--rounds', 1, '-g', 30, '-R', 100, 'gets', '--plot', "$dir/plot"),
-	qr/^workload .*\ngets +gamestate /, 'an open loop');
+	qr/^workload .*\ngets +gamestate /m, 'an open loop');
 like(slurp_file("$dir/plot"), qr/^# gnuplot\n\$data << EOD\nworkload gamestate\ngets [\d.]+\nEOD\n.*^plot /ms, 'the plot');
 is(sql(q{SELECT count(*) FROM gamestate.list_live_games('gamestate_bench', 'active')}), 0, 'its games have been deleted');
 is(sql(q{SELECT count(*) FROM pg_namespace WHERE nspname = 'gamestate_bench'}), 0, 'and its tables');
+SKIP:
+{
+	# Debian's redis-tools has the server, under another name
+	my ($program) = grep { -x } map { ("$_/redis-server", "$_/redis-check-rdb") } split(/:/, $ENV{PATH});
+	skip 'there is no Redis', 6 if !defined $program;
+	my $dir = PostgreSQL::Test::Utils::tempdir_short();
+	symlink($program, "$dir/redis-server") or die "symlink: $!";
+	my $said = '';
+	my $redis = IPC::Run::start([ "$dir/redis-server", '--port', 0, '--unixsocket', "$dir/redis.sock", '--dir', $dir, '--save', '', '--appendonly', 'yes' ],
+		'<', \undef, '>', \$said, '2>', \$said);
+	for (1 .. 10 * $limit)
+	{
+		last if -S "$dir/redis.sock";
+		select(undef, undef, undef, 0.1);
+	}
+	my $both = json('bench', '--json', '-q', '-T', '0.1', '--rounds', 1, '-c', 3, '-P', 2, '-g', 30, '--against=table,redis', "--redis=$dir/redis.sock");
+	is_deeply([ map { "$_->{workload} $_->{on}" } @{ $both->{results} } ],
+		[ map { ("$_ gamestate", "$_ table", "$_ redis") } qw(moves gets mixed games contention) ], 'bench against tables and Redis');
+	is(scalar(grep { $_->{calls_per_second} > 0 && $_->{p99_us} >= $_->{p50_us} } @{ $both->{results} }), 15, 'has figures of all');
+	like($both->{on}{redis}, qr/^Redis [\d.]+, appendonly = yes, appendfsync = everysec$/, 'and says which Redis');
+	like(is_status(0, undef, 'as text', 'bench', '-q', '-T', '0.1', '--rounds', 1, '-g', 30, '--against=redis', "--redis=$dir/redis.sock", 'moves'),
+		qr/^redis: Redis .*^moves +redis .* [\d.]+$/ms, 'as text');
+	is(do { open(my $keys, '-|', 'redis-cli', '-s', "$dir/redis.sock", 'DBSIZE') or die "redis-cli: $!"; <$keys> }, "0\n", 'its keys have been removed');
+	$redis->signal('TERM');
+	$redis->finish;
+	is_status(1, qr/could not connect to Redis at "$dir\/redis.sock"/, 'bench without a Redis', 'bench', '-q', '--against=redis', "--redis=$dir/redis.sock", 'gets');
+}
 is_status(2, qr/unrecognized workload "nonsense"/, 'bench nonsense', 'bench', 'nonsense');
 is_status(2, qr/invalid value "oracle" for option --against/, 'bench --against oracle', 'bench', '--against=oracle');
 is_status(2, qr/a game for each call/, 'bench with too few games', 'bench', '-g', 1);

@@ -119,6 +119,7 @@ for group in "$@"; do
         can_compile zstd.h || want libzstd-dev
         can_compile jsmn.h || want libjsmn-dev
         can_compile openssl/evp.h || want libssl-dev
+        can_compile hiredis/hiredis.h || want libhiredis-dev
         [ -f "$("$pg_config" --includedir 2>/dev/null)/libpq-fe.h" ] || want libpq-dev
         ;;
     test)
