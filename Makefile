@@ -7,6 +7,7 @@ MODULE_big = gamestate
 GAMES := $(if $(filter command environment,$(firstword $(origin DATA))),$(DATA))
 override DATA = $(sort $(wildcard extension/gamestate--*.sql))
 OBJS = \
+	extension/gs_ahead.o \
 	extension/gs_archive.o \
 	extension/gs_archiver.o \
 	extension/gs_archiver_failures.o \
@@ -54,6 +55,8 @@ OBJS = \
 	extension/gs_pages.o \
 	extension/gs_partition.o \
 	extension/gs_payload.o \
+	extension/gs_period.o \
+	extension/gs_place.o \
 	extension/gs_player_stats.o \
 	extension/gs_policy.o \
 	extension/gs_policy_function.o \
@@ -83,6 +86,7 @@ OBJS = \
 	extension/gs_swap.o \
 	extension/gs_table.o \
 	extension/gs_table_change.o \
+	extension/gs_tablespace.o \
 	extension/gs_target.o \
 	extension/gs_tick.o \
 	extension/gs_tier.o \

@@ -216,6 +216,10 @@ CREATE TABLE gamestate.policy (
 	archive_hook text COLLATE pg_catalog."C",
 	hook_failure text,
 	resume_on_move boolean,
+	partition_interval text,
+	make_ahead smallint,
+	old_tablespace name,
+	old_tablespace_after interval,
 	CONSTRAINT policy_game_type_check
 		CHECK (pg_catalog.octet_length(game_type) OPERATOR(pg_catalog.<=) 63),
 	CONSTRAINT policy_durability_check
@@ -232,6 +236,12 @@ CREATE TABLE gamestate.policy (
 		CHECK (compression_level OPERATOR(pg_catalog.>=) 1 AND compression_level OPERATOR(pg_catalog.<=) 19),
 	CONSTRAINT policy_repack_level_check
 		CHECK (repack_level OPERATOR(pg_catalog.>=) 1 AND repack_level OPERATOR(pg_catalog.<=) 19),
+	CONSTRAINT policy_partition_interval_check
+		CHECK (partition_interval OPERATOR(pg_catalog.=) ANY ('{hour,day,week,month}'::text[])),
+	CONSTRAINT policy_make_ahead_check
+		CHECK (make_ahead OPERATOR(pg_catalog.>=) 0 AND make_ahead OPERATOR(pg_catalog.<=) 100),
+	CONSTRAINT policy_old_tablespace_after_check
+		CHECK (old_tablespace_after OPERATOR(pg_catalog.>=) '0'::interval),
 	CONSTRAINT policy_leaderboards_check
 		CHECK (pg_catalog.cardinality(leaderboards) OPERATOR(pg_catalog.<=) 16
 			   AND pg_catalog.array_position(leaderboards, NULL) IS NULL),
@@ -263,6 +273,10 @@ COMMENT ON COLUMN gamestate.policy.leaderboards IS 'metrics whose ranking is kep
 COMMENT ON COLUMN gamestate.policy.archive_hook IS 'function (gamestate.archive[]) that is called with the rows of each batch, in its transaction, as the role that has set this';
 COMMENT ON COLUMN gamestate.policy.hook_failure IS 'when archive_hook or stats_rule fails: block (default; the games wait and are tried again) or skip (a row of gamestate.hook_error)';
 COMMENT ON COLUMN gamestate.policy.resume_on_move IS 'a move on a suspended game resumes it (default false: it is refused)';
+COMMENT ON COLUMN gamestate.policy.partition_interval IS 'period of a partition that is made from now on: hour, day (default), week (from Monday) or month, in UTC';
+COMMENT ON COLUMN gamestate.policy.make_ahead IS 'how many periods ahead partitions are made; 0 = not before the first game needs one';
+COMMENT ON COLUMN gamestate.policy.old_tablespace IS 'tablespace that old partitions are moved to, if old_tablespace_after is set too';
+COMMENT ON COLUMN gamestate.policy.old_tablespace_after IS 'how long after its end a partition is moved there';
 
 CREATE FUNCTION gamestate.policy_changed()
 RETURNS trigger
@@ -991,6 +1005,21 @@ COMMENT ON COLUMN gamestate.retention_log.decided_at IS 'when the policy was fou
 COMMENT ON COLUMN gamestate.retention_log.done_at IS 'when it was done; NULL = not yet';
 COMMENT ON SEQUENCE gamestate.retention_log_entry_seq IS 'numbers the entries of gamestate.retention_log';
 ALTER TABLE gamestate.retention_log OWNER TO gamestate_owner;
+
+-- Written by the maintenance worker, see extension/gs_tablespace.c.
+CREATE TABLE gamestate.tablespace_log (
+	relid oid PRIMARY KEY,
+	relation text NOT NULL,
+	tablespace_oid oid NOT NULL,
+	tablespace name NOT NULL,
+	moved_at timestamptz NOT NULL DEFAULT pg_catalog.now()
+);
+COMMENT ON TABLE gamestate.tablespace_log IS 'partitions of the archive, and their indexes, that a policy has moved to another tablespace; what is somewhere else now was moved by somebody else, and stays there';
+COMMENT ON COLUMN gamestate.tablespace_log.relid IS 'oid of the table or index';
+COMMENT ON COLUMN gamestate.tablespace_log.relation IS 'its name then';
+COMMENT ON COLUMN gamestate.tablespace_log.tablespace_oid IS 'oid of the tablespace; 0 = that of the database';
+COMMENT ON COLUMN gamestate.tablespace_log.tablespace IS 'its name then';
+ALTER TABLE gamestate.tablespace_log OWNER TO gamestate_owner;
 
 -- Written by the maintenance worker, see extension/gs_repack.c.
 CREATE TABLE gamestate.repack (
@@ -1724,7 +1753,7 @@ SELECT CASE
 		THEN 'archive'
 	WHEN object_name = 'stat_memory'
 		THEN 'memory'
-	WHEN object_name LIKE 'stat\_%' OR object_name IN ('retention_log', 'hook_error')
+	WHEN object_name LIKE 'stat\_%' OR object_name IN ('retention_log', 'hook_error', 'tablespace_log')
 		THEN 'statistics'
 	WHEN object_name IN ('policy', 'rate_limit', 'dictionary', 'saved_games', 'deleted_games', 'save_live_games', 'load_saved_games',
 		'verify_archive', 'repack_partition', 'import_games')

@@ -8,6 +8,7 @@
 #ifndef GS_POLICY_H
 #define GS_POLICY_H
 
+#include "gs_period.h"
 #include "gs_table.h"
 
 #include "utils/timestamp.h"
@@ -51,6 +52,13 @@ typedef struct GsPolicy
 	/* rows of gamestate.rate_limit that moves are counted by; empty = none */
 	char player_rate_limit[GS_MAX_ID_LENGTH + 1];
 	char game_rate_limit[GS_MAX_ID_LENGTH + 1];
+	/* partitions: how long, how many ahead, and where they go when they are old */
+	GsInterval partition_interval;
+	int make_ahead; /* or GS_POLICY_SETTING */
+	bool has_old_tablespace;
+	bool has_old_tablespace_after;
+	NameData old_tablespace;
+	Interval old_tablespace_after;
 } GsPolicy;
 
 /* A month is 30 days, a day 24 hours. */
