@@ -66,6 +66,7 @@ OBJS = \
 	extension/gs_scan.o \
 	extension/gs_shmem.o \
 	extension/gs_states.o \
+	extension/gs_stored.o \
 	extension/gs_swap.o \
 	extension/gs_table.o \
 	extension/gs_table_change.o \
