@@ -175,8 +175,8 @@ difference(const GsImport *import, const GsArchivedGame *old)
 	if (!import->has_payload || !old->has_payload)
 		return NULL;
 	(void) gs_history_archived(payload, 1, &initial, &wrong);
-	if (wrong || !same_bytes(game->initial.data, game->initial.len, initial.data,
-							 initial.len))
+	if (wrong ||
+		!same_bytes(game->initial.data, game->initial.len, initial.data, initial.len))
 		return "initial state";
 	if (!same_bytes(game->state.data, game->state.len, payload->final,
 					payload->final_len))

@@ -89,7 +89,7 @@ move_is_allowed(const Move *move, const char *function, const GsTarget *target,
 		gs_refuse_version(target, *move->expected_version, refusal);
 	else if (unlikely(move->player.data && !target->has_player))
 		gs_refuse_player(target, &move->player, refusal);
-	else if (unlikely(h->version >= gs_max_log))
+	else if (unlikely(gs_log_is_full(h)))
 		gs_refuse_log(target, refusal);
 	else
 		return true;

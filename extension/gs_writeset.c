@@ -358,22 +358,43 @@ gs_writeset_load_info(GsPending *pending)
 	change->info_changed = true;
 }
 
-/* Append this transaction's log entries to the committed ones. */
+/*
+ * Append this transaction's log entries to the committed ones: those that the log
+ * will have.  If some are too old, so are all the committed ones.
+ */
 static void
 append_new_entries(GsGameCopy *copy, const GsChange *change)
 {
-	uint64 i = copy->nentries + change->nentries;
+	int64 start = gs_log_start(&change->h);
+	uint64 i = 0;
 	GsEntry *all;
 
-	if (change->nentries == 0)
+	for (GsNewEntry *e = change->entries; e != NULL && e->version >= start; e = e->prev)
+		i++;
+	if (i == 0)
 		return;
+	if (i < (uint64) change->nentries)
+		copy->nentries = 0;
+	i += copy->nentries;
 	all = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(GsEntry) * i);
 	if (copy->nentries > 0)
 		memcpy(all, copy->entries, sizeof(GsEntry) * copy->nentries);
 	copy->nentries = i;
-	for (GsNewEntry *e = change->entries; e != NULL; e = e->prev)
+	for (GsNewEntry *e = change->entries; e != NULL && e->version >= start; e = e->prev)
 		all[--i] = e->e;
 	copy->entries = all;
+}
+
+/* Of the committed entries some may have become too old for the log. */
+static void
+drop_outdated(GsGameCopy *copy, int64 start)
+{
+	int64 first = copy->h.version - (int64) copy->nentries + 1;
+
+	if (first >= start)
+		return;
+	copy->entries += start - first;
+	copy->nentries -= start - first;
 }
 
 /*
@@ -413,7 +434,7 @@ gs_writeset_copy(const GsPending *pending, int what, MemoryContext mcxt)
 	{
 		copy = palloc0(sizeof(GsGameCopy));
 		copy->game_id = change->key.id;
-		if (change->h.history != GS_HISTORY_FULL)
+		if (!gs_has_deltas(&change->h))
 			copy->initial = change->initial.data ? change->initial : change->state;
 	}
 	else
@@ -432,6 +453,8 @@ gs_writeset_copy(const GsPending *pending, int what, MemoryContext mcxt)
 		append_new_entries(copy, change);
 	if ((what & GS_COPY_LOG) && !created && change->state_changed)
 		resolve_entry(copy, &committed);
+	if (what & GS_COPY_LOG)
+		drop_outdated(copy, gs_log_start(&copy->h));
 	MemoryContextSwitchTo(old);
 	return copy;
 }
