@@ -495,11 +495,12 @@ copy_text_column(HeapTuple tuple, Relation leaf, const char *name, Oid type)
 static void
 found_game(RowSearch *search, Relation leaf, HeapTuple tuple)
 {
-	GsArchivedGame *game = search->arg;
+	GsStoredGame *game = search->arg;
 	bool isnull;
 	Datum value;
 
 #define NOT_NULL(name, type) row_column_not_null(tuple, leaf, name, type)
+	game->tier = GS_TIER_ARCHIVED;
 	game->game_id = *search->id;
 	game->game_type = TextDatumGetCString(NOT_NULL("game_type", TEXTOID));
 	game->status = TextDatumGetCString(NOT_NULL("status", TEXTOID));
@@ -516,6 +517,7 @@ found_game(RowSearch *search, Relation leaf, HeapTuple tuple)
 	value = row_column(tuple, leaf, "started_at", TIMESTAMPTZOID, &isnull);
 	game->started_at = isnull ? 0 : DatumGetTimestampTz(value);
 	game->ended_at = DatumGetTimestampTz(NOT_NULL("ended_at", TIMESTAMPTZOID));
+	game->updated_at = game->ended_at;
 	game->version = DatumGetInt64(NOT_NULL("version", INT8OID));
 	game->moves = DatumGetInt64(NOT_NULL("moves", INT8OID));
 #undef NOT_NULL
@@ -524,7 +526,7 @@ found_game(RowSearch *search, Relation leaf, HeapTuple tuple)
 static void
 found_game_payload(RowSearch *search, Relation leaf, HeapTuple tuple)
 {
-	GsArchivedGame *game = search->arg;
+	GsStoredGame *game = search->arg;
 	PayloadRow row;
 	bytea *packed;
 
@@ -542,10 +544,10 @@ found_game_payload(RowSearch *search, Relation leaf, HeapTuple tuple)
 	game->has_payload = true;
 }
 
-static GsArchivedGame *
+static GsStoredGame *
 get_game(Oid parent, RowSearch *search, bool want_payload)
 {
-	GsArchivedGame *game = MemoryContextAllocZero(search->mcxt, sizeof(GsArchivedGame));
+	GsStoredGame *game = MemoryContextAllocZero(search->mcxt, sizeof(GsStoredGame));
 
 	search->arg = game;
 	search->found = found_game;
@@ -561,12 +563,12 @@ get_game(Oid parent, RowSearch *search, bool want_payload)
 	return game;
 }
 
-GsArchivedGame *
+GsStoredGame *
 gs_archive_get(const pg_uuid_t *id, bool want_payload, MemoryContext mcxt)
 {
 	Oid parent = archive_table(ARCHIVE_TABLE);
 	RowSearch search = {.id = id, .mcxt = mcxt, .nsnapshots = 2};
-	GsArchivedGame *game;
+	GsStoredGame *game;
 
 	search.snapshots[0] = GetActiveSnapshot();
 	search.snapshots[1] = newest_snapshot(parent);
@@ -575,13 +577,13 @@ gs_archive_get(const pg_uuid_t *id, bool want_payload, MemoryContext mcxt)
 	return game;
 }
 
-GsArchivedGame *
+GsStoredGame *
 gs_archive_get_between(const pg_uuid_t *id, TimestampTz ended_from, TimestampTz ended_to,
 					   MemoryContext mcxt)
 {
 	Oid parent = archive_table(ARCHIVE_TABLE);
 	RowSearch search = {.id = id, .mcxt = mcxt, .nsnapshots = 1, .has_range = true};
-	GsArchivedGame *game;
+	GsStoredGame *game;
 
 	search.ended_from = ended_from;
 	search.ended_to = ended_to;

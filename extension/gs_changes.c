@@ -19,7 +19,6 @@
  */
 #include "postgres.h"
 
-#include "gs_archive.h"
 #include "gs_compat.h"
 #include "gs_config.h"
 #include "gs_database.h"
@@ -29,6 +28,7 @@
 #include "gs_merge_diff.h"
 #include "gs_row.h"
 #include "gs_target.h"
+#include "gs_tier.h"
 
 #include "fmgr.h"
 #include "funcapi.h"
@@ -268,9 +268,8 @@ live_changes(Request *request, const GsGameCopy *game, int64 first_version)
 }
 
 static void
-archived_changes(Request *request)
+stored_changes(Request *request, const GsStoredGame *game)
 {
-	GsArchivedGame *game = gs_archive_get(request->id, true, CurrentMemoryContext);
 	Changes changes;
 
 	if (game == NULL)
@@ -302,8 +301,10 @@ gs_get_changes(PG_FUNCTION_ARGS)
 	Request request = {.rsinfo = (ReturnSetInfo *) fcinfo->resultinfo,
 					   .left = PG_INT64_MAX};
 	GsPending *pending;
-	GsGameCopy *game;
-	int64 first_version;
+	GsTierLook look;
+	GsGameCopy *game = NULL;
+	GsStoredGame *stored = NULL;
+	int64 first_version = 0;
 
 	gs_attach();
 	(void) gs_ready();
@@ -324,22 +325,28 @@ gs_get_changes(PG_FUNCTION_ARGS)
 				 errmsg("max_changes must not be negative")));
 
 	pending = GsWriteSetActive ? gs_writeset_find(request.id) : NULL;
-	if (pending && !pending->exists)
+	if (pending && gs_pending_is_deleted(pending))
 		return (Datum) 0;
-	if (pending)
+	do
 	{
-		game =
-			gs_writeset_copy(pending, GS_COPY_STATE | GS_COPY_LOG, CurrentMemoryContext);
-		first_version = game->h.version - (int64) game->nentries + 1;
-	}
-	else
-		game = gs_table_copy_log(request.id, request.after_version, request.left,
-								 &first_version, CurrentMemoryContext);
+		look = gs_tier_look();
+		if (pending == NULL)
+			game = gs_table_copy_log(request.id, request.after_version, request.left,
+									 &first_version, CurrentMemoryContext);
+		else if (pending->exists)
+		{
+			game = gs_writeset_copy(pending, GS_COPY_STATE | GS_COPY_LOG,
+									CurrentMemoryContext);
+			first_version = game->h.version - (int64) game->nentries + 1;
+		}
+		if (game == NULL)
+			stored = gs_tier_get(request.id, true, CurrentMemoryContext);
+	} while (game == NULL && stored == NULL && gs_tier_again(request.id, look));
 	gs_durable_wait();
 	if (game)
 		live_changes(&request, game, first_version);
 	else
-		archived_changes(&request);
+		stored_changes(&request, stored);
 	gs_confirm_read();
 	return (Datum) 0;
 }

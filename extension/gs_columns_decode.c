@@ -432,6 +432,7 @@ copy_head(const char **p, const char *end, uint64_t *nentries)
 		return "columns have a broken state";
 	if (!gs_varint_get(p, end, &number) || !gs_varint_get(p, end, nentries) ||
 		!gs_varint_get(p, end, &number) ||
+		((flags & GS_PAYLOAD_HAS_LIMIT) && !gs_varint_get(p, end, &number)) ||
 		((flags & GS_PAYLOAD_HAS_REQUESTS) && !skip_requests(p, end)))
 		return "columns have a broken head";
 	if (!put_raw(&format, 1) || !put_raw(start, (size_t) (*p - start)))

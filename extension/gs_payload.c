@@ -44,6 +44,7 @@ gs_payload_flags(const GsPayload *payload)
 {
 	return (gs_payload_same_state(payload) ? GS_PAYLOAD_SAME_STATE : 0) |
 		   (payload->has_deltas ? GS_PAYLOAD_HAS_DELTAS : 0) |
+		   (payload->history_limit > 0 ? GS_PAYLOAD_HAS_LIMIT : 0) |
 		   (payload->nrequests > 0 ? GS_PAYLOAD_HAS_REQUESTS : 0);
 }
 
@@ -59,6 +60,8 @@ gs_payload_size(const GsPayload *payload)
 	size += gs_varint_size((uint64_t) payload->first_version);
 	size += gs_varint_size(payload->nentries);
 	size += gs_varint_size(gs_zigzag(payload->base));
+	if (payload->history_limit > 0)
+		size += gs_varint_size(payload->history_limit);
 	if (payload->nrequests > 0)
 		size += gs_varint_size(payload->nrequests) + payload->requests_len;
 	size += payload->entries_len;
@@ -99,6 +102,8 @@ gs_payload_encode(const GsPayload *payload, char *dst)
 	dst = gs_varint_put(dst, (uint64_t) payload->first_version);
 	dst = gs_varint_put(dst, payload->nentries);
 	dst = gs_varint_put(dst, gs_zigzag(payload->base));
+	if (payload->history_limit > 0)
+		dst = gs_varint_put(dst, payload->history_limit);
 	if (payload->nrequests > 0)
 	{
 		dst = gs_varint_put(dst, payload->nrequests);
@@ -166,6 +171,12 @@ gs_payload_decode(const char *raw, size_t raw_len, GsPayload *payload)
 	if (!gs_varint_get(&p, end, &n))
 		return "payload has a broken base time";
 	payload->base = gs_unzigzag(n);
+	if (flags & GS_PAYLOAD_HAS_LIMIT)
+	{
+		if (!gs_consume_number(&p, end, GS_PAYLOAD_LIMIT_MAX, &n) || n == 0)
+			return "payload has a broken limit";
+		payload->history_limit = (uint16_t) n;
+	}
 	if ((flags & GS_PAYLOAD_HAS_REQUESTS) && !consume_requests(&p, end, payload))
 		return "payload has broken requests";
 

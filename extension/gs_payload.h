@@ -14,6 +14,8 @@
  *		varint	first_version		version of the first entry
  *		varint	number of entries
  *		varint	zigzag(base)		base time of the entries
+ *		varint	limit, not 0		the log is that of so many changes, the last ones
+ *									(GsHistory); only if GS_PAYLOAD_HAS_LIMIT
  *		varint	number of requests, not 0; each: varint version, 16 bytes id, 4 bytes
  *				arguments as in an entry: what is remembered of the log before its
  *				first entry; only if GS_PAYLOAD_HAS_REQUESTS
@@ -46,7 +48,10 @@
 #define GS_PAYLOAD_SAME_STATE	0x01 /* the final state equals the initial one */
 #define GS_PAYLOAD_HAS_DELTAS	0x02 /* the entries lead back to each state before them */
 #define GS_PAYLOAD_HAS_REQUESTS 0x04
-#define GS_PAYLOAD_FLAGS		0x07 /* not the first two together */
+#define GS_PAYLOAD_HAS_LIMIT	0x08
+#define GS_PAYLOAD_FLAGS		0x0F /* not the first two together */
+
+#define GS_PAYLOAD_LIMIT_MAX 65535
 
 /* The states, and entries as the active-game table keeps them: encoded, one after another. */
 typedef struct GsPayload
@@ -59,6 +64,7 @@ typedef struct GsPayload
 	int64_t first_version; /* version of the first entry */
 	uint64_t nentries;
 	int64_t base; /* base time of the entries */
+	uint16_t history_limit; /* 0 = none */
 	uint64_t nrequests;
 	const char *requests; /* encoded, for gs_payload_next_request() */
 	size_t requests_len;

@@ -385,6 +385,54 @@ append_new_entries(GsGameCopy *copy, const GsChange *change)
 	copy->entries = all;
 }
 
+static void
+add_request(GsGameCopy *copy, const GsEntry *e, int64 version)
+{
+	GsAnsweredRequest *request = &copy->requests[copy->nrequests];
+
+	if (e->request_id == NULL)
+		return;
+	memcpy(request->id.data, e->request_id, UUID_LEN);
+	request->version = version;
+	request->arguments = e->request_arguments;
+	copy->nrequests++;
+}
+
+/*
+ * The requests to be remembered of entries that have become too old for the log, after
+ * those that were before; from the committed entries and from this transaction's.
+ */
+static void
+remember_requests(GsGameCopy *copy, const GsChange *change)
+{
+	int64 start = gs_log_start(&change->h);
+	int64 version = change->base_version - (int64) copy->nentries;
+	uint64 n = copy->nrequests + copy->nentries + (uint64) change->nentries;
+	GsAnsweredRequest *all;
+	GsAnsweredRequest *end;
+
+	if (start <= 2)
+		return;
+	all = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(GsAnsweredRequest) * (n + 1));
+	if (copy->nrequests > 0)
+		memcpy(all, copy->requests, sizeof(GsAnsweredRequest) * copy->nrequests);
+	copy->requests = all;
+	for (uint64 i = 0; i < copy->nentries && ++version < start; i++)
+		add_request(copy, &copy->entries[i], version);
+	end = all + n;
+	for (GsNewEntry *e = change->entries; e != NULL; e = e->prev)
+	{
+		if (e->version >= start || e->e.request_id == NULL)
+			continue;
+		end--;
+		memcpy(end->id.data, e->e.request_id, UUID_LEN);
+		end->version = e->version;
+		end->arguments = e->e.request_arguments;
+	}
+	for (; end < all + n; end++)
+		all[copy->nrequests++] = *end;
+}
+
 /* Of the committed entries some may have become too old for the log. */
 static void
 drop_outdated(GsGameCopy *copy, int64 start)
@@ -450,7 +498,10 @@ gs_writeset_copy(const GsPending *pending, int what, MemoryContext mcxt)
 	if (change->info_changed)
 		copy->info = change->info;
 	if (what & GS_COPY_LOG)
+	{
+		remember_requests(copy, change);
 		append_new_entries(copy, change);
+	}
 	if ((what & GS_COPY_LOG) && !created && change->state_changed)
 		resolve_entry(copy, &committed);
 	if (what & GS_COPY_LOG)
@@ -465,7 +516,7 @@ gs_writeset_copy(const GsPending *pending, int what, MemoryContext mcxt)
  */
 
 /* A change of a whole game that leaves its content as it is. */
-static void
+static GsPending *
 open_whole(const pg_uuid_t *id, GsChangeKind kind)
 {
 	GsGame *game = gs_table_find(id, true);
@@ -480,18 +531,19 @@ open_whole(const pg_uuid_t *id, GsChangeKind kind)
 	pending = gs_writeset_open(id, &h);
 	pending->change.kind = kind;
 	pending->change.frees = true;
+	return pending;
 }
 
 void
 gs_writeset_archive(const pg_uuid_t *id)
 {
-	open_whole(id, GS_CHANGE_ARCHIVE);
+	open_whole(id, GS_CHANGE_ARCHIVE)->change.moved_to = GS_TIER_ARCHIVED;
 }
 
 void
 gs_writeset_image(const pg_uuid_t *id)
 {
-	open_whole(id, GS_CHANGE_IMAGE);
+	(void) open_whole(id, GS_CHANGE_IMAGE);
 }
 
 void
