@@ -30,6 +30,7 @@
 #include "gs_index.h"
 #include "gs_ring.h"
 #include "gs_table.h"
+#include "gs_timer.h"
 #include "gs_worker.h"
 
 #include "access/transam.h"
@@ -55,6 +56,7 @@ typedef struct Garbage
 	dsa_pointer ring;
 	Size ring_size;
 	dsa_pointer log; /* first chunk of a whole log */
+	dsa_pointer timer;
 } Garbage;
 
 /* ----------------------------------------------------------------
@@ -336,6 +338,41 @@ reserve_chunk(GsChange *change, uint32 log_bytes)
 }
 
 /* ----------------------------------------------------------------
+ *		The deadline
+ * ----------------------------------------------------------------
+ */
+
+/* A game keeps the timer of its first deadline. */
+static void
+reserve_timer(GsChange *change, bool has_timer)
+{
+	if (likely(change->h.deadline == 0) || has_timer)
+		return;
+	change->new_timer = gs_alloc(change->db, sizeof(GsTimer), change->frees);
+	gs_timer_init(GS_PTR(change->new_timer), GS_TIMER_DEADLINE, &change->key.id);
+}
+
+/* The game's header is the new one; the caller holds its partition lock. */
+static void
+install_timer(GsChange *change, GsGame *game)
+{
+	if (likely(game->h.deadline == 0))
+		return;
+	if (DsaPointerIsValid(change->new_timer))
+		game->timer = change->new_timer;
+	gs_timer_set(change->db, GS_PTR(game->timer), game->h.deadline);
+}
+
+static void
+free_timer(GsDatabase *db, dsa_pointer p)
+{
+	if (!DsaPointerIsValid(p))
+		return;
+	gs_timer_remove(db, GS_PTR(p));
+	gs_free(db, p, sizeof(GsTimer));
+}
+
+/* ----------------------------------------------------------------
  *		Reserve
  * ----------------------------------------------------------------
  */
@@ -441,6 +478,7 @@ reserve_create(GsChange *change)
 		change->new_initial = alloc_bytes(change, &change->initial, change->frees,
 										  &change->new_initial_size);
 	reserve_info(change, NULL);
+	reserve_timer(change, false);
 	if (change->nentries > 0)
 	{
 		order_entries(change);
@@ -456,6 +494,7 @@ reserve_update(GsChange *change)
 	GsInfo *info = NULL;
 	bool new_state;
 	bool new_chunk;
+	bool has_timer;
 	uint32 log_bytes;
 	GsRing ring = {.size = 0};
 	Size room = 0;
@@ -474,6 +513,7 @@ reserve_update(GsChange *change)
 	new_state = change->state_changed && !state_fits(game, change->state.len);
 	new_chunk = change->nentries > 0 && !log_has_room(change, game);
 	log_bytes = game->log_bytes;
+	has_timer = DsaPointerIsValid(game->timer);
 	if (DsaPointerIsValid(game->ring))
 		ring = *(const GsRing *) GS_PTR(game->ring);
 	if (change->info_changed)
@@ -489,6 +529,7 @@ reserve_update(GsChange *change)
 			alloc_bytes(change, &change->state, false, &change->new_state_size);
 	if (change->info_changed)
 		reserve_info(change, info);
+	reserve_timer(change, has_timer);
 	if (new_chunk)
 		reserve_chunk(change, log_bytes);
 	if (change->nentries > 0)
@@ -587,6 +628,7 @@ collect_game(const GsGame *game, Garbage *garbage)
 	garbage->ring = game->ring;
 	garbage->ring_size = game->ring_size;
 	garbage->log = game->log_first;
+	garbage->timer = game->timer;
 }
 
 static void
@@ -610,6 +652,7 @@ free_garbage(GsDatabase *db, const Garbage *garbage)
 	gs_free(db, garbage->info, garbage->info_size);
 	gs_free(db, garbage->ring, garbage->ring_size);
 	free_log(db, garbage->log);
+	free_timer(db, garbage->timer);
 }
 
 /* Take the nodes of a game that goes out of the index. */
@@ -745,6 +788,8 @@ apply_create(GsChange *change)
 	game->ring = InvalidDsaPointer;
 	game->ring_size = 0;
 	(void) gs_ring_install(change, game, &ring_size);
+	game->timer = InvalidDsaPointer;
+	install_timer(change, game);
 	game->visible = true;
 	if (GS_STATUS_IS_OVER(game->h.status))
 		set_link(change->db, game, GS_LINK_QUEUE);
@@ -813,6 +858,7 @@ apply_update(GsChange *change)
 	}
 	else
 		game->h = change->h;
+	install_timer(change, game);
 	set_wait(game, change);
 	note_for_feed(change, game);
 	if (change->ndropped > 0 || GS_STATUS_IS_OVER(change->h.status))
@@ -978,6 +1024,7 @@ gs_table_unreserve(GsChange *change)
 	gs_free(db, change->new_info, change->new_info_size);
 	gs_free(db, change->new_chunk, change->new_chunk_size);
 	gs_free(db, change->new_ring, change->new_ring_size);
+	gs_free(db, change->new_timer, sizeof(GsTimer));
 	change->new_state = change->new_initial = InvalidDsaPointer;
 }
 
