@@ -12,12 +12,14 @@ OBJS = \
 	extension/gs_archiver_failures.o \
 	extension/gs_archiver_pass.o \
 	extension/gs_archiver_split.o \
+	extension/gs_archiver_stat.o \
 	extension/gs_batch.o \
 	extension/gs_columns.o \
 	extension/gs_columns_decode.o \
 	extension/gs_config.o \
 	extension/gs_damage.o \
 	extension/gs_database.o \
+	extension/gs_dead_letter.o \
 	extension/gs_deleted.o \
 	extension/gs_delta.o \
 	extension/gs_dictionary.o \
@@ -50,8 +52,10 @@ OBJS = \
 	extension/gs_pages.o \
 	extension/gs_partition.o \
 	extension/gs_payload.o \
+	extension/gs_payload_sql.o \
 	extension/gs_policy.o \
 	extension/gs_protect.o \
+	extension/gs_queue.o \
 	extension/gs_read.o \
 	extension/gs_record.o \
 	extension/gs_repack.o \

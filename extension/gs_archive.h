@@ -24,8 +24,9 @@ typedef struct GsArchivedGame
 	pg_uuid_t game_id;
 	char *game_type;
 	char *status;
-	bool is_bytes;		/* encoding */
-	ArrayType *players; /* text[] */
+	bool is_dead_letter; /* in gamestate.dead_letter */
+	bool is_bytes;		 /* encoding */
+	ArrayType *players;	 /* text[] */
 	bool has_max_players;
 	int32 max_players;
 	text *room_code; /* or NULL */
@@ -64,5 +65,13 @@ extern GsArchivedGame *gs_archive_get(const pg_uuid_t *id, bool want_payload,
  */
 extern GsArchivedGame *gs_archive_get_between(const pg_uuid_t *id, TimestampTz ended_from,
 											  TimestampTz ended_to, MemoryContext mcxt);
+
+/*
+ * The same in an ordinary table of schema gamestate that has the columns of
+ * both tables: gamestate.dead_letter (gs_dead_letter.c).
+ */
+extern bool gs_archive_exists_in(const char *table, const pg_uuid_t *id);
+extern GsArchivedGame *gs_archive_get_in(const char *table, const pg_uuid_t *id,
+										 bool want_payload, MemoryContext mcxt);
 
 #endif /* GS_ARCHIVE_H */

@@ -76,6 +76,9 @@ static const GsPolicy builtin_policy = {.durability = GS_POLICY_SETTING,
 										.compression_level = GS_POLICY_SETTING,
 										.dictionary = true,
 										.repack_level = GS_REPACK_LEVEL_DEFAULT,
+										.archive_batch = GS_POLICY_SETTING,
+										.archive_priority = GS_PRIORITY_DEFAULT,
+										.archive_attempts = GS_ARCHIVE_ATTEMPTS_DEFAULT,
 										.retention_action = GS_RETENTION_DROP};
 
 static GsPolicy default_policy;
@@ -208,6 +211,25 @@ set_repack_level(GsPolicy *policy, Datum value)
 	policy->repack_level = Min(Max(DatumGetInt16(value), GS_LEVEL_MIN), GS_LEVEL_MAX);
 }
 
+static void
+set_archive_batch(GsPolicy *policy, Datum value)
+{
+	policy->archive_batch = Min(Max(DatumGetInt32(value), 1), GS_ARCHIVE_BATCH_MAX);
+}
+
+static void
+set_archive_priority(GsPolicy *policy, Datum value)
+{
+	policy->archive_priority =
+		Min(Max(DatumGetInt16(value), GS_PRIORITY_MIN), GS_PRIORITY_MAX);
+}
+
+static void
+set_archive_attempts(GsPolicy *policy, Datum value)
+{
+	policy->archive_attempts = Max(DatumGetInt32(value), 0);
+}
+
 static const PolicyColumn policy_columns[] = {
 	{"durability", TEXTOID, set_durability},
 	{"retention", INTERVALOID, set_retention},
@@ -217,6 +239,9 @@ static const PolicyColumn policy_columns[] = {
 	{"dictionary", BOOLOID, set_dictionary},
 	{"repack", BOOLOID, set_repack},
 	{"repack_level", INT2OID, set_repack_level},
+	{"archive_batch", INT4OID, set_archive_batch},
+	{"archive_priority", INT2OID, set_archive_priority},
+	{"archive_attempts", INT4OID, set_archive_attempts},
 };
 
 #define NCOLUMNS ((int) lengthof(policy_columns))
@@ -347,15 +372,21 @@ read_policies(void)
 	changes_read = seen;
 }
 
+static void
+refresh(void)
+{
+	AcceptInvalidationMessages();
+	if (unlikely(changes_read != changes))
+		read_policies();
+}
+
 const GsPolicy *
 gs_policy(const GsText *game_type)
 {
 	TypeKey key;
 	const Policy *entry;
 
-	AcceptInvalidationMessages();
-	if (unlikely(changes_read != changes))
-		read_policies();
+	refresh();
 	if (likely(policies == NULL) || !set_type_key(&key, game_type->data, game_type->len))
 		return &default_policy;
 	entry = hash_search(policies, &key, HASH_FIND, NULL);
@@ -368,4 +399,52 @@ gs_policy_durability(const GsText *game_type)
 	int durability = gs_policy(game_type)->durability;
 
 	return (GsDurability) (durability == GS_POLICY_SETTING ? gs_durability : durability);
+}
+
+uint64
+gs_policy_generation(void)
+{
+	refresh();
+	return changes_read;
+}
+
+bool
+gs_policy_any_priority(void)
+{
+	bool any;
+	HASH_SEQ_STATUS scan;
+	const Policy *entry;
+
+	refresh();
+	any = default_policy.archive_priority != GS_PRIORITY_DEFAULT;
+	if (policies == NULL)
+		return any;
+	hash_seq_init(&scan, policies);
+	while ((entry = hash_seq_search(&scan)) != NULL)
+		any |= entry->policy.archive_priority != GS_PRIORITY_DEFAULT;
+	return any;
+}
+
+static int
+batch_of(const GsPolicy *policy)
+{
+	return policy->archive_batch == GS_POLICY_SETTING ? gs_archive_batch
+													  : policy->archive_batch;
+}
+
+int
+gs_policy_largest_batch(void)
+{
+	int largest;
+	HASH_SEQ_STATUS scan;
+	const Policy *entry;
+
+	refresh();
+	largest = batch_of(&default_policy);
+	if (policies == NULL)
+		return largest;
+	hash_seq_init(&scan, policies);
+	while ((entry = hash_seq_search(&scan)) != NULL)
+		largest = Max(largest, batch_of(&entry->policy));
+	return largest;
 }

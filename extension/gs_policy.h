@@ -8,12 +8,14 @@
 #ifndef GS_POLICY_H
 #define GS_POLICY_H
 
-#include "gs_table.h"
+#include "gs_queue.h"
 
 #include "utils/timestamp.h"
 
 /* A field that follows the setting of the same name. */
 #define GS_POLICY_SETTING (-1)
+
+#define GS_ARCHIVE_ATTEMPTS_DEFAULT 8
 
 /* What becomes of partitions that are no longer kept. */
 typedef enum GsRetentionAction
@@ -32,6 +34,11 @@ typedef struct GsPolicy
 	bool dictionary;
 	bool repack;
 	int repack_level;
+
+	/* the archiver's queue */
+	int archive_batch;	  /* or GS_POLICY_SETTING */
+	int archive_priority; /* GS_PRIORITY_MIN .. GS_PRIORITY_MAX */
+	int archive_attempts; /* that a game may fail; 0 = without a limit */
 
 	/* how long archived games are kept; without a limit if there is none */
 	GsRetentionAction retention_action;
@@ -56,5 +63,13 @@ extern const GsPolicy *gs_policy(const GsText *game_type);
  * that of the default row, and then gamestate.durability.
  */
 extern GsDurability gs_policy_durability(const GsText *game_type);
+
+/*
+ * For the archiver, all policies together: grows with each change of them; is
+ * there another priority than the default; the largest batch.
+ */
+extern uint64 gs_policy_generation(void);
+extern bool gs_policy_any_priority(void);
+extern int gs_policy_largest_batch(void);
 
 #endif /* GS_POLICY_H */

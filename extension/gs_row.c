@@ -100,7 +100,8 @@ gs_row_archived_game(const GsArchivedGame *game, Datum *values, bool *nulls)
 	set_value(values, nulls, GS_GAME_ID, UUIDPGetDatum(&game->game_id));
 	set_value(values, nulls, GS_GAME_TYPE, CStringGetTextDatum(game->game_type));
 	set_value(values, nulls, GS_GAME_STATUS, CStringGetTextDatum(game->status));
-	set_value(values, nulls, GS_GAME_TIER, CStringGetTextDatum("archived"));
+	set_value(values, nulls, GS_GAME_TIER,
+			  CStringGetTextDatum(game->is_dead_letter ? "dead_letter" : "archived"));
 	set_value(values, nulls, GS_GAME_VERSION, Int64GetDatum(game->version));
 	set_value(values, nulls, GS_GAME_ENCODING,
 			  CStringGetTextDatum(game->is_bytes ? "bytes" : "json"));
