@@ -45,6 +45,7 @@
 
 #include "gs_archive.h"
 #include "gs_dead_letter.h"
+#include "gs_history.h"
 #include "gs_unpack.h"
 #include "gs_uuid.h"
 
@@ -120,6 +121,7 @@ typedef struct CachedPayload
 	bool is_known; /* its row in gamestate.archive was found: */
 	bool is_bytes; /* encoding */
 	GsPayload payload;
+	GsText initial; /* the first state, once it had to be made */
 } CachedPayload;
 
 static CachedPayload *cached_payload = NULL;
@@ -865,21 +867,41 @@ view_payload(FunctionCallInfo fcinfo)
  * ----------
  */
 
+/* The first state, made of the log once if need be; NULL if it is not kept. */
+static GsText
+initial_state(CachedPayload *cached)
+{
+	if (cached->initial.data == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(cached->mcxt);
+		const char *wrong;
+
+		(void) gs_history_archived(&cached->payload, 1, &cached->initial, &wrong);
+		MemoryContextSwitchTo(old);
+		if (wrong)
+			damaged_payload(&cached->game_id, wrong);
+	}
+	return cached->initial;
+}
+
 static Datum
 archived_state(FunctionCallInfo fcinfo, bool final, bool as_bytes)
 {
 	CachedPayload *cached = view_payload(fcinfo);
-	const char *data;
-	uint32 len;
+	GsText state;
 
 	if (cached == NULL || !cached->is_known || cached->is_bytes != as_bytes)
 		PG_RETURN_NULL();
 
-	data = final ? cached->payload.final : cached->payload.initial;
-	len = final ? cached->payload.final_len : cached->payload.initial_len;
+	if (final)
+		state = (GsText){cached->payload.final, cached->payload.final_len};
+	else
+		state = initial_state(cached);
+	if (state.data == NULL)
+		PG_RETURN_NULL();
 	if (as_bytes)
-		return PointerGetDatum(cstring_to_text_with_len(data, (int) len));
-	return payload_text(&cached->game_id, data, len);
+		return PointerGetDatum(cstring_to_text_with_len(state.data, (int) state.len));
+	return payload_text(&cached->game_id, state.data, state.len);
 }
 
 PG_FUNCTION_INFO_V1(gs_archived_initial_state);

@@ -136,6 +136,8 @@ gs_kind_name(GsKind kind)
 			return "finish";
 		case GS_KIND_ABANDON:
 			return "abandon";
+		case GS_KIND_RESTORE:
+			return "restore";
 	}
 	return "unknown";
 }

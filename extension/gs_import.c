@@ -27,6 +27,8 @@
 #include "gs_database.h"
 #include "gs_durable.h"
 #include "gs_errors.h"
+#include "gs_history.h"
+#include "gs_hook.h"
 #include "gs_import.h"
 #include "gs_lock.h"
 #include "gs_partition.h"
@@ -144,6 +146,8 @@ difference(const GsImport *import, const GsArchivedGame *old)
 {
 	const GsGameCopy *game = &import->game;
 	const GsPayload *payload = &old->payload;
+	const char *wrong;
+	GsText initial;
 
 	if (game->info.game_type.len != strlen(old->game_type) ||
 		memcmp(game->info.game_type.data, old->game_type, game->info.game_type.len) != 0)
@@ -171,8 +175,9 @@ difference(const GsImport *import, const GsArchivedGame *old)
 	/* one of them may have lost its payload to retention */
 	if (!import->has_payload || !old->has_payload)
 		return NULL;
-	if (!same_bytes(game->initial.data, game->initial.len, payload->initial,
-					payload->initial_len))
+	(void) gs_history_archived(payload, 1, &initial, &wrong);
+	if (wrong || !same_bytes(game->initial.data, game->initial.len, initial.data,
+							 initial.len))
 		return "initial state";
 	if (!same_bytes(game->state.data, game->state.len, payload->final,
 					payload->final_len))
@@ -480,6 +485,7 @@ gs_import_games(PG_FUNCTION_ARGS)
 				 errhint("Set gamestate.enabled to on for this database.")));
 	PreventCommandIfReadOnly("import_games()");
 	PreventCommandIfParallelMode("import_games()");
+	gs_hook_refuse("import_games()");
 	(void) gs_ready();
 
 	read_arguments(&call, PG_GETARG_ARRAYTYPE_P(0));

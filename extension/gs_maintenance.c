@@ -23,6 +23,7 @@
 #include "gs_config.h"
 #include "gs_deleted.h"
 #include "gs_maintenance.h"
+#include "gs_ranking.h"
 #include "gs_retention.h"
 #include "gs_repack.h"
 #include "gs_train.h"
@@ -58,6 +59,7 @@ static Task tasks[] = {
 	{.what = "remove partitions that are no longer kept", .run = gs_retention_run},
 	{.what = "train compression dictionaries", .run = gs_train_run},
 	{.what = "repack a partition", .run = gs_repack_run},
+	{.what = "make rankings of players", .run = gs_ranking_run},
 	{.what = "forget requests of deleted games", .run = gs_deleted_purge},
 };
 

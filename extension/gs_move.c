@@ -28,6 +28,8 @@
 #include "gs_errors.h"
 #include "gs_lock.h"
 #include "gs_merge.h"
+#include "gs_policy.h"
+#include "gs_rate_limit.h"
 #include "gs_target.h"
 
 #include "access/xact.h"
@@ -85,10 +87,13 @@ move_is_allowed(const Move *move, const char *function, const GsTarget *target,
 		gs_refuse_encoding(target, function, refusal);
 	else if (unlikely(h->status != GS_STATUS_ACTIVE))
 		gs_refuse_status(target, "make a move in", refusal);
-	else if (unlikely(move->expected_version && *move->expected_version != h->version))
-		gs_refuse_version(target, *move->expected_version, refusal);
 	else if (unlikely(move->player.data && !target->has_player))
 		gs_refuse_player(target, &move->player, refusal);
+	else if (unlikely(gs_policy_limits_moves()) &&
+			 !gs_rate_allows_move(target, &move->player, &move->event, refusal))
+		return false;
+	else if (unlikely(move->expected_version && *move->expected_version != h->version))
+		gs_refuse_version(target, *move->expected_version, refusal);
 	else if (unlikely(h->version >= gs_max_log))
 		gs_refuse_log(target, refusal);
 	else
@@ -114,7 +119,7 @@ record_move(const Move *move, GsText state, GsTarget *target)
 	pending = gs_next_version(target, e.at);
 	pending->change.h.moves++;
 	if (state.data)
-		gs_set_state(pending, state);
+		gs_set_state(pending, state, &e);
 	gs_writeset_log(pending, &e);
 	return pending;
 }

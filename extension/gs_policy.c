@@ -79,10 +79,12 @@ static const GsPolicy builtin_policy = {.durability = GS_POLICY_SETTING,
 										.archive_batch = GS_POLICY_SETTING,
 										.archive_priority = GS_PRIORITY_DEFAULT,
 										.archive_attempts = GS_ARCHIVE_ATTEMPTS_DEFAULT,
+										.player_stats = true,
 										.retention_action = GS_RETENTION_DROP};
 
 static GsPolicy default_policy;
-static HTAB *policies = NULL; /* NULL = there is at most a default */
+static bool limits_moves = false; /* any of them */
+static HTAB *policies = NULL;	  /* NULL = there is at most a default */
 static MemoryContext policies_context = NULL;
 static Oid policy_table = InvalidOid; /* as of the last reading */
 static uint64 changes = 1;
@@ -134,6 +136,16 @@ gs_policy_changed(PG_FUNCTION_ARGS)
 	return PointerGetDatum(NULL);
 }
 
+int64
+gs_interval_us(const Interval *interval)
+{
+	double us =
+		interval->time + (interval->day + interval->month * (double) DAYS_PER_MONTH) *
+							 (double) USECS_PER_DAY;
+
+	return (int64) Min(Max(us, -1e18), 1e18);
+}
+
 /* false if the type cannot be one: it is too long */
 static bool
 set_type_key(TypeKey *key, const char *type, Size len)
@@ -163,6 +175,12 @@ set_durability(GsPolicy *policy, Datum value)
 {
 	policy->durability =
 		is_word(value, "memory") ? GS_DURABILITY_MEMORY : GS_DURABILITY_JOURNAL;
+}
+
+static void
+set_history(GsPolicy *policy, Datum value)
+{
+	policy->history = is_word(value, "events") ? GS_HISTORY_EVENTS : GS_HISTORY_FULL;
 }
 
 static void
@@ -230,8 +248,58 @@ set_archive_attempts(GsPolicy *policy, Datum value)
 	policy->archive_attempts = Max(DatumGetInt32(value), 0);
 }
 
+/* What is too long is no name of a limit. */
+static void
+set_name(char *name, Datum value)
+{
+	const text *t = DatumGetTextPP(value);
+	Size len = VARSIZE_ANY_EXHDR(t);
+
+	if (len > GS_MAX_ID_LENGTH)
+		len = 0;
+	memcpy(name, VARDATA_ANY(t), len);
+	name[len] = '\0';
+}
+
+static void
+set_player_rate_limit(GsPolicy *policy, Datum value)
+{
+	set_name(policy->player_rate_limit, value);
+}
+
+static void
+set_game_rate_limit(GsPolicy *policy, Datum value)
+{
+	set_name(policy->game_rate_limit, value);
+}
+
+static void
+set_player_stats(GsPolicy *policy, Datum value)
+{
+	policy->player_stats = DatumGetBool(value);
+}
+
+static void
+set_stats_rule(GsPolicy *policy, Datum value)
+{
+	policy->stats_rule = TextDatumGetCString(value);
+}
+
+static void
+set_archive_hook(GsPolicy *policy, Datum value)
+{
+	policy->archive_hook = TextDatumGetCString(value);
+}
+
+static void
+set_hook_failure(GsPolicy *policy, Datum value)
+{
+	policy->hook_skip = is_word(value, "skip");
+}
+
 static const PolicyColumn policy_columns[] = {
 	{"durability", TEXTOID, set_durability},
+	{"history", TEXTOID, set_history},
 	{"retention", INTERVALOID, set_retention},
 	{"retention_action", TEXTOID, set_retention_action},
 	{"payload_retention", INTERVALOID, set_payload_retention},
@@ -242,6 +310,12 @@ static const PolicyColumn policy_columns[] = {
 	{"archive_batch", INT4OID, set_archive_batch},
 	{"archive_priority", INT2OID, set_archive_priority},
 	{"archive_attempts", INT4OID, set_archive_attempts},
+	{"player_rate_limit", TEXTOID, set_player_rate_limit},
+	{"game_rate_limit", TEXTOID, set_game_rate_limit},
+	{"player_stats", BOOLOID, set_player_stats},
+	{"stats_rule", TEXTOID, set_stats_rule},
+	{"archive_hook", TEXTOID, set_archive_hook},
+	{"hook_failure", TEXTOID, set_hook_failure},
 };
 
 #define NCOLUMNS ((int) lengthof(policy_columns))
@@ -268,6 +342,7 @@ find_columns(Relation rel, AttrNumber *numbers)
 	}
 }
 
+/* In the memory of the policies, which strings stay in. */
 static void
 take_row(GsPolicy *policy, TupleTableSlot *slot, const AttrNumber *numbers)
 {
@@ -332,13 +407,36 @@ read_table(Relation rel, GsPolicy *defaults, MemoryContext context)
 	AttrNumber numbers[lengthof(policy_columns) + 1];
 	/* not the transaction's: what is committed now holds */
 	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	MemoryContext old = MemoryContextSwitchTo(context);
 	HTAB *table;
 
 	find_columns(rel, numbers);
 	(void) read_rows(rel, snapshot, numbers, defaults, false, context);
 	table = read_rows(rel, snapshot, numbers, defaults, true, context);
+	MemoryContextSwitchTo(old);
 	UnregisterSnapshot(snapshot);
 	return table;
+}
+
+static bool
+has_rate_limit(const GsPolicy *policy)
+{
+	return policy->player_rate_limit[0] != '\0' || policy->game_rate_limit[0] != '\0';
+}
+
+static bool
+any_has_rate_limit(void)
+{
+	HASH_SEQ_STATUS scan;
+	const Policy *entry;
+	bool any = has_rate_limit(&default_policy);
+
+	if (policies == NULL)
+		return any;
+	hash_seq_init(&scan, policies);
+	while ((entry = hash_seq_search(&scan)) != NULL)
+		any |= has_rate_limit(&entry->policy);
+	return any;
 }
 
 static void
@@ -369,10 +467,11 @@ read_policies(void)
 	policies_context = context;
 	default_policy = defaults;
 	policies = table;
+	limits_moves = any_has_rate_limit();
 	changes_read = seen;
 }
 
-static void
+static inline void
 refresh(void)
 {
 	AcceptInvalidationMessages();
@@ -447,4 +546,11 @@ gs_policy_largest_batch(void)
 	while ((entry = hash_seq_search(&scan)) != NULL)
 		largest = Max(largest, batch_of(&entry->policy));
 	return largest;
+}
+
+bool
+gs_policy_limits_moves(void)
+{
+	refresh();
+	return limits_moves;
 }

@@ -28,6 +28,7 @@ typedef enum GsRetentionAction
 typedef struct GsPolicy
 {
 	int durability; /* GsDurability, or GS_POLICY_SETTING */
+	GsHistory history;
 
 	/* how games are compressed when they are archived, and later once more */
 	int compression_level; /* or GS_POLICY_SETTING */
@@ -40,13 +41,26 @@ typedef struct GsPolicy
 	int archive_priority; /* GS_PRIORITY_MIN .. GS_PRIORITY_MAX */
 	int archive_attempts; /* that a game may fail; 0 = without a limit */
 
+	/* functions called when games are archived (gs_hook.c), by qualified names */
+	bool player_stats;
+	bool hook_skip;			  /* a failure does not hold up the games */
+	const char *stats_rule;	  /* NULL = the default rule */
+	const char *archive_hook; /* NULL = none */
+
 	/* how long archived games are kept; without a limit if there is none */
 	GsRetentionAction retention_action;
 	bool has_retention; /* of both tables' rows */
 	bool has_payload_retention;
 	Interval retention;
 	Interval payload_retention;
+
+	/* rows of gamestate.rate_limit that moves are counted by; empty = none */
+	char player_rate_limit[GS_MAX_ID_LENGTH + 1];
+	char game_rate_limit[GS_MAX_ID_LENGTH + 1];
 } GsPolicy;
+
+/* A month is 30 days, a day 24 hours. */
+extern int64 gs_interval_us(const Interval *interval);
 
 /* from _PG_init */
 extern void gs_policy_init(void);
@@ -71,5 +85,8 @@ extern GsDurability gs_policy_durability(const GsText *game_type);
 extern uint64 gs_policy_generation(void);
 extern bool gs_policy_any_priority(void);
 extern int gs_policy_largest_batch(void);
+
+/* Do the moves of any game type have a limit? */
+extern bool gs_policy_limits_moves(void);
 
 #endif /* GS_POLICY_H */

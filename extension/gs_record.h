@@ -19,7 +19,8 @@
  *	others	varint		version - moves: the changes that were no moves
  *	updated_at	varint	zigzag, microseconds; the other times are zigzag(time - it)
  *	fields	1 byte		GS_RECORD_SET_*: which of these follow, in this order
- *		status, encoding	1 byte each, not zero
+ *		status, encoding	1 byte each, not zero; the encoding's upper half is the
+ *							history (GsHistory)
  *		created_at, started_at, ended_at, deadline	varint
  *		max_players varint
  *		create_request 16 bytes and 4 bytes, as in an entry
@@ -38,6 +39,9 @@
  *		varint	number of entries, not 0; the last is not beyond version
  *		varint	zigzag(base time - updated_at)
  *		varint + bytes	the entries, gs_entry.h
+ *
+ * In an update, the entry of the first new state has an empty delta if there is
+ * but one: what leads back to the state before follows from STATE or DELTA.
  *
  * An image has info, state, status, encoding and, if the game has any, the
  * whole log; a field that is not set is 0 and none is set to 0, the request id
@@ -78,6 +82,9 @@ typedef enum GsRecordKind
 #define GS_RECORD_SET_DEADLINE	  0x20
 #define GS_RECORD_SET_MAX_PLAYERS 0x40
 #define GS_RECORD_SET_REQUEST	  0x80
+
+#define GS_RECORD_HISTORY_SHIFT 4
+#define GS_RECORD_ENCODING_MASK 0x0F
 
 #define GS_RECORD_ID_LEN 16
 #define GS_RECORD_MAX_BYTES \

@@ -365,7 +365,7 @@ gs_table_copy(const pg_uuid_t *id, int what, bool for_write, MemoryContext mcxt)
 	copy = copy_fixed(game);
 	if (what & GS_COPY_STATE)
 		copy->state = copy_bytes(game->state, game->state_len);
-	if (what & GS_COPY_INITIAL)
+	if ((what & GS_COPY_INITIAL) && game->h.history != GS_HISTORY_FULL)
 		copy->initial = DsaPointerIsValid(game->initial)
 							? copy_bytes(game->initial, game->initial_len)
 							: copy_bytes(game->state, game->state_len);

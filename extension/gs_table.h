@@ -62,6 +62,19 @@ typedef enum GsDurability
 	GS_DURABILITY_MEMORY = 1 /* lost with the server's memory */
 } GsDurability;
 
+/*
+ * Fixed at creation.  Stored in the journal: values never change.
+ *
+ * With full history the log entry of each change of the state has the delta
+ * from the new state back to the one before (gs_delta.h), and no other state
+ * than the current one is kept.
+ */
+typedef enum GsHistory
+{
+	GS_HISTORY_FULL = 0,
+	GS_HISTORY_EVENTS = 1 /* the first and the current state, and the events */
+} GsHistory;
+
 /* Which of a database's lists a game is on. */
 typedef enum GsLink
 {
@@ -92,6 +105,7 @@ typedef struct GsHeader
 	uint8 encoding;			  /* GsEncoding */
 	uint8 has_create_request;
 	uint8 durability; /* GsDurability */
+	uint8 history;	  /* GsHistory */
 } GsHeader;
 
 /*
@@ -104,7 +118,8 @@ typedef struct GsHeader
  * read before.
  *
  * initial, state, info and the log's chunks are separate allocations.
- * "initial" is invalid while the state is still the initial one.
+ * "initial" is invalid while the state is still the initial one, and always with
+ * full history.
  */
 typedef struct GsGame
 {
@@ -191,7 +206,11 @@ typedef struct GsLogChunk
 
 #define GS_LOG_CHUNK_HEADER offsetof(GsLogChunk, data)
 
-/* One new log entry, in local memory. */
+/*
+ * One new log entry, in local memory.  An empty delta stands for that of the
+ * first new state of a transaction: it leads back to the committed state, and is
+ * made when it is known that there is no other (gs_target.c, gs_table_reserve()).
+ */
 typedef struct GsNewEntry
 {
 	struct GsNewEntry *prev; /* newest first: rollback to a savepoint drops the head */
@@ -236,7 +255,9 @@ typedef struct GsChange
 	GsHeader h;			/* as it will be */
 	bool state_changed;
 	GsText state;	/* new state, if state_changed */
-	GsText initial; /* CREATE only: initial state, if not the new state */
+	GsText initial; /* CREATE only: initial state, if not the new state or full history */
+	bool wants_delta;	  /* UPDATE: the journal, or the history, will need one */
+	bool has_empty_delta; /* one of the new entries, see GsNewEntry */
 	bool info_changed;
 	GsInfoParts info;	 /* new info, if info_changed */
 	int nentries;		 /* new log entries ... */
@@ -278,6 +299,8 @@ typedef struct GsChange
 	int ndropped; /* index nodes that go with this change */
 	dsa_pointer *dropped;
 	GsNewEntry **entry_array; /* the new entries, oldest first */
+	GsText delta;			  /* the state as told to the journal; len 0 = not worth it */
+	GsNewEntry *first_state;  /* the entry that had an empty delta, now has one */
 } GsChange;
 
 /* A private copy of a whole game, in one memory context. */
@@ -293,7 +316,7 @@ typedef struct GsGameCopy
 	char *log;		  /* the bytes that entries point into */
 } GsGameCopy;
 
-/* What gs_table_copy() shall copy. */
+/* What gs_table_copy() shall copy; the initial state only if it is kept apart. */
 #define GS_COPY_STATE	0x01
 #define GS_COPY_INITIAL 0x02
 #define GS_COPY_LOG		0x04

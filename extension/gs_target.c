@@ -24,8 +24,10 @@
 #include "gs_archive.h"
 #include "gs_config.h"
 #include "gs_database.h"
+#include "gs_delta.h"
 #include "gs_durable.h"
 #include "gs_errors.h"
+#include "gs_hook.h"
 #include "gs_lock.h"
 #include "gs_target.h"
 
@@ -55,6 +57,7 @@ gs_begin_write(const char *function)
 				 errhint("Set gamestate.enabled to on for this database.")));
 	PreventCommandIfReadOnly(function);
 	PreventCommandIfParallelMode(function);
+	gs_hook_refuse(function);
 	(void) gs_ready();
 	lock_mark = gs_lock_mark();
 }
@@ -413,6 +416,25 @@ gs_target_state(const GsTarget *target)
 	return state;
 }
 
+GsText
+gs_target_type(const GsTarget *target, char *buffer)
+{
+	GsText type = {buffer, 0};
+	GsGame *game;
+	const GsInfo *info;
+
+	if (target->pending && target->pending->change.info_changed)
+		return target->pending->change.info.game_type;
+	game = gs_table_find(&target->id, true);
+	if (game == NULL)
+		gs_table_removed();
+	info = GS_PTR(game->info);
+	type.len = Min(info->type_len, GS_MAX_ID_LENGTH);
+	memcpy(buffer, &info->nodes[gs_info_nodes(info)], type.len);
+	gs_table_release(game);
+	return type;
+}
+
 void
 gs_check_version(const GsTarget *target, FunctionCallInfo fcinfo, int n)
 {
@@ -485,18 +507,67 @@ gs_change_info(const GsRequest *request, GsTarget *target, GsKind kind,
 	return pending;
 }
 
-void
-gs_set_state(GsPending *pending, GsText state)
+/* The delta from a state to the one before, in the write set's memory. */
+static void
+lead_back(GsEntry *e, const GsText *state, const char *before, uint32 before_len)
+{
+	Size room = gs_delta_back_room(before_len, 0);
+	char *delta = MemoryContextAllocHuge(gs_writeset_context(), room);
+
+	e->delta = delta;
+	e->delta_len =
+		gs_delta_encode(state->data, state->len, before, before_len, delta, room);
+	if (e->delta_len == 0)
+		e->delta_len = gs_delta_whole(before, before_len, delta, room);
+}
+
+/* The committed state is followed by a second new one: what leads back to it now? */
+static void
+resolve_first(GsPending *pending)
 {
 	GsChange *change = &pending->change;
+	GsGame *game;
+	GsNewEntry *entry = change->entries;
 
+	if (!change->has_empty_delta)
+		return;
+	change->has_empty_delta = false;
+	while (entry && !(entry->e.delta && entry->e.delta_len == 0))
+		entry = entry->prev;
+	if (entry == NULL)
+		return;
+	game = gs_table_find(&change->key.id, true);
+	if (game == NULL)
+		gs_table_removed();
+	lead_back(&entry->e, &change->state, GS_PTR(game->state), game->state_len);
+	gs_table_release(game);
+}
+
+void
+gs_set_state(GsPending *pending, GsText state, GsEntry *e)
+{
+	GsChange *change = &pending->change;
+	bool full = change->h.history == GS_HISTORY_FULL;
+
+	if (full && !change->state_changed)
+	{
+		e->delta = ""; /* see GsNewEntry */
+		e->delta_len = 0;
+		change->has_empty_delta = true;
+	}
+	else if (full)
+	{
+		resolve_first(pending);
+		lead_back(e, &state, change->state.data, change->state.len);
+	}
 	if (change->state_changed)
 	{
-		if (change->kind == GS_CHANGE_CREATE && change->initial.data == NULL)
+		if (!full && change->kind == GS_CHANGE_CREATE && change->initial.data == NULL)
 			change->initial = change->state;
 		else if (!gs_writeset_is_saved(pending))
 			pfree(unconstify(char *, change->state.data));
 	}
 	change->state = state;
 	change->state_changed = true;
+	change->wants_delta = change->kind == GS_CHANGE_UPDATE;
 }

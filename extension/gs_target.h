@@ -117,6 +117,9 @@ extern void gs_answer_again(const GsRequest *request, const pg_uuid_t *game_id,
 /* The state as this transaction sees it: not to be changed, maybe a copy. */
 extern GsText gs_target_state(const GsTarget *target);
 
+/* Its type, as this transaction sees it, in a buffer of GS_MAX_ID_LENGTH. */
+extern GsText gs_target_type(const GsTarget *target, char *buffer);
+
 /* ---- may it be changed? ---- */
 
 extern void gs_check_version(const GsTarget *target, FunctionCallInfo fcinfo, int n);
@@ -145,8 +148,11 @@ extern _Noreturn void gs_not_a_player(const GsTarget *target, const GsText *play
 /* A new version of the target, not yet logged. */
 extern GsPending *gs_next_version(GsTarget *target, TimestampTz now);
 
-/* Put a new state, already in the write set's memory, into the change. */
-extern void gs_set_state(GsPending *pending, GsText state);
+/*
+ * Put a new state, already in the write set's memory, into the change.  The log
+ * entry e gets the delta that leads back, if the game's history is full.
+ */
+extern void gs_set_state(GsPending *pending, GsText state, GsEntry *e);
 
 /*
  * Record the common part of a change other than a move: room in memory, the
