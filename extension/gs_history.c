@@ -55,8 +55,7 @@ step_back(GsText *state, const GsEntry *e, bool *own)
 	if (wrong)
 		return wrong;
 	before = MemoryContextAllocHuge(CurrentMemoryContext, (Size) len + 1);
-	wrong =
-		gs_delta_apply(state->data, state->len, e->delta, e->delta_len, before, len);
+	wrong = gs_delta_apply(state->data, state->len, e->delta, e->delta_len, before, len);
 	if (wrong)
 	{
 		pfree(before);
@@ -118,8 +117,8 @@ live_state_at(const GsGameCopy *game, int64 version, GsText *state)
 	else if (game->h.history == GS_HISTORY_FULL && version >= before)
 	{
 		*state = game->state;
-		wrong = go_back(state, game->entries + (version - before),
-						game->h.version - version);
+		wrong =
+			go_back(state, game->entries + (version - before), game->h.version - version);
 		if (wrong)
 			damaged(&game->game_id, wrong);
 	}
@@ -136,8 +135,9 @@ decode_entries(const GsPayload *payload)
 {
 	const char *p = payload->entries;
 	const char *end = p + payload->entries_len;
-	GsEntry *entries = MemoryContextAllocHuge(CurrentMemoryContext,
-											  sizeof(GsEntry) * Max(payload->nentries, 1));
+	GsEntry *entries =
+		MemoryContextAllocHuge(CurrentMemoryContext,
+							   sizeof(GsEntry) * Max(payload->nentries, 1));
 
 	for (uint64 i = 0; i < payload->nentries; i++)
 		if (gs_entry_decode(&p, end, payload->base, &entries[i]) != NULL)
@@ -162,8 +162,8 @@ gs_history_archived(const GsPayload *payload, int64 version, GsText *state,
 	{
 		GsText found = {payload->final, payload->final_len};
 
-		*wrong = go_back(&found, decode_entries(payload) + (version - before),
-						 last - version);
+		*wrong =
+			go_back(&found, decode_entries(payload) + (version - before), last - version);
 		if (*wrong == NULL)
 			*state = found;
 	}

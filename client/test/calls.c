@@ -302,8 +302,7 @@ go_back(gamestate_conn *conn, const gamestate_uuid *id)
 		ok(version == 3, "version 3");
 	}
 	worked(conn, gamestate_get_state(conn, id, &result), "get_state");
-	ok(same_text(gamestate_result_state(result), "{\"a\":1,\"b\":2}"),
-	   "has it again");
+	ok(same_text(gamestate_result_state(result), "{\"a\":1,\"b\":2}"), "has it again");
 	gamestate_result_free(result);
 }
 
