@@ -7,6 +7,7 @@ MODULE_big = gamestate
 GAMES := $(if $(filter command environment,$(firstword $(origin DATA))),$(DATA))
 override DATA = $(sort $(wildcard extension/gamestate--*.sql))
 OBJS = \
+	extension/gs_ahead.o \
 	extension/gs_archive.o \
 	extension/gs_archiver.o \
 	extension/gs_archiver_failures.o \
@@ -57,6 +58,8 @@ OBJS = \
 	extension/gs_partition.o \
 	extension/gs_payload.o \
 	extension/gs_payload_sql.o \
+	extension/gs_period.o \
+	extension/gs_place.o \
 	extension/gs_player_stats.o \
 	extension/gs_policy.o \
 	extension/gs_policy_function.o \
@@ -82,11 +85,15 @@ OBJS = \
 	extension/gs_shmem.o \
 	extension/gs_states.o \
 	extension/gs_stats_rule.o \
+	extension/gs_suspend.o \
+	extension/gs_suspended.o \
 	extension/gs_swap.o \
 	extension/gs_table.o \
 	extension/gs_table_change.o \
+	extension/gs_tablespace.o \
 	extension/gs_target.o \
 	extension/gs_tick.o \
+	extension/gs_tier.o \
 	extension/gs_train.o \
 	extension/gs_unpack.o \
 	extension/gs_utility.o \

@@ -218,6 +218,11 @@ CREATE TABLE gamestate.policy (
 	leaderboards text[],
 	archive_hook text COLLATE pg_catalog."C",
 	hook_failure text,
+	resume_on_move boolean,
+	partition_interval text,
+	make_ahead smallint,
+	old_tablespace name,
+	old_tablespace_after interval,
 	CONSTRAINT policy_game_type_check
 		CHECK (pg_catalog.octet_length(game_type) OPERATOR(pg_catalog.<=) 63),
 	CONSTRAINT policy_durability_check
@@ -240,6 +245,12 @@ CREATE TABLE gamestate.policy (
 		CHECK (archive_priority OPERATOR(pg_catalog.>=) -9 AND archive_priority OPERATOR(pg_catalog.<=) 9),
 	CONSTRAINT policy_archive_attempts_check
 		CHECK (archive_attempts OPERATOR(pg_catalog.>=) 0),
+	CONSTRAINT policy_partition_interval_check
+		CHECK (partition_interval OPERATOR(pg_catalog.=) ANY ('{hour,day,week,month}'::text[])),
+	CONSTRAINT policy_make_ahead_check
+		CHECK (make_ahead OPERATOR(pg_catalog.>=) 0 AND make_ahead OPERATOR(pg_catalog.<=) 100),
+	CONSTRAINT policy_old_tablespace_after_check
+		CHECK (old_tablespace_after OPERATOR(pg_catalog.>=) '0'::interval),
 	CONSTRAINT policy_leaderboards_check
 		CHECK (pg_catalog.cardinality(leaderboards) OPERATOR(pg_catalog.<=) 16
 			   AND pg_catalog.array_position(leaderboards, NULL) IS NULL),
@@ -273,6 +284,11 @@ COMMENT ON COLUMN gamestate.policy.stats_rule IS 'function (game_type text, play
 COMMENT ON COLUMN gamestate.policy.leaderboards IS 'metrics whose ranking is kept, so that gamestate.leaderboard() answers at once: games, wins, losses, draws or names of counters';
 COMMENT ON COLUMN gamestate.policy.archive_hook IS 'function (gamestate.archive[]) that is called with the rows of each batch, in its transaction, as the role that has set this';
 COMMENT ON COLUMN gamestate.policy.hook_failure IS 'when archive_hook or stats_rule fails: block (default; the games wait and are tried again) or skip (a row of gamestate.hook_error)';
+COMMENT ON COLUMN gamestate.policy.resume_on_move IS 'a move on a suspended game resumes it (default false: it is refused)';
+COMMENT ON COLUMN gamestate.policy.partition_interval IS 'period of a partition that is made from now on: hour, day (default), week (from Monday) or month, in UTC';
+COMMENT ON COLUMN gamestate.policy.make_ahead IS 'how many periods ahead partitions are made; 0 = not before the first game needs one';
+COMMENT ON COLUMN gamestate.policy.old_tablespace IS 'tablespace that old partitions are moved to, if old_tablespace_after is set too';
+COMMENT ON COLUMN gamestate.policy.old_tablespace_after IS 'how long after its end a partition is moved there';
 
 CREATE FUNCTION gamestate.policy_changed()
 RETURNS trigger
@@ -358,6 +374,63 @@ COMMENT ON FUNCTION gamestate.load_saved_games(boolean)
 IS 'after a restore: create the games of gamestate.saved_games as they were, and empty it; returns their number. A game that exists already is an error, or with skip_existing left out';
 
 -- ---------------------------------------------------------------------------
+-- Suspended games
+-- ---------------------------------------------------------------------------
+
+-- Written and read by C code, see extension/gs_suspended.c.  Columns may be added
+-- at the end.
+CREATE TABLE gamestate.suspended (
+	game_id uuid PRIMARY KEY,
+	game_type text COLLATE pg_catalog."C" NOT NULL,
+	status text NOT NULL,
+	encoding text NOT NULL,
+	durability text NOT NULL,
+	players text[] NOT NULL,
+	max_players integer,
+	room_code text,
+	metadata json,
+	version bigint NOT NULL,
+	moves bigint NOT NULL,
+	created_at timestamptz NOT NULL,
+	started_at timestamptz,
+	updated_at timestamptz NOT NULL,
+	deadline timestamptz,
+	suspended_at timestamptz NOT NULL,
+	reason text NOT NULL,
+	create_request uuid,
+	create_arguments bigint,
+	format smallint NOT NULL,
+	raw_size integer NOT NULL,
+	checksum bigint NOT NULL,
+	payload bytea NOT NULL,
+	CONSTRAINT suspended_status_check
+		CHECK (status OPERATOR(pg_catalog.=) 'waiting' OR status OPERATOR(pg_catalog.=) 'active'),
+	CONSTRAINT suspended_encoding_check
+		CHECK (encoding OPERATOR(pg_catalog.=) 'json' OR encoding OPERATOR(pg_catalog.=) 'bytes'),
+	CONSTRAINT suspended_durability_check
+		CHECK (durability OPERATOR(pg_catalog.=) 'journal' OR durability OPERATOR(pg_catalog.=) 'memory')
+);
+CREATE INDEX suspended_suspended_at ON gamestate.suspended (suspended_at);
+-- zstd has been there already.
+ALTER TABLE gamestate.suspended ALTER COLUMN payload SET STORAGE EXTERNAL;
+COMMENT ON TABLE gamestate.suspended IS 'suspended games, a row a game; gamestate.resume_game() brings one back';
+COMMENT ON COLUMN gamestate.suspended.status IS 'waiting or active: what the game will be again';
+COMMENT ON COLUMN gamestate.suspended.durability IS 'journal or memory: the game will have it again';
+COMMENT ON COLUMN gamestate.suspended.room_code IS 'the one it had, and gets back if it is still free; others can take it';
+COMMENT ON COLUMN gamestate.suspended.version IS 'number of changes, the suspension included';
+COMMENT ON COLUMN gamestate.suspended.moves IS 'number of changes of kind move';
+COMMENT ON COLUMN gamestate.suspended.reason IS 'request (suspend_game() was called), inactivity or memory';
+COMMENT ON COLUMN gamestate.suspended.create_request IS 'request id of the creation; NULL = none';
+COMMENT ON COLUMN gamestate.suspended.create_arguments IS 'checksum of its arguments, see extension/gs_request.c';
+COMMENT ON COLUMN gamestate.suspended.format IS 'format of the payload, see extension/gs_payload.h; formats stay readable for ever';
+COMMENT ON COLUMN gamestate.suspended.raw_size IS 'bytes before compression';
+COMMENT ON COLUMN gamestate.suspended.checksum IS 'CRC-32C of the bytes before compression';
+COMMENT ON COLUMN gamestate.suspended.payload IS 'initial state, state and log, one zstd frame';
+
+ALTER TABLE gamestate.suspended OWNER TO gamestate_owner;
+SELECT pg_catalog.pg_extension_config_dump('gamestate.suspended', '');
+
+-- ---------------------------------------------------------------------------
 -- Request ids of deleted games
 -- ---------------------------------------------------------------------------
 
@@ -409,7 +482,7 @@ CREATE TYPE gamestate.game AS (
 );
 COMMENT ON TYPE gamestate.game IS 'a game: everything but its log';
 COMMENT ON COLUMN gamestate.game.status IS 'waiting, active, finished or abandoned';
-COMMENT ON COLUMN gamestate.game.tier IS 'where the game is now: live, archived or dead_letter';
+COMMENT ON COLUMN gamestate.game.tier IS 'where the game is now: live, suspended, dead_letter or archived';
 COMMENT ON COLUMN gamestate.game.version IS 'number of changes, the creation included: starts at 1, grows by 1';
 COMMENT ON COLUMN gamestate.game.encoding IS 'json or bytes, fixed at creation; says which of state and state_bytes is set';
 COMMENT ON COLUMN gamestate.game.max_players IS 'seats; NULL = up to gamestate.max_players';
@@ -431,9 +504,9 @@ CREATE TYPE gamestate.change AS (
 );
 COMMENT ON TYPE gamestate.change IS 'one change of a game, that is one entry of its log';
 COMMENT ON COLUMN gamestate.change.version IS 'the version that the change led to';
-COMMENT ON COLUMN gamestate.change.kind IS 'create, move, metadata, room_code, start, join, leave, finish, abandon, restore; snapshot = the whole state as of that version';
+COMMENT ON COLUMN gamestate.change.kind IS 'create, move, metadata, room_code, start, join, leave, finish, abandon, restore, suspended, resumed; snapshot = the whole state as of that version';
 COMMENT ON COLUMN gamestate.change.at IS 'time of the server when the change was made';
-COMMENT ON COLUMN gamestate.change.event IS 'the move; of other kinds what was set: the metadata, the room code, the result';
+COMMENT ON COLUMN gamestate.change.event IS 'the move; of other kinds what was set: the metadata, the room code, the result; why it was suspended; the room code it has resumed with';
 COMMENT ON COLUMN gamestate.change.patch IS 'RFC 7396 merge patch from the state before, where history holds it';
 COMMENT ON COLUMN gamestate.change.state IS 'the state, in rows of kind snapshot';
 
@@ -641,6 +714,24 @@ AS 'MODULE_PATHNAME', 'gs_finish_game' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION gamestate.finish_game(uuid, json, bigint, text, uuid)
 IS 'end a game (finished or abandoned), free its room code, queue it for the archive; returns the new version';
 
+CREATE FUNCTION gamestate.suspend_game(
+	game_id uuid,
+	expected_version bigint DEFAULT NULL,
+	request_id uuid DEFAULT NULL)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'gs_suspend_game' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION gamestate.suspend_game(uuid, bigint, uuid)
+IS 'put a game that goes on away, from memory to gamestate.suspended, and free its room code; returns the new version';
+
+CREATE FUNCTION gamestate.resume_game(
+	game_id uuid,
+	expected_version bigint DEFAULT NULL,
+	request_id uuid DEFAULT NULL)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'gs_resume_game' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION gamestate.resume_game(uuid, bigint, uuid)
+IS 'bring a suspended game back to life, with its room code if that is still free; returns the new version';
+
 CREATE FUNCTION gamestate.delete_game(
 	game_id uuid,
 	expected_version bigint DEFAULT NULL,
@@ -648,7 +739,7 @@ CREATE FUNCTION gamestate.delete_game(
 RETURNS boolean
 AS 'MODULE_PATHNAME', 'gs_delete_game' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION gamestate.delete_game(uuid, bigint, uuid)
-IS 'remove a live game without archiving it; false if there was none';
+IS 'remove a live or suspended game without archiving it; false if there was none';
 
 CREATE FUNCTION gamestate.allow(
 	key text,
@@ -669,7 +760,7 @@ CREATE FUNCTION gamestate.get_game(game_id uuid)
 RETURNS gamestate.game
 AS 'MODULE_PATHNAME', 'gs_get_game' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
 COMMENT ON FUNCTION gamestate.get_game(uuid)
-IS 'everything about a game, live or archived, but its log; NULL if there is none';
+IS 'everything about a game, live, suspended or archived, but its log; NULL if there is none';
 
 CREATE FUNCTION gamestate.get_state(game_id uuid)
 RETURNS json
@@ -1006,6 +1097,21 @@ COMMENT ON COLUMN gamestate.retention_log.done_at IS 'when it was done; NULL = n
 COMMENT ON SEQUENCE gamestate.retention_log_entry_seq IS 'numbers the entries of gamestate.retention_log';
 ALTER TABLE gamestate.retention_log OWNER TO gamestate_owner;
 
+-- Written by the maintenance worker, see extension/gs_tablespace.c.
+CREATE TABLE gamestate.tablespace_log (
+	relid oid PRIMARY KEY,
+	relation text NOT NULL,
+	tablespace_oid oid NOT NULL,
+	tablespace name NOT NULL,
+	moved_at timestamptz NOT NULL DEFAULT pg_catalog.now()
+);
+COMMENT ON TABLE gamestate.tablespace_log IS 'partitions of the archive, and their indexes, that a policy has moved to another tablespace; what is somewhere else now was moved by somebody else, and stays there';
+COMMENT ON COLUMN gamestate.tablespace_log.relid IS 'oid of the table or index';
+COMMENT ON COLUMN gamestate.tablespace_log.relation IS 'its name then';
+COMMENT ON COLUMN gamestate.tablespace_log.tablespace_oid IS 'oid of the tablespace; 0 = that of the database';
+COMMENT ON COLUMN gamestate.tablespace_log.tablespace IS 'its name then';
+ALTER TABLE gamestate.tablespace_log OWNER TO gamestate_owner;
+
 -- Written by the maintenance worker, see extension/gs_repack.c.
 CREATE TABLE gamestate.repack (
 	relid oid PRIMARY KEY,
@@ -1211,8 +1317,55 @@ COMMENT ON COLUMN gamestate.archived_moves.at IS 'time of the server when the mo
 COMMENT ON COLUMN gamestate.archived_moves.event_jsonb IS 'NULL if jsonb cannot hold it';
 COMMENT ON COLUMN gamestate.archived_moves.event_bytes IS 'the move, in a game whose encoding is bytes';
 
--- A game is in exactly one half: list_live_games() shows an archived one as
--- live just to those snapshots that do not see its row in the archive.
+-- For views.  STABLE, since what they decompress may need more memory than there is.
+CREATE FUNCTION gamestate.suspended_state(
+	game_id uuid,
+	format smallint,
+	raw_size integer,
+	checksum bigint,
+	payload bytea)
+RETURNS json
+AS 'MODULE_PATHNAME', 'gs_suspended_state' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 1000;
+COMMENT ON FUNCTION gamestate.suspended_state(uuid, smallint, integer, bigint, bytea)
+IS 'state of a suspended game out of the columns of its row';
+
+CREATE FUNCTION gamestate.suspended_state_bytes(
+	game_id uuid,
+	format smallint,
+	raw_size integer,
+	checksum bigint,
+	payload bytea)
+RETURNS bytea
+AS 'MODULE_PATHNAME', 'gs_suspended_state_bytes' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 1000;
+COMMENT ON FUNCTION gamestate.suspended_state_bytes(uuid, smallint, integer, bigint, bytea)
+IS 'state of a suspended game whose encoding is bytes, out of the columns of its row';
+
+CREATE VIEW gamestate.suspended_games WITH (security_invoker = true) AS
+SELECT s.game_id, s.game_type, s.status, s.encoding, s.players, s.max_players, s.room_code,
+	   s.metadata, gamestate.to_jsonb(s.metadata) AS metadata_jsonb,
+	   s.version, s.moves, s.deadline, s.created_at, s.started_at, s.updated_at,
+	   s.suspended_at, s.reason,
+	   CASE WHEN s.encoding = 'json'
+			THEN gamestate.suspended_state(s.game_id, s.format, s.raw_size, s.checksum, s.payload)
+	   END AS state,
+	   CASE WHEN s.encoding = 'json'
+			THEN gamestate.to_jsonb(gamestate.suspended_state(s.game_id, s.format, s.raw_size, s.checksum, s.payload))
+	   END AS state_jsonb,
+	   CASE WHEN s.encoding = 'bytes'
+			THEN gamestate.suspended_state_bytes(s.game_id, s.format, s.raw_size, s.checksum, s.payload)
+	   END AS state_bytes
+  FROM gamestate.suspended s;
+COMMENT ON VIEW gamestate.suspended_games IS 'suspended games, a row a game; runs with the rights of who queries it';
+COMMENT ON COLUMN gamestate.suspended_games.status IS 'waiting or active: what the game will be again';
+COMMENT ON COLUMN gamestate.suspended_games.room_code IS 'the one it had, and gets back if it is still free';
+COMMENT ON COLUMN gamestate.suspended_games.reason IS 'request (suspend_game() was called), inactivity or memory';
+COMMENT ON COLUMN gamestate.suspended_games.state IS 'decompressed only if the query names it';
+COMMENT ON COLUMN gamestate.suspended_games.state_jsonb IS 'NULL if jsonb cannot hold it';
+COMMENT ON COLUMN gamestate.suspended_games.metadata_jsonb IS 'NULL if jsonb cannot hold it';
+
+-- A game is in exactly one of the parts: list_live_games() shows one that was
+-- moved to a table as live just to those snapshots that do not see its row there,
+-- and leaves out one that came back since the snapshot, which sees the row.
 CREATE VIEW gamestate.games WITH (security_invoker = true) AS
 SELECT g.game_id, g.game_type COLLATE pg_catalog."C" AS game_type, g.status,
 	   g.tier, g.version, g.encoding,
@@ -1222,6 +1375,14 @@ SELECT g.game_id, g.game_type COLLATE pg_catalog."C" AS game_type, g.status,
 	   g.result, gamestate.to_jsonb(g.result) AS result_jsonb,
 	   g.moves, g.created_at, g.started_at, g.ended_at
   FROM gamestate.list_live_games() g
+ UNION ALL
+SELECT s.game_id, s.game_type, s.status, 'suspended'::text, s.version, s.encoding,
+	   s.state, s.state_jsonb, s.state_bytes,
+	   s.players, s.max_players, s.room_code,
+	   s.metadata, s.metadata_jsonb,
+	   NULL::json, NULL::jsonb,
+	   s.moves, s.created_at, s.started_at, NULL::timestamptz
+  FROM gamestate.suspended_games s
  UNION ALL
 SELECT a.game_id, a.game_type, a.status, 'archived'::text, a.version, a.encoding,
 	   gamestate.archived_final_state(a.game_type, a.ended_at, a.game_id),
@@ -1242,8 +1403,8 @@ SELECT d.game_id, d.game_type, d.status, 'dead_letter'::text, d.version, d.encod
 	   d.result, gamestate.to_jsonb(d.result),
 	   d.moves, d.created_at, d.started_at, d.ended_at
   FROM gamestate.dead_letter d;
-COMMENT ON VIEW gamestate.games IS 'all games, live, archived or in gamestate.dead_letter, each exactly once';
-COMMENT ON COLUMN gamestate.games.tier IS 'live, archived or dead_letter';
+COMMENT ON VIEW gamestate.games IS 'all games, live, suspended, archived or in gamestate.dead_letter, each exactly once';
+COMMENT ON COLUMN gamestate.games.tier IS 'live, suspended, archived or dead_letter';
 COMMENT ON COLUMN gamestate.games.version IS 'number of changes, the creation included';
 COMMENT ON COLUMN gamestate.games.encoding IS 'json or bytes: says which of the state columns are set';
 COMMENT ON COLUMN gamestate.games.state IS 'the state, of an archived game its last; NULL when the payload was dropped';
@@ -1763,7 +1924,7 @@ SELECT CASE
 		'apply_patch', 'apply_moves', 'apply_moves_bytes',
 		'set_metadata', 'set_room_code', 'start_game', 'join_game', 'join_any',
 		'join_any_bytes', 'leave_game', 'restore_game',
-		'finish_game', 'delete_game', 'allow')
+		'finish_game', 'delete_game', 'suspend_game', 'resume_game', 'allow')
 		THEN 'write'
 	WHEN object_name IN (
 		'get_game', 'get_state', 'get_state_bytes', 'get_state_if_newer',
@@ -1771,7 +1932,8 @@ SELECT CASE
 		'state_at', 'state_at_bytes', 'get_changes', 'wait_changes', 'feed_position',
 		'find_room', 'player_games', 'open_rooms', 'list_live_games')
 		THEN 'read'
-	WHEN object_name IN ('live_games', 'games')
+	WHEN object_name IN ('live_games', 'games', 'suspended', 'suspended_games',
+		'suspended_state', 'suspended_state_bytes')
 		THEN 'live'
 	WHEN object_name IN (
 		'archive', 'archive_payload', 'archived_games', 'archived_moves', 'dead_letter',
@@ -1783,7 +1945,7 @@ SELECT CASE
 	WHEN object_name = 'stat_memory'
 		THEN 'memory'
 	WHEN object_name LIKE 'stat\_%' OR object_name LIKE 'progress\_%'
-		OR object_name IN ('retention_log', 'hook_error')
+		OR object_name IN ('retention_log', 'hook_error', 'tablespace_log')
 		THEN 'statistics'
 	WHEN object_name IN ('policy', 'rate_limit', 'dictionary', 'saved_games', 'deleted_games', 'save_live_games', 'load_saved_games',
 		'verify_archive', 'repack_partition', 'import_games', 'resume_archiving',

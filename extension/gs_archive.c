@@ -44,7 +44,6 @@
 #include "postgres.h"
 
 #include "gs_archive.h"
-#include "gs_dead_letter.h"
 #include "gs_history.h"
 #include "gs_unpack.h"
 #include "gs_uuid.h"
@@ -481,7 +480,7 @@ gs_archive_exists(const pg_uuid_t *id)
 	search.snapshots[0] = newest_snapshot(parent);
 	result = search_by_id(parent, &search);
 	UnregisterSnapshot(search.snapshots[0]);
-	return result || gs_dead_letter_exists(id);
+	return result;
 }
 
 static text *
@@ -496,11 +495,12 @@ copy_text_column(HeapTuple tuple, Relation leaf, const char *name, Oid type)
 static void
 found_game(RowSearch *search, Relation leaf, HeapTuple tuple)
 {
-	GsArchivedGame *game = search->arg;
+	GsStoredGame *game = search->arg;
 	bool isnull;
 	Datum value;
 
 #define NOT_NULL(name, type) row_column_not_null(tuple, leaf, name, type)
+	game->tier = GS_TIER_ARCHIVED;
 	game->game_id = *search->id;
 	game->game_type = TextDatumGetCString(NOT_NULL("game_type", TEXTOID));
 	game->status = TextDatumGetCString(NOT_NULL("status", TEXTOID));
@@ -517,6 +517,7 @@ found_game(RowSearch *search, Relation leaf, HeapTuple tuple)
 	value = row_column(tuple, leaf, "started_at", TIMESTAMPTZOID, &isnull);
 	game->started_at = isnull ? 0 : DatumGetTimestampTz(value);
 	game->ended_at = DatumGetTimestampTz(NOT_NULL("ended_at", TIMESTAMPTZOID));
+	game->updated_at = game->ended_at;
 	game->version = DatumGetInt64(NOT_NULL("version", INT8OID));
 	game->moves = DatumGetInt64(NOT_NULL("moves", INT8OID));
 #undef NOT_NULL
@@ -525,7 +526,7 @@ found_game(RowSearch *search, Relation leaf, HeapTuple tuple)
 static void
 found_game_payload(RowSearch *search, Relation leaf, HeapTuple tuple)
 {
-	GsArchivedGame *game = search->arg;
+	GsStoredGame *game = search->arg;
 	PayloadRow row;
 	bytea *packed;
 
@@ -550,10 +551,10 @@ found_whole_game(RowSearch *search, Relation leaf, HeapTuple tuple)
 	found_game_payload(search, leaf, tuple);
 }
 
-static GsArchivedGame *
+static GsStoredGame *
 get_game(Oid parent, RowSearch *search, bool want_payload)
 {
-	GsArchivedGame *game = MemoryContextAllocZero(search->mcxt, sizeof(GsArchivedGame));
+	GsStoredGame *game = MemoryContextAllocZero(search->mcxt, sizeof(GsStoredGame));
 
 	search->arg = game;
 	search->found = found_game;
@@ -569,18 +570,18 @@ get_game(Oid parent, RowSearch *search, bool want_payload)
 	return game;
 }
 
-GsArchivedGame *
+GsStoredGame *
 gs_archive_get(const pg_uuid_t *id, bool want_payload, MemoryContext mcxt)
 {
 	Oid parent = archive_table(ARCHIVE_TABLE);
 	RowSearch search = {.id = id, .mcxt = mcxt, .nsnapshots = 2};
-	GsArchivedGame *game;
+	GsStoredGame *game;
 
 	search.snapshots[0] = GetActiveSnapshot();
 	search.snapshots[1] = newest_snapshot(parent);
 	game = get_game(parent, &search, want_payload);
 	UnregisterSnapshot(search.snapshots[1]);
-	return game ? game : gs_dead_letter_get(id, want_payload, mcxt);
+	return game;
 }
 
 /*
@@ -601,13 +602,13 @@ gs_archive_exists_in(const char *table, const pg_uuid_t *id)
 	return result;
 }
 
-GsArchivedGame *
-gs_archive_get_in(const char *table, const pg_uuid_t *id, bool want_payload,
+GsStoredGame *
+gs_archive_get_in(const char *table, GsTier tier, const pg_uuid_t *id, bool want_payload,
 				  MemoryContext mcxt)
 {
 	Oid relid = archive_table(table);
 	RowSearch search = {.id = id, .mcxt = mcxt, .nsnapshots = 2};
-	GsArchivedGame *game = MemoryContextAllocZero(mcxt, sizeof(GsArchivedGame));
+	GsStoredGame *game = MemoryContextAllocZero(mcxt, sizeof(GsStoredGame));
 
 	if (!OidIsValid(relid))
 		return NULL;
@@ -617,17 +618,19 @@ gs_archive_get_in(const char *table, const pg_uuid_t *id, bool want_payload,
 	search.found = want_payload ? found_whole_game : found_game;
 	if (!search_table(relid, &search))
 		game = NULL;
+	else
+		game->tier = tier;
 	UnregisterSnapshot(search.snapshots[1]);
 	return game;
 }
 
-GsArchivedGame *
+GsStoredGame *
 gs_archive_get_between(const pg_uuid_t *id, TimestampTz ended_from, TimestampTz ended_to,
 					   MemoryContext mcxt)
 {
 	Oid parent = archive_table(ARCHIVE_TABLE);
 	RowSearch search = {.id = id, .mcxt = mcxt, .nsnapshots = 1, .has_range = true};
-	GsArchivedGame *game;
+	GsStoredGame *game;
 
 	search.ended_from = ended_from;
 	search.ended_to = ended_to;

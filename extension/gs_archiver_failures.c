@@ -38,7 +38,7 @@
 #include "gs_archiver_parts.h"
 #include "gs_archiver_stat.h"
 #include "gs_dead_letter.h"
-#include "gs_partition.h"
+#include "gs_place.h"
 #include "gs_policy.h"
 
 #include "miscadmin.h"
@@ -590,7 +590,7 @@ gs_failures_archived(const GsBatchGame *game)
 			end_pause_of_type(state);
 		}
 	}
-	gs_partition_used(&game_type);
+	gs_place_used(&game_type);
 	GsArchiver.pass.archived++;
 	GsArchiver.busy_delay = GS_BUSY_FIRST_MS;
 	end_pause_of_all();

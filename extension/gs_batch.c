@@ -155,29 +155,11 @@ encode_log(const GsGameCopy *game, GsPayload *payload)
 	payload->entries_len = p - bytes;
 }
 
-/* Level and dictionary are what the policy of the game's type says. */
-static void
-pack_payload(const GsGameCopy *game, const GsPayload *payload, const char *raw,
-			 Size raw_size, MemoryContext mcxt, BatchRow *row)
-{
-	const GsText *type = &game->info.game_type;
-	const GsPolicy *policy = gs_policy(type);
-	int level = policy->compression_level == GS_POLICY_SETTING
-					? gs_archive_compression_level
-					: policy->compression_level;
-	int32 dictionary = policy->dictionary && dictionaries != NULL
-						   ? gs_dictionary_newest(dictionaries, type->data, type->len)
-						   : 0;
-
-	row->payload = gs_pack(payload, raw, raw_size, level, dictionary, mcxt, &row->packed);
-}
-
-/* Fill a row; what it points to is allocated in mcxt, the rest in the current context. */
-static void
-make_row(const GsGameCopy *game, BatchRow *row, MemoryContext mcxt)
+bytea *
+gs_batch_pack(const GsGameCopy *game, int level, int32 dictionary, MemoryContext mcxt,
+			  GsPacked *packed)
 {
 	GsPayload payload = {.has_deltas = game->h.history == GS_HISTORY_FULL};
-	MemoryContext old;
 	Size raw_size;
 	char *raw;
 
@@ -194,7 +176,32 @@ make_row(const GsGameCopy *game, BatchRow *row, MemoryContext mcxt)
 		too_large(game);
 	raw = palloc(raw_size);
 	gs_payload_encode(&payload, raw);
-	pack_payload(game, &payload, raw, raw_size, mcxt, row);
+	return gs_pack(&payload, raw, raw_size, level, dictionary, mcxt, packed);
+}
+
+/* Level and dictionary are what the policy of the game's type says. */
+static void
+pack_payload(const GsGameCopy *game, MemoryContext mcxt, BatchRow *row)
+{
+	const GsText *type = &game->info.game_type;
+	const GsPolicy *policy = gs_policy(type);
+	int level = policy->compression_level == GS_POLICY_SETTING
+					? gs_archive_compression_level
+					: policy->compression_level;
+	int32 dictionary = policy->dictionary && dictionaries != NULL
+						   ? gs_dictionary_newest(dictionaries, type->data, type->len)
+						   : 0;
+
+	row->payload = gs_batch_pack(game, level, dictionary, mcxt, &row->packed);
+}
+
+/* Fill a row; what it points to is allocated in mcxt, the rest in the current context. */
+static void
+make_row(const GsGameCopy *game, BatchRow *row, MemoryContext mcxt)
+{
+	MemoryContext old;
+
+	pack_payload(game, mcxt, row);
 
 	old = MemoryContextSwitchTo(mcxt);
 	row->game_id = game->game_id;

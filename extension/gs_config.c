@@ -294,7 +294,7 @@ define_archive_settings(void)
 	DefineCustomBoolVariable(
 		"gamestate.maintenance",
 		"Starts a maintenance worker for each database that has the extension.",
-		"While it is off, no partition of the archive is removed or repacked, and no dictionary is trained.",
+		"While it is off, no partition of the archive is made ahead, removed, repacked or moved, and no dictionary is trained.",
 		&gs_maintenance, true, PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable(
 		"gamestate.maintenance_interval",
@@ -315,9 +315,10 @@ define_archive_settings(void)
 							GS_LEVEL_MAX, PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable(
 		"gamestate.archive_make_ahead",
-		"Sets how many partitions of the archive are made ahead for each game type in use.",
-		NULL, &gs_archive_make_ahead, GS_MAKE_AHEAD_DEFAULT, 0, GS_MAKE_AHEAD_MAX,
-		PGC_SIGHUP, 0, NULL, NULL, NULL);
+		"Sets how many periods ahead partitions of the archive are made for each game type in use.",
+		"For types whose policy does not say it. With 0 a partition is made when the first game needs it, which waits for queries on the archive that began before.",
+		&gs_archive_make_ahead, GS_MAKE_AHEAD_DEFAULT, 0, GS_MAKE_AHEAD_MAX, PGC_SIGHUP,
+		0, NULL, NULL, NULL);
 	DefineCustomIntVariable(
 		"gamestate.archive_max_types",
 		"Sets how many game types get partitions of their own in the archive.",

@@ -147,14 +147,10 @@ gs_dead_letter_exists(const pg_uuid_t *id)
 	return gs_archive_exists_in(TABLE, id);
 }
 
-GsArchivedGame *
+GsStoredGame *
 gs_dead_letter_get(const pg_uuid_t *id, bool want_payload, MemoryContext mcxt)
 {
-	GsArchivedGame *game = gs_archive_get_in(TABLE, id, want_payload, mcxt);
-
-	if (game)
-		game->is_dead_letter = true;
-	return game;
+	return gs_archive_get_in(TABLE, GS_TIER_DEAD_LETTER, id, want_payload, mcxt);
 }
 
 /* ----------------------------------------------------------------
@@ -163,7 +159,7 @@ gs_dead_letter_get(const pg_uuid_t *id, bool want_payload, MemoryContext mcxt)
  */
 
 /* The id of a dead letter, locked; NULL if there is none. */
-static GsArchivedGame *
+static GsStoredGame *
 lock_letter(FunctionCallInfo fcinfo, const char *function)
 {
 	pg_uuid_t *id;
@@ -231,7 +227,7 @@ set_log(GsGameCopy *copy, const GsPayload *payload)
 
 /* A row as a game in memory is. */
 static GsGameCopy *
-copy_of(const GsArchivedGame *game)
+copy_of(const GsStoredGame *game)
 {
 	GsGameCopy *copy = palloc0(sizeof(GsGameCopy));
 
@@ -245,6 +241,7 @@ copy_of(const GsArchivedGame *game)
 						 ? GS_STATUS_ABANDONED
 						 : GS_STATUS_FINISHED;
 	copy->h.encoding = game->is_bytes ? GS_ENCODING_BYTES : GS_ENCODING_JSON;
+	copy->h.history = game->payload.has_deltas ? GS_HISTORY_FULL : GS_HISTORY_EVENTS;
 	copy->h.max_players = game->has_max_players ? game->max_players : 0;
 	copy->h.created_at = game->created_at;
 	copy->h.started_at = game->started_at;
@@ -268,13 +265,12 @@ delete_row(const pg_uuid_t *id)
 }
 
 static void
-archive_game(const GsArchivedGame *game)
+archive_game(const GsStoredGame *game)
 {
 	GsGameCopy *copy = copy_of(game);
-	TimestampTz from;
-	TimestampTz to;
+	GsPlace place;
 
-	gs_partition_ensure_here(&copy->info.game_type, game->ended_at, &from, &to);
+	(void) gs_partition_complete(&copy->info.game_type, game->ended_at, false, &place);
 	CommandCounterIncrement();
 	PG_TRY();
 	{
@@ -331,7 +327,7 @@ is_general(const ErrorData *error)
 
 /* In a subtransaction; false if it has failed again. */
 static bool
-try_again(const GsArchivedGame *game)
+try_again(const GsStoredGame *game)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -364,7 +360,7 @@ try_again(const GsArchivedGame *game)
 Datum
 gs_retry_dead_letter(PG_FUNCTION_ARGS)
 {
-	GsArchivedGame *game = lock_letter(fcinfo, "retry_dead_letter()");
+	GsStoredGame *game = lock_letter(fcinfo, "retry_dead_letter()");
 	GsOwnerAccess access;
 	bool archived;
 
@@ -379,7 +375,7 @@ gs_retry_dead_letter(PG_FUNCTION_ARGS)
 Datum
 gs_discard_dead_letter(PG_FUNCTION_ARGS)
 {
-	GsArchivedGame *game = lock_letter(fcinfo, "discard_dead_letter()");
+	GsStoredGame *game = lock_letter(fcinfo, "discard_dead_letter()");
 	GsOwnerAccess access;
 	GsRequest none = {0};
 

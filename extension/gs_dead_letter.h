@@ -28,7 +28,7 @@ extern void gs_dead_letter_put(GsBatchGame *game, const GsDeadLetter *letter);
 
 /* For gs_tier.c. */
 extern bool gs_dead_letter_exists(const pg_uuid_t *id);
-extern GsArchivedGame *gs_dead_letter_get(const pg_uuid_t *id, bool want_payload,
-										  MemoryContext mcxt);
+extern GsStoredGame *gs_dead_letter_get(const pg_uuid_t *id, bool want_payload,
+										MemoryContext mcxt);
 
 #endif /* GS_DEAD_LETTER_H */

@@ -138,6 +138,10 @@ gs_kind_name(GsKind kind)
 			return "abandon";
 		case GS_KIND_RESTORE:
 			return "restore";
+		case GS_KIND_SUSPEND:
+			return "suspended";
+		case GS_KIND_RESUME:
+			return "resumed";
 	}
 	return "unknown";
 }

@@ -17,7 +17,6 @@
  */
 #include "postgres.h"
 
-#include "gs_archive.h"
 #include "gs_config.h"
 #include "gs_database.h"
 #include "gs_delta.h"
@@ -25,6 +24,7 @@
 #include "gs_errors.h"
 #include "gs_history.h"
 #include "gs_target.h"
+#include "gs_tier.h"
 
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -173,7 +173,7 @@ gs_history_archived(const GsPayload *payload, int64 version, GsText *state,
 }
 
 static bool
-archived_state_at(const GsArchivedGame *game, int64 version, GsText *state)
+stored_state_at(const GsStoredGame *game, int64 version, GsText *state)
 {
 	const char *wrong;
 
@@ -210,8 +210,9 @@ state_at(FunctionCallInfo fcinfo, bool want_bytes)
 	pg_uuid_t *id = PG_GETARG_UUID_P(0);
 	int64 version = PG_GETARG_INT64(1);
 	GsPending *pending;
-	GsGameCopy *game;
-	GsArchivedGame *archived;
+	GsGameCopy *game = NULL;
+	GsStoredGame *stored = NULL;
+	GsTierLook look;
 	GsText state;
 	bool found;
 
@@ -222,10 +223,18 @@ state_at(FunctionCallInfo fcinfo, bool want_bytes)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("version must be at least 1")));
 	pending = GsWriteSetActive ? gs_writeset_find(id) : NULL;
-	if (pending && !pending->exists)
+	if (pending && gs_pending_is_deleted(pending))
 		PG_RETURN_NULL();
-	game = pending ? gs_writeset_copy(pending, GS_COPY_ALL, CurrentMemoryContext)
-				   : gs_table_copy(id, GS_COPY_ALL, false, CurrentMemoryContext);
+	do
+	{
+		look = gs_tier_look();
+		if (pending == NULL)
+			game = gs_table_copy(id, GS_COPY_ALL, false, CurrentMemoryContext);
+		else if (pending->exists)
+			game = gs_writeset_copy(pending, GS_COPY_ALL, CurrentMemoryContext);
+		if (game == NULL)
+			stored = gs_tier_get(id, true, CurrentMemoryContext);
+	} while (game == NULL && stored == NULL && gs_tier_again(id, look));
 	gs_durable_wait();
 	if (game)
 	{
@@ -234,14 +243,13 @@ state_at(FunctionCallInfo fcinfo, bool want_bytes)
 	}
 	else
 	{
-		archived = gs_archive_get(id, true, CurrentMemoryContext);
-		if (archived == NULL)
+		if (stored == NULL)
 		{
 			gs_require_games();
 			PG_RETURN_NULL();
 		}
-		check_encoding(id, archived->is_bytes, want_bytes);
-		found = archived_state_at(archived, version, &state);
+		check_encoding(id, stored->is_bytes, want_bytes);
+		found = stored_state_at(stored, version, &state);
 	}
 	gs_confirm_read();
 	if (!found)

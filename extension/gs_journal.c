@@ -280,6 +280,11 @@ add_creation(GsChange *change)
 	memcpy(record.id, change->key.id.data, UUID_LEN);
 	set_header(&record, &change->h);
 	set_info(&record, &change->info);
+	if (change->returns)
+	{
+		record.parts |= GS_RECORD_MOVED;
+		record.base_version = change->base_version;
+	}
 	record.parts |= GS_RECORD_HAS_STATE;
 	record.state = bytes(&change->state);
 	if (change->initial.data)
@@ -315,6 +320,8 @@ add_removal(GsChange *change)
 	memcpy(record.id, change->key.id.data, UUID_LEN);
 	record.incarnation = change->h.incarnation;
 	record.version = change->h.version;
+	if (change->kind == GS_CHANGE_ARCHIVE)
+		record.parts = GS_RECORD_MOVED;
 	put_record(&record);
 }
 
@@ -397,6 +404,28 @@ needs_image_first(const GsGameKey *key)
 	return needs;
 }
 
+static void
+add_image_first(GsChange *change)
+{
+	if (!needs_image_first(&change->key))
+		return;
+	add_image(change);
+	note_image(change);
+	change->imaged = true;
+}
+
+/* What the game has become on its way to a table: a standby tells of it. */
+static void
+add_move(GsChange *change)
+{
+	if (change->nentries > 0)
+	{
+		add_image_first(change);
+		add_update(change);
+	}
+	add_removal(change);
+}
+
 void
 gs_journal_add(GsChange *change)
 {
@@ -412,17 +441,14 @@ gs_journal_add(GsChange *change)
 				add_removal(change);
 			break;
 		case GS_CHANGE_UPDATE:
-			if (needs_image_first(&change->key))
-			{
-				add_image(change);
-				note_image(change);
-				change->imaged = true;
-			}
+			add_image_first(change);
 			add_update(change);
 			break;
 		case GS_CHANGE_REMOVE:
-		case GS_CHANGE_ARCHIVE:
 			add_removal(change);
+			break;
+		case GS_CHANGE_ARCHIVE:
+			add_move(change);
 			break;
 		case GS_CHANGE_IMAGE:
 			add_image(change);

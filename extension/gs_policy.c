@@ -80,7 +80,8 @@ static const GsPolicy builtin_policy = {.durability = GS_POLICY_SETTING,
 										.archive_priority = GS_PRIORITY_DEFAULT,
 										.archive_attempts = GS_ARCHIVE_ATTEMPTS_DEFAULT,
 										.player_stats = true,
-										.retention_action = GS_RETENTION_DROP};
+										.retention_action = GS_RETENTION_DROP,
+										.make_ahead = GS_POLICY_SETTING};
 
 static GsPolicy default_policy;
 static bool limits_moves = false; /* any of them */
@@ -297,6 +298,41 @@ set_hook_failure(GsPolicy *policy, Datum value)
 	policy->hook_skip = is_word(value, "skip");
 }
 
+static void
+set_resume_on_move(GsPolicy *policy, Datum value)
+{
+	policy->resume_on_move = DatumGetBool(value);
+}
+
+static void
+set_partition_interval(GsPolicy *policy, Datum value)
+{
+	policy->partition_interval = is_word(value, "hour")	   ? GS_INTERVAL_HOUR
+								 : is_word(value, "week")  ? GS_INTERVAL_WEEK
+								 : is_word(value, "month") ? GS_INTERVAL_MONTH
+														   : GS_INTERVAL_DAY;
+}
+
+static void
+set_make_ahead(GsPolicy *policy, Datum value)
+{
+	policy->make_ahead = Max(DatumGetInt16(value), 0);
+}
+
+static void
+set_old_tablespace(GsPolicy *policy, Datum value)
+{
+	policy->has_old_tablespace = true;
+	policy->old_tablespace = *DatumGetName(value);
+}
+
+static void
+set_old_tablespace_after(GsPolicy *policy, Datum value)
+{
+	policy->has_old_tablespace_after = true;
+	policy->old_tablespace_after = *DatumGetIntervalP(value);
+}
+
 static const PolicyColumn policy_columns[] = {
 	{"durability", TEXTOID, set_durability},
 	{"history", TEXTOID, set_history},
@@ -316,6 +352,11 @@ static const PolicyColumn policy_columns[] = {
 	{"stats_rule", TEXTOID, set_stats_rule},
 	{"archive_hook", TEXTOID, set_archive_hook},
 	{"hook_failure", TEXTOID, set_hook_failure},
+	{"resume_on_move", BOOLOID, set_resume_on_move},
+	{"partition_interval", TEXTOID, set_partition_interval},
+	{"make_ahead", INT2OID, set_make_ahead},
+	{"old_tablespace", NAMEOID, set_old_tablespace},
+	{"old_tablespace_after", INTERVALOID, set_old_tablespace_after},
 };
 
 #define NCOLUMNS ((int) lengthof(policy_columns))

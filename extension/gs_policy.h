@@ -8,6 +8,7 @@
 #ifndef GS_POLICY_H
 #define GS_POLICY_H
 
+#include "gs_period.h"
 #include "gs_queue.h"
 
 #include "utils/timestamp.h"
@@ -46,6 +47,7 @@ typedef struct GsPolicy
 	bool hook_skip;			  /* a failure does not hold up the games */
 	const char *stats_rule;	  /* NULL = the default rule */
 	const char *archive_hook; /* NULL = none */
+	bool resume_on_move;	  /* a move on a suspended game */
 
 	/* how long archived games are kept; without a limit if there is none */
 	GsRetentionAction retention_action;
@@ -57,6 +59,13 @@ typedef struct GsPolicy
 	/* rows of gamestate.rate_limit that moves are counted by; empty = none */
 	char player_rate_limit[GS_MAX_ID_LENGTH + 1];
 	char game_rate_limit[GS_MAX_ID_LENGTH + 1];
+	/* partitions: how long, how many ahead, and where they go when they are old */
+	GsInterval partition_interval;
+	int make_ahead; /* or GS_POLICY_SETTING */
+	bool has_old_tablespace;
+	bool has_old_tablespace_after;
+	NameData old_tablespace;
+	Interval old_tablespace_after;
 } GsPolicy;
 
 /* A month is 30 days, a day 24 hours. */

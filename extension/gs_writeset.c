@@ -442,7 +442,7 @@ gs_writeset_copy(const GsPending *pending, int what, MemoryContext mcxt)
  */
 
 /* A change of a whole game that leaves its content as it is. */
-static void
+static GsPending *
 open_whole(const pg_uuid_t *id, GsChangeKind kind)
 {
 	GsGame *game = gs_table_find(id, true);
@@ -457,18 +457,19 @@ open_whole(const pg_uuid_t *id, GsChangeKind kind)
 	pending = gs_writeset_open(id, &h);
 	pending->change.kind = kind;
 	pending->change.frees = true;
+	return pending;
 }
 
 void
 gs_writeset_archive(const pg_uuid_t *id)
 {
-	open_whole(id, GS_CHANGE_ARCHIVE);
+	open_whole(id, GS_CHANGE_ARCHIVE)->change.moved_to = GS_TIER_ARCHIVED;
 }
 
 void
 gs_writeset_image(const pg_uuid_t *id)
 {
-	open_whole(id, GS_CHANGE_IMAGE);
+	(void) open_whole(id, GS_CHANGE_IMAGE);
 }
 
 void

@@ -162,8 +162,8 @@ test_round_trips(void)
 static void
 test_bytes(void)
 {
-	static const unsigned char different[] = {1, 0, 2, '{', '}', 1, '1',
-											  2, 1, 20,	 5,	  0, 0};
+	static const unsigned char different[] = {1, 0, 2,	'{', '}', 1, '1',
+											  2, 1, 20, 5,	 0,	  0};
 	static const unsigned char equal[] = {1, 1, 2, '{', '}', 2, 0, 0};
 	static const unsigned char deltas[] = {1, 2, 2, '{', '}', 2, 0, 0};
 	GsPayload payload;
