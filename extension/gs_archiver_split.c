@@ -408,7 +408,10 @@ gs_split_make_places(GsBatchGame *games, int n)
 			if (gs_failures_is_general(error))
 				gs_failures_pause_all(error);
 			else
+			{
+				gs_archiver_stat_failure(failed.game_type, error);
 				gs_failures_pause_type(&failed, error);
+			}
 			for (int j = 0; j < left; j++)
 			{
 				if (by_type(&games[j], &failed) != 0)

@@ -102,9 +102,10 @@ SELECT gamestate.apply_move(id(1), 1, '{"take": 1}', '{"n": 1}', 'ann');
 SELECT gamestate.finish_game(id(1), '"ann"', request_id => '$request')});
 my $live = sql('SELECT (gamestate.get_game(id(1))).*');
 my $changes = sql('SELECT * FROM gamestate.get_changes(id(1))');
-# somebody who does not see that the game moves
+# Somebody who will not see that the game moves. He has not read the archive yet, or
+# new partitions would have to wait for him.
 my $reader = $node->background_psql('postgres', on_error_stop => 0);
-$reader->query_until(qr/begun/, "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM gamestate.games;\n\\echo begun\n");
+$reader->query_until(qr/begun/, "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1;\n\\echo begun\n");
 archiver(1);
 becomes(q{SELECT true FROM gamestate.dead_letter WHERE pg_sleep(0.2) IS NOT NULL UNION ALL SELECT false FROM (SELECT play('go')) p}, 'a game that keeps failing while others do not becomes a dead letter');
 is(sql('SELECT game_id = id(1), attempts >= 3, first_failed_at < last_failed_at, error_sqlstate, error_message, error_context LIKE $$%poison()%$$, dictionary IS NULL FROM gamestate.dead_letter'),
@@ -171,6 +172,37 @@ systemic('a trigger', q{CREATE TRIGGER fail BEFORE INSERT ON gamestate.archive_p
 systemic('a permission', 'REVOKE INSERT ON gamestate.archive FROM gamestate_owner', 'GRANT INSERT ON gamestate.archive TO gamestate_owner', '42501');
 systemic('a constraint', q{ALTER TABLE gamestate.archive ADD CONSTRAINT small CHECK (version < 2) NOT VALID}, 'ALTER TABLE gamestate.archive DROP CONSTRAINT small', '23514');
 
+note 'A locked parent';
+my $locker = $node->background_psql('postgres', on_error_stop => 0);
+$locker->query_until(qr/locked/, "BEGIN; LOCK TABLE gamestate.archive IN ACCESS EXCLUSIVE MODE;\n\\echo locked\n");
+sql(q{SELECT play('go', 10)});
+becomes(q{SELECT pauses > 0 AND last_sqlstate = '55P03' FROM gamestate.stat_archiver WHERE game_type = 'go'}, 'the type pauses');
+is(sql(q{SELECT play('go', 10); SELECT queued FROM gamestate.stat_archiver WHERE game_type = 'go'}), "\n20", 'play goes on');
+$locker->query_until(qr/done/, "COMMIT;\n\\echo done\n");
+$locker->quit;
+sql('SELECT gamestate.resume_archiving()');
+becomes('SELECT archive_queue = 0 FROM gamestate.stat_memory', 'archived when the lock is gone');
+
+note 'A partition that is dropped, one whose type changes hands';
+sql(q{SELECT play('dropped', 5)});
+archived('dropped', 5, 'before');
+sql(q{DROP TABLE gamestate_partitions.archive_dropped, gamestate_partitions.archive_payload_dropped; SELECT play('dropped', 5)});
+archived('dropped', 5, 'made again');
+is(column(q{'dropped'}, 'queued'), 0, 'the queue drains');
+
+note 'A dictionary that is gone';
+sql(q{ALTER SYSTEM SET gamestate.dictionary_min_games = 20; ALTER SYSTEM SET gamestate.maintenance_interval = '200ms'});
+$node->reload;
+sql(q{SELECT gamestate.finish_game(gamestate.create_game('taught', json_build_object('board', md5(n::text), 'turn', n, 'words', 'a rather long text that comes again in every game')), to_json(n)) FROM generate_series(1, 60) n});
+becomes(q{SELECT count(*) > 0 FROM gamestate.dictionary WHERE game_type = 'taught'}, 'a dictionary is trained');
+sql(q{SELECT play('taught', 5)});
+becomes('SELECT archive_queue = 0 FROM gamestate.stat_memory', 'and used');
+sql(q{SET gamestate.allow_dictionary_changes = on; DELETE FROM gamestate.dictionary; SELECT play('taught', 5)});
+becomes('SELECT archive_queue = 0 FROM gamestate.stat_memory', 'games are archived without it');
+is(sql(q{SELECT count(*) FROM gamestate.archived_games WHERE game_type = 'taught' AND ended_at > (SELECT max(ended_at) - interval '1 minute' FROM gamestate.archive)}), 70, 'all rows are there');
+sql(q{ALTER SYSTEM RESET gamestate.dictionary_min_games; ALTER SYSTEM RESET gamestate.maintenance_interval});
+$node->reload;
+
 note 'Error codes of the server itself, raised for one game';
 sql(q{
 CREATE FUNCTION disk() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -194,11 +226,13 @@ archived('disk', 21, 'nor for that one');
 
 note 'Priority and batch size';
 sql(q{INSERT INTO gamestate.policy (game_type, archive_priority, archive_batch) VALUES ('first', 9, 7), ('last', -9, NULL), ('small', NULL, 1)});
+sql(q{SELECT play('last'), play('small'), play('first')});
+archived($_, 1, "a partition for $_") foreach ('last', 'small', 'first');
 archiver(0);
 sql(q{SELECT play('last', 30), play('go', 30), play('small', 5), play('first', 30)});
 archiver(1);
 becomes('SELECT archive_queue = 0 FROM gamestate.stat_memory', 'all are archived');
-is(sql(q{SELECT string_agg(game_type, ' ' ORDER BY x) FROM (SELECT game_type, min(xmin::text::bigint) AS x FROM gamestate.archive WHERE game_type IN ('first', 'last', 'small') GROUP BY 1) t}), 'first small last', 'in the order of their priorities');
+is(sql(q{SELECT string_agg(game_type, ' ' ORDER BY x) FROM (SELECT game_type, max(xmin::text::bigint) AS x FROM gamestate.archive WHERE game_type IN ('first', 'last', 'small') GROUP BY 1) t}), 'first small last', 'in the order of their priorities');
 is(sql(q{SELECT string_agg(game_type || ' ' || largest, ' ' ORDER BY game_type) FROM (SELECT game_type, max(n) AS largest FROM (SELECT game_type, xmin, count(*) AS n FROM gamestate.archive WHERE game_type IN ('first', 'last', 'small') GROUP BY 1, 2) b GROUP BY 1) t}), 'first 7 last 30 small 1', 'in batches of the size that their policies say');
 archiver(0);
 sql(q{SELECT play('last', 3), play('first', 3)});
@@ -221,8 +255,8 @@ for my $round (1 .. 6)
 	$node->poll_query_until('postgres', q{SELECT count(*) > 0 FROM gamestate.archive WHERE game_id IN (SELECT game_id FROM played)}) if $round % 3 == 0;
 	sleep rand 0.02;
 	my $pid = sql(q{SELECT pid FROM gamestate.stat_workers WHERE kind = 'archiver'});
-	$killed += kill 'KILL', $pid if $pid;
-	$node->poll_query_until('postgres', 'SELECT true') or die;
+	$killed += kill 'KILL', $pid;
+	$node->poll_query_until('postgres', "SELECT pid <> $pid FROM gamestate.stat_workers WHERE kind = 'archiver' AND pid IS NOT NULL") or die;
 	is(sql('SELECT misplaced()'), 0, "round $round: each game is in one place");
 	$moves += sql(q{SELECT gamestate.apply_move(id(100), NULL, '1', '{"n": 1}') IS NOT NULL}) eq 't';
 }
