@@ -85,6 +85,7 @@ OBJS = \
 	extension/gs_shmem.o \
 	extension/gs_states.o \
 	extension/gs_stats_rule.o \
+	extension/gs_stored.o \
 	extension/gs_suspend.o \
 	extension/gs_suspended.o \
 	extension/gs_swap.o \

@@ -881,6 +881,19 @@ AS 'MODULE_PATHNAME', 'gs_list_live_games' LANGUAGE C VOLATILE PARALLEL RESTRICT
 COMMENT ON FUNCTION gamestate.list_live_games(text, text, boolean, integer)
 IS 'the games in shared memory as rows, in no particular order; games are seen one after another, each as it is then';
 
+-- For who follows games by their type and was away: see extension/gs_stored.c.
+CREATE FUNCTION gamestate.list_stored_games(
+	game_type text,
+	updated_after timestamptz)
+RETURNS TABLE (
+	game_id uuid,
+	tier text,
+	version bigint,
+	updated_at timestamptz)
+AS 'MODULE_PATHNAME', 'gs_list_stored_games' LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 1000;
+COMMENT ON FUNCTION gamestate.list_stored_games(text, timestamptz)
+IS 'games of a type (NULL = of all) that are not live any more and have last changed at that time or later, in no particular order';
+
 CREATE FUNCTION gamestate.to_jsonb(document json)
 RETURNS jsonb
 AS 'MODULE_PATHNAME', 'gs_to_jsonb' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
@@ -1930,7 +1943,7 @@ SELECT CASE
 		'get_game', 'get_state', 'get_state_bytes', 'get_state_if_newer',
 		'get_state_if_newer_bytes', 'get_states', 'get_states_bytes', 'get_version',
 		'state_at', 'state_at_bytes', 'get_changes', 'wait_changes', 'feed_position',
-		'find_room', 'player_games', 'open_rooms', 'list_live_games')
+		'find_room', 'player_games', 'open_rooms', 'list_live_games', 'list_stored_games')
 		THEN 'read'
 	WHEN object_name IN ('live_games', 'games', 'suspended', 'suspended_games',
 		'suspended_state', 'suspended_state_bytes')
