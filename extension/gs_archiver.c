@@ -13,7 +13,8 @@
  *	3. The journal needs somebody, too: the archiver loads the games after a
  *	   start, and, between batches and whenever it is due, extends the active
  *	   table and rotates a little (gs_rotate.c).
- *	4. When the queue is done: partitions are made ahead, and archived games
+ *	4. When the queue is done: the partitions that will be needed next are
+ *	   looked at (gs_place.c), and archived games
  *	   are freed as soon as no snapshot needs them in memory.
  *
  * No transaction, lock or snapshot is held while sleeping.  SQL runs only
@@ -29,7 +30,7 @@
 #include "gs_config.h"
 #include "gs_journal.h"
 #include "gs_load.h"
-#include "gs_partition.h"
+#include "gs_place.h"
 
 #include "access/xact.h"
 #include "miscadmin.h"
@@ -74,16 +75,16 @@ static int damage_tries = 0;
  */
 
 static void
-make_ahead(void)
+look_ahead(void)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	TimestampTz due = gs_partition_next_due();
+	TimestampTz due = gs_place_next_due();
 
 	if (due == 0 || due > now || ahead_retry_at > now)
 		return;
 	PG_TRY();
 	{
-		gs_partition_make_ahead();
+		gs_place_look_ahead();
 		ahead_failures = 0;
 		ahead_retry_at = 0;
 	}
@@ -92,11 +93,12 @@ make_ahead(void)
 		ErrorData *error = gs_failures_take();
 		int pause_ms = gs_worker_backoff(++ahead_failures);
 
-		gs_partition_forget();
+		gs_place_forget();
 		ahead_retry_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), pause_ms);
 		/* in the way of a reader for a moment is no news */
 		if (ahead_failures > 3)
-			gs_failures_complain(error, "make partitions of the archive ahead", pause_ms);
+			gs_failures_complain(error, "look at the next partitions of the archive",
+								 pause_ms);
 	}
 	PG_END_TRY();
 }
@@ -196,7 +198,7 @@ static void
 sleep_until_due(bool free_again)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	TimestampTz due = gs_partition_next_due();
+	TimestampTz due = gs_place_next_due();
 	bool paused = GsArchiver.paused_until > now;
 	int events = WL_LATCH_SET | WL_EXIT_ON_PM_DEATH;
 	long ms = 0;
@@ -291,7 +293,7 @@ turn(void)
 		gs_pass_run();
 		if (ProcDiePending)
 			return;
-		make_ahead();
+		look_ahead();
 	}
 	left = free_archived();
 	if (GsArchiver.pass.archived > 0)
@@ -326,7 +328,7 @@ static void
 initialize(void)
 {
 	gs_failures_init();
-	gs_partition_init();
+	gs_place_init();
 	GsArchiver.loop_context =
 		AllocSetContextCreate(TopMemoryContext, "gamestate archiver turn",
 							  ALLOCSET_DEFAULT_SIZES);

@@ -18,7 +18,7 @@
 #include "postgres.h"
 
 #include "gs_archiver_parts.h"
-#include "gs_partition.h"
+#include "gs_place.h"
 
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -230,7 +230,7 @@ gs_failures_archived(const GsBatchGame *game)
 		(void) hash_search(aside, &game->id, HASH_REMOVE, NULL);
 	if (hash_get_num_entries(types) > 0)
 		(void) hash_search(types, game->game_type, HASH_REMOVE, NULL);
-	gs_partition_used(&game_type);
+	gs_place_used(&game_type);
 	GsArchiver.pass.archived++;
 	pauses = 0;
 	GsArchiver.busy_delay = GS_BUSY_FIRST_MS;

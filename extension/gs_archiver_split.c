@@ -17,7 +17,7 @@
 #include "postgres.h"
 
 #include "gs_archiver_parts.h"
-#include "gs_partition.h"
+#include "gs_place.h"
 
 #include "miscadmin.h"
 #include "utils/timestamp.h"
@@ -274,7 +274,7 @@ drop_unsettled(GsBatchGame *games, int n)
 	{
 		GsText game_type = {games[i].game_type, games[i].type_len};
 
-		if (gs_partition_is_settled(&game_type, games[i].ended_at))
+		if (gs_place_is_settled(&game_type, games[i].ended_at))
 			games[kept++] = games[i];
 	}
 	if (kept < n)
@@ -302,14 +302,14 @@ gs_split_make_places(GsBatchGame *games, int n)
 	{
 		GsText game_type = {games[i].game_type, games[i].type_len};
 
-		if (gs_partition_is_known(&game_type, games[i].ended_at))
+		if (gs_place_is_known(&game_type, games[i].ended_at))
 		{
 			i++;
 			continue;
 		}
 		PG_TRY();
 		{
-			gs_partition_ensure(&game_type, games[i].ended_at);
+			gs_place_ensure(&game_type, games[i].ended_at);
 		}
 		PG_CATCH();
 		{
@@ -317,7 +317,7 @@ gs_split_make_places(GsBatchGame *games, int n)
 			GsBatchGame failed = games[i];
 			int kept = 0;
 
-			gs_partition_forget();
+			gs_place_forget();
 			if (gs_failures_is_general(error))
 				gs_failures_pause_all(error);
 			else
@@ -353,7 +353,7 @@ archive_type(GsBatchGame *games, int n)
 	/* a partition may have been dropped or detached: once more, with a new one */
 	if (error->sqlerrcode == ERRCODE_CHECK_VIOLATION)
 	{
-		gs_partition_forget();
+		gs_place_forget();
 		n = gs_split_make_places(games, n);
 		if (n == 0)
 			return;

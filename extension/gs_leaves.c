@@ -24,6 +24,7 @@
 #include "partitioning/partdesc.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 #include "utils/partcache.h"
 #include "utils/rel.h"
@@ -50,16 +51,37 @@ gs_leaf_name(Oid relid)
 									  get_rel_name(relid));
 }
 
+TimestampTz
+gs_leaf_ago(const Interval *interval)
+{
+	return DatumGetTimestampTz(
+		DirectFunctionCall2(timestamptz_mi_interval,
+							TimestampTzGetDatum(GetCurrentTimestamp()),
+							IntervalPGetDatum(interval)));
+}
+
 static bool
 is_ours(Oid relid)
 {
 	return get_rel_namespace(relid) == get_namespace_oid("gamestate_partitions", true) &&
-		   get_rel_relkind(relid) == RELKIND_RELATION &&
 		   GS_CLASS_OWNERCHECK(relid, get_role_oid(GS_OWNER_ROLE, false));
 }
 
+/* An ordinary table? */
+static bool
+is_leaf(Oid relid)
+{
+	return get_rel_relkind(relid) == RELKIND_RELATION;
+}
+
+bool
+gs_leaf_is_ours(Oid relid)
+{
+	return is_ours(relid) && is_leaf(relid);
+}
+
 static List *
-leaves_of_branch(Relation branch, const char *game_type, List *leaves)
+leaves_of_branch(Relation branch, const char *game_type, bool in_default, List *leaves)
 {
 	PartitionDesc desc = RelationGetPartitionDesc(branch, true);
 	PartitionBoundInfo bounds = desc->boundinfo;
@@ -70,12 +92,14 @@ leaves_of_branch(Relation branch, const char *game_type, List *leaves)
 		GsLeaf *leaf;
 
 		if (part < 0 || bounds->kind[i][0] != PARTITION_RANGE_DATUM_VALUE ||
-			!is_ours(desc->oids[part]))
+			!is_ours(desc->oids[part]) || !is_leaf(desc->oids[part]))
 			continue;
 		leaf = palloc0(sizeof(GsLeaf));
 		leaf->relid = desc->oids[part];
 		leaf->name = gs_leaf_name(leaf->relid);
 		leaf->game_type = pstrdup(game_type);
+		leaf->in_default = in_default;
+		leaf->parent = RelationGetRelid(branch);
 		leaf->to = DatumGetTimestampTz(bounds->datums[i][0]);
 		leaf->from = i > 0 && bounds->kind[i - 1][0] == PARTITION_RANGE_DATUM_VALUE
 						 ? DatumGetTimestampTz(bounds->datums[i - 1][0])
@@ -119,8 +143,8 @@ gs_leaves(const char *table)
 
 			CHECK_FOR_INTERRUPTS();
 			if (is_partitioned_by(branch, PARTITION_STRATEGY_RANGE, "ended_at"))
-				leaves =
-					leaves_of_branch(branch, type_of_branch(desc->boundinfo, i), leaves);
+				leaves = leaves_of_branch(branch, type_of_branch(desc->boundinfo, i),
+										  i == desc->boundinfo->default_index, leaves);
 			table_close(branch, NoLock);
 		}
 	}

@@ -20,11 +20,14 @@
  */
 #include "postgres.h"
 
+#include "gs_ahead.h"
 #include "gs_config.h"
 #include "gs_deleted.h"
 #include "gs_maintenance.h"
+#include "gs_ranking.h"
 #include "gs_retention.h"
 #include "gs_repack.h"
+#include "gs_tablespace.h"
 #include "gs_train.h"
 #include "gs_worker.h"
 
@@ -55,9 +58,12 @@ typedef struct Task
 } Task;
 
 static Task tasks[] = {
+	{.what = "make partitions ahead", .run = gs_ahead_run},
 	{.what = "remove partitions that are no longer kept", .run = gs_retention_run},
 	{.what = "train compression dictionaries", .run = gs_train_run},
 	{.what = "repack a partition", .run = gs_repack_run},
+	{.what = "make rankings of players", .run = gs_ranking_run},
+	{.what = "move old partitions to their tablespace", .run = gs_tablespace_run},
 	{.what = "forget requests of deleted games", .run = gs_deleted_purge},
 };
 

@@ -6,36 +6,33 @@
  * The model:
  *	1. gamestate.archive and gamestate.archive_payload are partitioned by LIST
  *	   (game_type), each of these branches by RANGE (ended_at) into leaves of
- *	   one day (UTC).  Both have the same branches and leaves.
+ *	   a period (gs_period.c) each, as long as the type's policy says.  Both have
+ *	   the same branches and leaves.
  *	2. The first gamestate.archive_max_types types get a branch of their own;
  *	   further ones share the default branch, which is made when the first of
- *	   them needs it.  Once that has leaves, new types go there too, even if the
- *	   limit is raised: to attach a branch would mean to search the default
- *	   branch, locked against everybody.  (Even an empty default branch would
- *	   have to be locked so, which is why it is not made earlier.)
+ *	   them needs it, and follow the default policy.  Once that branch has leaves, new
+ *	   types go there too, even if the limit is raised: to attach a branch would mean to
+ *	   search the default branch, locked against everybody.  (Even an empty default
+ *	   branch would have to be locked so, which is why it is not made earlier.)
  *	3. Whether a place exists is asked from PostgreSQL's own partition
- *	   descriptors, never from names.  So partitions made by a DBA, with other
- *	   bounds, are used as they are; where they cover part of a day, the leaf
- *	   is made for the free part around the game's end; below a partition of
- *	   any other kind we leave it to the INSERT to find its way.
+ *	   descriptors, never from names.  So partitions made by a DBA, or by ourselves when
+ *	   the policy said another interval, are used as they are.  Where they
+ *	   cover part of a period the leaf is made for the free part around the game's
+ *	   end: partitions never overlap, and a new interval begins at the next free
+ *	   boundary.  Below a partition of any other kind we leave it to the INSERT
+ *	   to find its way.
  *	4. A leaf is created standalone and then attached, because ATTACH takes a
  *	   weaker lock on the parent (SHARE UPDATE EXCLUSIVE, taken first) than
  *	   CREATE TABLE ... PARTITION OF does: readers and writers go on.  It needs
  *	   no CHECK to be attached quickly: it is empty, so that looking through
  *	   it costs nothing.
- *	5. A query that was planned before a partition was attached, but takes its
- *	   snapshot after the first games have been committed to it, would find
- *	   those games neither there nor in memory.  So a partition is only used
- *	   when all transactions that had locked its tables by then have ended
- *	   (gs_partition_is_settled()); whoever locks them later plans anew.  The
- *	   games stay in memory meanwhile, unless that runs short.  Partitions made
- *	   ahead have settled long before they are used.
- *	6. What was found is remembered (type, day -> interval) until PostgreSQL
- *	   says that one of the partitioned tables has changed (relcache callback).
  *
- * Locking: waits for a lock are short (LOCK_TIMEOUT_MS); whoever fails tries
- * again later, and only games without a partition wait meanwhile.  The callback
- * runs at any time and may only set a flag.
+ * What the archiver remembers of all that is in gs_place.c; who makes leaves before they
+ * are needed is gs_ahead.c.
+ *
+ * Locking: parents, until the caller's transaction ends; how long is waited for
+ * that is the caller's lock_timeout.  The relcache callback runs at any time and
+ * may only count.
  *
  *-------------------------------------------------------------------------
  */
@@ -43,7 +40,8 @@
 
 #include "gs_config.h"
 #include "gs_partition.h"
-#include "gs_worker.h"
+#include "gs_period.h"
+#include "gs_policy.h"
 
 #include "access/table.h"
 #include "catalog/namespace.h"
@@ -52,17 +50,14 @@
 #include "common/hashfn.h"
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
-#include "miscadmin.h"
 #include "partitioning/partbounds.h"
 #include "partitioning/partdesc.h"
 #include "storage/lmgr.h"
-#include "storage/lock.h"
 #include "utils/builtins.h"
 #include "utils/datetime.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
-#include "utils/memutils.h"
 #include "utils/partcache.h"
 #include "utils/rel.h"
 #include "utils/relcache.h"
@@ -71,55 +66,11 @@
 #define SCHEMA			  "gamestate"
 #define PARTITIONS_SCHEMA "gamestate_partitions"
 
-#define LOCK_TIMEOUT_MS 1000
-
-/* Types that had no games for so long get no more partitions ahead. */
-#define RECENT_DAYS 3
-
-/* Bounds of what is remembered. */
-#define MAX_PLACES	   10000
-#define MAX_USED_TYPES 10000
-
 /*
  * Longest slug of a game type.  The longest name is
- * archive_payload_<slug>_<8 hex digits>_p20261121_99, and has to fit into 63.
+ * archive_payload_<slug>_<8 hex digits>_p20261121t07_99, and has to fit into 63.
  */
-#define MAX_SLUG 24
-
-/* Game types as hash keys: padded with zero bytes. */
-typedef struct TypeKey
-{
-	char type[GS_MAX_ID_LENGTH + 1];
-} TypeKey;
-
-/* For [from, to), part of a day, games of a type have a place in both tables. */
-typedef struct PlaceKey
-{
-	TypeKey type;
-	int64 day;
-} PlaceKey;
-
-typedef struct Place
-{
-	PlaceKey key;
-	TimestampTz from;
-	TimestampTz to;
-} Place;
-
-/* A place that has just been made, and who may not know it yet. */
-typedef struct Settling
-{
-	PlaceKey key;
-	int n; /* so many of vxids may still be running */
-	VirtualTransactionId *vxids;
-} Settling;
-
-typedef struct UsedType
-{
-	TypeKey type; /* hash key */
-	TimestampTz last_used;
-	int64 ahead_until; /* day up to which partitions have been made */
-} UsedType;
+#define MAX_SLUG 21
 
 /*
  * Where a game belongs in one of the tables: either found, or the partitioned
@@ -132,189 +83,57 @@ typedef struct Route
 	bool no_branch;	   /* parent lacks a branch, else a leaf */
 	bool make_default; /* and that branch is the default one */
 	Oid parent;
-	TimestampTz from; /* bounds of the partition, or of the gap */
+	TimestampTz at;
+	TimestampTz from; /* bounds of the partition, or of the gap, within the period */
 	TimestampTz to;
 } Route;
 
-static HTAB *places = NULL;
-static HTAB *used_types = NULL;
-static HTAB *settling = NULL;
-
-/* The partitioned tables that "places" depends on. */
+/* The partitioned tables that were looked at, and how often one of them has changed. */
 static HTAB *watched = NULL;
-static bool places_stale = false;
-
-/* ----------------------------------------------------------------
- *		What is remembered
- * ----------------------------------------------------------------
- */
-
-static HTAB *
-make_table(const char *name, Size key_size, Size entry_size)
-{
-	HASHCTL ctl = {0};
-
-	ctl.keysize = key_size;
-	ctl.entrysize = entry_size;
-	return hash_create(name, 64, &ctl, HASH_ELEM | HASH_BLOBS);
-}
+static uint64 changes = 0;
 
 static void
 relcache_callback(Datum arg, Oid relid)
 {
 	if (!OidIsValid(relid) || hash_search(watched, &relid, HASH_FIND, NULL) != NULL)
-		places_stale = true;
-}
-
-void
-gs_partition_init(void)
-{
-	places = make_table("gamestate places", sizeof(PlaceKey), sizeof(Place));
-	used_types = make_table("gamestate types", sizeof(TypeKey), sizeof(UsedType));
-	settling =
-		make_table("gamestate settling places", sizeof(PlaceKey), sizeof(Settling));
-	watched = make_table("gamestate watched tables", sizeof(Oid), sizeof(Oid));
-	CacheRegisterRelcacheCallback(relcache_callback, (Datum) 0);
-}
-
-void
-gs_partition_forget(void)
-{
-	places_stale = true;
+		changes++;
 }
 
 static void
-forget_stale_places(void)
+watch(Oid relid)
 {
-	if (!places_stale && hash_get_num_entries(places) < MAX_PLACES)
-		return;
-	places_stale = false;
-	hash_destroy(places);
-	places = make_table("gamestate places", sizeof(PlaceKey), sizeof(Place));
-}
-
-static int64
-day_of(TimestampTz at)
-{
-	return at >= 0 ? at / USECS_PER_DAY : -((-at + USECS_PER_DAY - 1) / USECS_PER_DAY);
-}
-
-static void
-set_type_key(TypeKey *key, const GsText *game_type)
-{
-	Assert(game_type->len <= GS_MAX_ID_LENGTH);
-	memset(key, 0, sizeof(*key));
-	memcpy(key->type, game_type->data, game_type->len);
-}
-
-static void
-set_place_key(PlaceKey *key, const GsText *game_type, TimestampTz at)
-{
-	set_type_key(&key->type, game_type);
-	key->day = day_of(at);
-}
-
-bool
-gs_partition_is_known(const GsText *game_type, TimestampTz ended_at)
-{
-	PlaceKey key;
-	Place *place;
-
-	forget_stale_places();
-	set_place_key(&key, game_type, ended_at);
-	place = hash_search(places, &key, HASH_FIND, NULL);
-	return place != NULL && ended_at >= place->from && ended_at < place->to;
-}
-
-static void
-remember_place(const GsText *game_type, TimestampTz at, TimestampTz from, TimestampTz to)
-{
-	PlaceKey key;
-	Place *place;
-	bool found;
-
-	forget_stale_places();
-	set_place_key(&key, game_type, at);
-	place = hash_search(places, &key, HASH_ENTER, &found);
-	place->from = from;
-	place->to = to;
-}
-
-/* Append the transactions that hold a lock on one of the archive's tables. */
-static void
-add_lockers(Settling *place, const char *table)
-{
-	LOCKTAG tag;
-	Oid relid = get_relname_relid(table, get_namespace_oid(SCHEMA, false));
-	VirtualTransactionId *lockers;
-	int n;
-
-	SET_LOCKTAG_RELATION(tag, MyDatabaseId, relid);
-	lockers = GetLockConflicts(&tag, AccessExclusiveLock, &n);
-	if (n == 0)
-		return;
-	place->vxids =
-		place->vxids
-			? repalloc(place->vxids, sizeof(VirtualTransactionId) * (place->n + n))
-			: MemoryContextAlloc(TopMemoryContext, sizeof(VirtualTransactionId) * n);
-	memcpy(place->vxids + place->n, lockers, sizeof(VirtualTransactionId) * n);
-	place->n += n;
-}
-
-/*
- * A place has been made and committed.  The caller is in another transaction:
- * whoever locks the tables from now on sees the new partition.
- */
-static void
-begin_settling(const GsText *game_type, TimestampTz at)
-{
-	PlaceKey key;
-	Settling *place;
-	bool found;
-
-	set_place_key(&key, game_type, at);
-	place = hash_search(settling, &key, HASH_ENTER, &found);
-	if (!found)
+	if (watched == NULL)
 	{
-		place->n = 0;
-		place->vxids = NULL;
+		HASHCTL ctl = {.keysize = sizeof(Oid), .entrysize = sizeof(Oid)};
+
+		watched =
+			hash_create("gamestate watched tables", 64, &ctl, HASH_ELEM | HASH_BLOBS);
+		CacheRegisterRelcacheCallback(relcache_callback, (Datum) 0);
 	}
-	add_lockers(place, "archive");
-	add_lockers(place, "archive_payload");
+	(void) hash_search(watched, &relid, HASH_ENTER, NULL);
 }
 
-static bool
-memory_is_short(void)
+uint64
+gs_partition_changes(void)
 {
-	return GsShmem->nreserve < GsShmem->reserve_target;
-}
-
-bool
-gs_partition_is_settled(const GsText *game_type, TimestampTz ended_at)
-{
-	PlaceKey key;
-	Settling *place;
-
-	if (hash_get_num_entries(settling) == 0)
-		return true;
-	set_place_key(&key, game_type, ended_at);
-	place = hash_search(settling, &key, HASH_FIND, NULL);
-	if (place == NULL)
-		return true;
-	while (place->n > 0 && VirtualXactLock(place->vxids[place->n - 1], false))
-		place->n--;
-	if (place->n > 0 && !memory_is_short())
-		return false;
-	if (place->vxids)
-		pfree(place->vxids);
-	(void) hash_search(settling, &key, HASH_REMOVE, NULL);
-	return true;
+	return changes;
 }
 
 /* ----------------------------------------------------------------
  *		Finding the place
  * ----------------------------------------------------------------
  */
+
+/* The types of the default branch follow the default policy. */
+static const GsText shared_type = {"", 0};
+
+/* What the route may be at most, as the policy of a type says. */
+static void
+set_period(Route *route, const GsText *game_type)
+{
+	gs_period(gs_policy(game_type)->partition_interval, route->at, &route->from,
+			  &route->to);
+}
 
 /* Has a default branch partitions, or is it something that we did not make? */
 static bool
@@ -359,6 +178,7 @@ list_step(PartitionKey key, PartitionDesc desc, const GsText *game_type,
 		(OidIsValid(default_branch) && default_branch_in_use(default_branch)))
 	{
 		route->in_default = true;
+		set_period(route, &shared_type);
 		if (OidIsValid(default_branch))
 			return default_branch;
 		route->make_default = true;
@@ -430,15 +250,15 @@ find_route(Oid table, const GsText *game_type, TimestampTz at, bool want_default
 {
 	memset(route, 0, sizeof(*route));
 	route->parent = table;
-	route->from = day_of(at) * USECS_PER_DAY;
-	route->to = route->from + USECS_PER_DAY;
+	route->at = at;
+	set_period(route, game_type);
 
 	for (;;)
 	{
 		Relation rel = table_open(route->parent, AccessShareLock);
 		Oid next = InvalidOid;
 
-		(void) hash_search(watched, &route->parent, HASH_ENTER, NULL);
+		watch(route->parent);
 		if (rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE)
 			next = step(rel, game_type, at, want_default, route);
 		else
@@ -518,7 +338,7 @@ qualified_name(Oid relid)
 									  get_rel_name(relid));
 }
 
-/* The day of a leaf as the names of partitions have it. */
+/* The day of a time, in UTC. */
 static void
 append_day(StringInfo s, TimestampTz at, const char *format)
 {
@@ -526,15 +346,26 @@ append_day(StringInfo s, TimestampTz at, const char *format)
 	int month;
 	int day;
 
-	j2date((int) day_of(at) + POSTGRES_EPOCH_JDATE, &year, &month, &day);
+	j2date((int) gs_period_day(at) + POSTGRES_EPOCH_JDATE, &year, &month, &day);
 	appendStringInfo(s, format, year, month, day);
+}
+
+/* The start of a leaf as the names of partitions have it. */
+static void
+append_start(StringInfo name, TimestampTz from)
+{
+	int64 usecs = from - gs_period_day(from) * USECS_PER_DAY;
+
+	append_day(name, from, "_p%04d%02d%02d");
+	if (usecs != 0)
+		appendStringInfo(name, "t%02d", (int) (usecs / USECS_PER_HOUR));
 }
 
 /* A bound, independent of DateStyle and TimeZone. */
 static void
 append_bound(StringInfo s, TimestampTz at)
 {
-	TimestampTz usecs = at - day_of(at) * USECS_PER_DAY;
+	TimestampTz usecs = at - gs_period_day(at) * USECS_PER_DAY;
 
 	appendStringInfoChar(s, '\'');
 	append_day(s, at, "%04d-%02d-%02d");
@@ -607,7 +438,7 @@ make_leaf(const char *table, const GsText *game_type, const Route *route)
 		appendStringInfoString(&name, "default");
 	else
 		append_slug(&name, game_type);
-	append_day(&name, route->from, "_p%04d%02d%02d");
+	append_start(&name, route->from);
 	leaf = quote_identifier(free_name(name.data));
 
 	/* a DBA's primary key on the parent will be this table's too */
@@ -632,19 +463,35 @@ make_leaf(const char *table, const GsText *game_type, const Route *route)
 	elog(DEBUG1, "made partition %s", leaf);
 }
 
-/* Make what is missing in one of the tables, a level at a time; true if anything was. */
-static bool
-complete(const char *table, const GsText *game_type, TimestampTz at, bool want_default,
-		 Route *route)
+static Oid
+table_oid(const char *table)
 {
 	Oid relid = get_relname_relid(table, get_namespace_oid(SCHEMA, false));
-	Oid locked = InvalidOid;
-	bool made = false;
 
 	if (!OidIsValid(relid))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
 				 errmsg("relation \"%s.%s\" does not exist", SCHEMA, table)));
+	return relid;
+}
+
+static void
+set_place(GsPlace *place, const Route *rows, const Route *payloads)
+{
+	place->from = Max(rows->from, payloads->from);
+	place->to = Min(rows->to, payloads->to);
+	place->rows = rows->parent;
+	place->payloads = payloads->parent;
+}
+
+/* Make what is missing in one of the tables, a level at a time; true if anything was. */
+static bool
+complete(const char *table, const GsText *game_type, TimestampTz at, bool want_default,
+		 Route *route)
+{
+	Oid relid = table_oid(table);
+	Oid locked = InvalidOid;
+	bool made = false;
 
 	for (;;)
 	{
@@ -666,139 +513,32 @@ complete(const char *table, const GsText *game_type, TimestampTz at, bool want_d
 	}
 }
 
-void
-gs_partition_ensure(const GsText *game_type, TimestampTz ended_at)
+bool
+gs_partition_complete(const GsText *game_type, TimestampTz ended_at, bool shared,
+					  GsPlace *place)
 {
 	Route rows;
 	Route payloads;
 	bool made;
 
-	gs_worker_begin(LOCK_TIMEOUT_MS);
 	SPI_connect();
-	made = complete("archive", game_type, ended_at, false, &rows);
+	made = complete("archive", game_type, ended_at, shared, &rows);
 	made |= complete("archive_payload", game_type, ended_at, rows.in_default, &payloads);
 	SPI_finish();
-	gs_worker_commit();
-	if (made)
-	{
-		gs_worker_begin(LOCK_TIMEOUT_MS);
-		begin_settling(game_type, ended_at);
-		gs_worker_commit();
-	}
-	remember_place(game_type, ended_at, Max(rows.from, payloads.from),
-				   Min(rows.to, payloads.to));
+	set_place(place, &rows, &payloads);
+	return made;
 }
 
-/*
- * Nothing has to settle: who does not see the new partition yet misses rows
- * that were nowhere before.
- */
-void
-gs_partition_ensure_here(const GsText *game_type, TimestampTz ended_at, TimestampTz *from,
-						 TimestampTz *to)
+bool
+gs_partition_find(const GsText *game_type, TimestampTz ended_at, bool shared,
+				  GsPlace *place)
 {
 	Route rows;
 	Route payloads;
 
-	if (watched == NULL)
-		gs_partition_init();
-	SPI_connect();
-	(void) complete("archive", game_type, ended_at, false, &rows);
-	(void) complete("archive_payload", game_type, ended_at, rows.in_default, &payloads);
-	SPI_finish();
-	*from = Max(rows.from, payloads.from);
-	*to = Min(rows.to, payloads.to);
-}
-
-/* ----------------------------------------------------------------
- *		Making them ahead
- * ----------------------------------------------------------------
- */
-
-void
-gs_partition_used(const GsText *game_type)
-{
-	TypeKey key;
-	UsedType *used;
-	bool found;
-
-	set_type_key(&key, game_type);
-	if (hash_get_num_entries(used_types) >= MAX_USED_TYPES &&
-		hash_search(used_types, &key, HASH_FIND, NULL) == NULL)
-		return;
-	used = hash_search(used_types, &key, HASH_ENTER, &found);
-	if (!found)
-		used->ahead_until = PG_INT64_MIN;
-	used->last_used = GetCurrentTimestamp();
-}
-
-static bool
-is_recent(const UsedType *used, TimestampTz now)
-{
-	return used->last_used > now - RECENT_DAYS * USECS_PER_DAY;
-}
-
-TimestampTz
-gs_partition_next_due(void)
-{
-	TimestampTz now = GetCurrentTimestamp();
-	int64 today = day_of(now);
-	TimestampTz due = 0;
-	HASH_SEQ_STATUS scan;
-	UsedType *used;
-
-	hash_seq_init(&scan, used_types);
-	while ((used = hash_seq_search(&scan)) != NULL)
-	{
-		if (!is_recent(used, now))
-			(void) hash_search(used_types, &used->type, HASH_REMOVE, NULL);
-		else if (used->ahead_until < today + gs_archive_make_ahead)
-			due = now;
-		else if (due == 0)
-			due = (today + 1) * USECS_PER_DAY;
-	}
-	return due;
-}
-
-/* Copies, because a scan of a hash table must not go on across transactions. */
-static TypeKey *
-types_that_are_due(int64 until, int *n)
-{
-	TypeKey *types = palloc(sizeof(TypeKey) * hash_get_num_entries(used_types));
-	HASH_SEQ_STATUS scan;
-	UsedType *used;
-
-	*n = 0;
-	hash_seq_init(&scan, used_types);
-	while ((used = hash_seq_search(&scan)) != NULL)
-	{
-		if (used->ahead_until < until)
-			types[(*n)++] = used->type;
-	}
-	return types;
-}
-
-void
-gs_partition_make_ahead(void)
-{
-	int64 today = day_of(GetCurrentTimestamp());
-	int64 until = today + gs_archive_make_ahead;
-	int n;
-	TypeKey *types = types_that_are_due(until, &n);
-
-	for (int i = 0; i < n; i++)
-	{
-		GsText game_type = {types[i].type, strlen(types[i].type)};
-		UsedType *used = hash_search(used_types, &types[i], HASH_FIND, NULL);
-
-		for (int64 day = Max(today, used->ahead_until) + 1; day <= until; day++)
-		{
-			CHECK_FOR_INTERRUPTS();
-			if (!gs_partition_is_known(&game_type, day * USECS_PER_DAY))
-				gs_partition_ensure(&game_type, day * USECS_PER_DAY);
-			used->ahead_until = day;
-		}
-		used->ahead_until = until;
-	}
-	pfree(types);
+	find_route(table_oid("archive"), game_type, ended_at, shared, &rows);
+	find_route(table_oid("archive_payload"), game_type, ended_at, rows.in_default,
+			   &payloads);
+	set_place(place, &rows, &payloads);
+	return rows.found && payloads.found;
 }

@@ -8,6 +8,7 @@
 #ifndef GS_POLICY_H
 #define GS_POLICY_H
 
+#include "gs_period.h"
 #include "gs_table.h"
 
 #include "utils/timestamp.h"
@@ -26,6 +27,7 @@ typedef enum GsRetentionAction
 typedef struct GsPolicy
 {
 	int durability; /* GsDurability, or GS_POLICY_SETTING */
+	GsHistory history;
 
 	/* how games are compressed when they are archived, and later once more */
 	int compression_level; /* or GS_POLICY_SETTING */
@@ -33,13 +35,34 @@ typedef struct GsPolicy
 	bool repack;
 	int repack_level;
 
+	/* functions called when games are archived (gs_hook.c), by qualified names */
+	bool player_stats;
+	bool hook_skip;			  /* a failure does not hold up the games */
+	const char *stats_rule;	  /* NULL = the default rule */
+	const char *archive_hook; /* NULL = none */
+	bool resume_on_move;	  /* a move on a suspended game */
+
 	/* how long archived games are kept; without a limit if there is none */
 	GsRetentionAction retention_action;
 	bool has_retention; /* of both tables' rows */
 	bool has_payload_retention;
 	Interval retention;
 	Interval payload_retention;
+
+	/* rows of gamestate.rate_limit that moves are counted by; empty = none */
+	char player_rate_limit[GS_MAX_ID_LENGTH + 1];
+	char game_rate_limit[GS_MAX_ID_LENGTH + 1];
+	/* partitions: how long, how many ahead, and where they go when they are old */
+	GsInterval partition_interval;
+	int make_ahead; /* or GS_POLICY_SETTING */
+	bool has_old_tablespace;
+	bool has_old_tablespace_after;
+	NameData old_tablespace;
+	Interval old_tablespace_after;
 } GsPolicy;
+
+/* A month is 30 days, a day 24 hours. */
+extern int64 gs_interval_us(const Interval *interval);
 
 /* from _PG_init */
 extern void gs_policy_init(void);
@@ -56,5 +79,8 @@ extern const GsPolicy *gs_policy(const GsText *game_type);
  * that of the default row, and then gamestate.durability.
  */
 extern GsDurability gs_policy_durability(const GsText *game_type);
+
+/* Do the moves of any game type have a limit? */
+extern bool gs_policy_limits_moves(void);
 
 #endif /* GS_POLICY_H */

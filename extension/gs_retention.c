@@ -11,12 +11,16 @@
  *	   share follows the default policy.  Only partitions in our schema that
  *	   belong to our role are looked at, one level below a type's branch: what
  *	   a DBA has attached is the DBA's to remove.
+ *	   (gs_leaves.c.)
  *	2. What shall be done is first written down in gamestate.retention_log.
  *	   Then, each in a transaction of its own: DETACH CONCURRENTLY, which keeps
  *	   neither readers nor writers waiting, and the DROP of what is by then a
  *	   table that nobody's query names.  So a failure in one step undoes none
  *	   before it, and the next turn goes on from there: it finalizes a detach
  *	   that was interrupted, and drops what has been detached to be dropped.
+ *	   Where a DBA has added a default partition to the branch, the DETACH is an
+ *	   ordinary one, as PostgreSQL wants it.  A detach that somebody else's
+ *	   session has left behind is finalized when the process starts.
  *	3. Until the detach has begun a change of policy is heeded: a partition that
  *	   is to be kept now loses its entry in the log.
  *
@@ -26,7 +30,7 @@
  */
 #include "postgres.h"
 
-#include "gs_compat.h"
+#include "gs_leaves.h"
 #include "gs_policy.h"
 #include "gs_retention.h"
 #include "gs_worker.h"
@@ -35,7 +39,6 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "catalog/indexing.h"
-#include "catalog/namespace.h"
 #include "catalog/partition.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
@@ -43,16 +46,10 @@
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "nodes/pg_list.h"
-#include "partitioning/partbounds.h"
-#include "partitioning/partdesc.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
-#include "utils/datum.h"
 #include "utils/fmgroids.h"
-#include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/partcache.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 
@@ -83,15 +80,6 @@ typedef struct Term
  * ----------------------------------------------------------------
  */
 
-static TimestampTz
-ago(const Interval *interval)
-{
-	return DatumGetTimestampTz(
-		DirectFunctionCall2(timestamptz_mi_interval,
-							TimestampTzGetDatum(GetCurrentTimestamp()),
-							IntervalPGetDatum(interval)));
-}
-
 static Term
 term_of(const char *game_type, bool payloads)
 {
@@ -102,11 +90,11 @@ term_of(const char *game_type, bool payloads)
 	if (policy->has_retention)
 	{
 		term.limited = true;
-		term.oldest = ago(&policy->retention);
+		term.oldest = gs_leaf_ago(&policy->retention);
 	}
 	if (payloads && policy->has_payload_retention)
 	{
-		TimestampTz oldest = ago(&policy->payload_retention);
+		TimestampTz oldest = gs_leaf_ago(&policy->payload_retention);
 
 		term.oldest = term.limited ? Max(term.oldest, oldest) : oldest;
 		term.limited = true;
@@ -114,110 +102,30 @@ term_of(const char *game_type, bool payloads)
 	return term;
 }
 
-static bool
-is_partitioned_by(Relation rel, char strategy, const char *column)
-{
-	PartitionKey key;
-
-	if (rel->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
-		return false;
-	key = RelationGetPartitionKey(rel);
-	return key->strategy == strategy && key->partnatts == 1 && key->partattrs[0] > 0 &&
-		   strcmp(NameStr(TupleDescAttr(RelationGetDescr(rel), key->partattrs[0] - 1)
-							  ->attname),
-				  column) == 0;
-}
-
-static char *
-qualified_name(Oid relid)
-{
-	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
-									  get_rel_name(relid));
-}
-
-static bool
-is_ours(Oid relid)
-{
-	return get_rel_namespace(relid) == get_namespace_oid("gamestate_partitions", true) &&
-		   get_rel_relkind(relid) == RELKIND_RELATION &&
-		   GS_CLASS_OWNERCHECK(relid, get_role_oid(GS_OWNER_ROLE, false));
-}
-
-/* The leaves of a branch that ended before the term. */
+/* The leaves whose term is over, appended to found. */
 static List *
-expired_leaves(Relation branch, const char *game_type, const Term *term, List *found)
+expired_leaves(const char *table, bool payloads, List *found)
 {
-	PartitionDesc desc = RelationGetPartitionDesc(branch, true);
-	PartitionBoundInfo bounds = desc->boundinfo;
+	ListCell *cell;
 
-	for (int i = 0; bounds != NULL && i < bounds->ndatums; i++)
+	foreach (cell, gs_leaves(table))
 	{
-		int part = bounds->indexes[i]; /* the one that ends at this bound */
-		TimestampTz to;
+		const GsLeaf *leaf = lfirst(cell);
+		Term term = term_of(leaf->game_type, payloads);
 		Removal *removal;
 
-		if (part < 0 || bounds->kind[i][0] != PARTITION_RANGE_DATUM_VALUE)
-			continue;
-		to = DatumGetTimestampTz(bounds->datums[i][0]);
-		if (to > term->oldest || !is_ours(desc->oids[part]))
+		CHECK_FOR_INTERRUPTS();
+		if (!term.limited || leaf->to > term.oldest)
 			continue;
 		removal = palloc0(sizeof(Removal));
-		removal->leaf = desc->oids[part];
-		removal->name = qualified_name(removal->leaf);
-		removal->game_type = pstrdup(game_type);
-		removal->ended_before = to;
-		removal->drop = term->drop;
+		removal->leaf = leaf->relid;
+		removal->name = leaf->name;
+		removal->game_type = leaf->game_type;
+		removal->ended_before = leaf->to;
+		removal->drop = term.drop;
 		removal->expired = true;
 		found = lappend(found, removal);
 	}
-	return found;
-}
-
-/* The type of a branch; "" if it is not that of one type alone. */
-static const char *
-type_of_branch(PartitionBoundInfo bounds, int part)
-{
-	const char *game_type = "";
-	int n = 0;
-
-	for (int i = 0; i < bounds->ndatums; i++)
-	{
-		if (bounds->indexes[i] != part)
-			continue;
-		game_type = TextDatumGetCString(bounds->datums[i][0]);
-		n++;
-	}
-	return n == 1 ? game_type : "";
-}
-
-static List *
-expired_partitions(const char *table, bool payloads, List *found)
-{
-	Oid relid = get_relname_relid(table, get_namespace_oid("gamestate", false));
-	Relation root = table_open(relid, AccessShareLock);
-	PartitionDesc desc;
-
-	if (!is_partitioned_by(root, PARTITION_STRATEGY_LIST, "game_type"))
-	{
-		table_close(root, NoLock);
-		return found;
-	}
-	desc = RelationGetPartitionDesc(root, true);
-	for (int i = 0; i < desc->nparts; i++)
-	{
-		const char *game_type = type_of_branch(desc->boundinfo, i);
-		Term term = term_of(game_type, payloads);
-		Relation branch;
-
-		CHECK_FOR_INTERRUPTS();
-		if (!term.limited)
-			continue;
-		branch = table_open(desc->oids[i], AccessShareLock);
-		if (is_partitioned_by(branch, PARTITION_STRATEGY_RANGE, "ended_at"))
-			found = expired_leaves(branch, game_type, &term, found);
-		table_close(branch, NoLock);
-	}
-	table_close(root, NoLock);
 	return found;
 }
 
@@ -335,42 +243,66 @@ parent_of(Oid leaf, bool *pending)
 	return parent;
 }
 
-/* The next thing to do for a removal, as a command of its own; NULL = it is done. */
+/*
+ * A branch with a default partition (a DBA's) refuses to detach concurrently, as what is
+ * detached would have to be kept out of that one.  Then readers and writers of the branch
+ * wait for a moment.
+ */
+static void
+detach_at_once(Oid parent, const Removal *removal)
+{
+	run_sql(psprintf("ALTER TABLE %s DETACH PARTITION %s", gs_leaf_name(parent),
+					 gs_leaf_name(removal->leaf)),
+			SPI_OK_UTILITY, 0, NULL, NULL);
+}
+
+/* What is a table of its own by now. */
+static void
+drop_table(const Removal *removal)
+{
+	run_sql(psprintf("DROP %s %s",
+					 get_rel_relkind(removal->leaf) == RELKIND_FOREIGN_TABLE
+						 ? "FOREIGN TABLE"
+						 : "TABLE",
+					 gs_leaf_name(removal->leaf)),
+			SPI_OK_UTILITY, 0, NULL, NULL);
+}
+
+/*
+ * The next thing to do for a removal, as a command of its own; NULL = go on, and
+ * *done says whether that is all.
+ */
 static char *
-next_command(Removal *removal)
+next_command(Removal *removal, bool *done)
 {
 	char *command = NULL;
-	const char *name;
 	bool pending;
 	Oid parent;
 
+	*done = true;
 	gs_worker_begin(LOCK_TIMEOUT_MS);
 	SPI_connect();
-	name = get_rel_name(removal->leaf);
-	if (name == NULL || !is_ours(removal->leaf))
+	if (get_rel_name(removal->leaf) == NULL || !gs_leaf_is_ours(removal->leaf))
 		end_entry(removal, DONE); /* somebody was faster */
-	else if (OidIsValid(parent = parent_of(removal->leaf, &pending)))
-	{
-		if (pending || removal->expired)
-			command = psprintf("ALTER TABLE %s DETACH PARTITION %s %s",
-							   qualified_name(parent), qualified_name(removal->leaf),
-							   pending ? "FINALIZE" : "CONCURRENTLY");
-		else
-			end_entry(removal, FORGET); /* the policy keeps it now */
-	}
-	else
+	else if (!OidIsValid(parent = parent_of(removal->leaf, &pending)))
 	{
 		if (removal->drop)
-		{
-			char *drop = psprintf("DROP TABLE %s", qualified_name(removal->leaf));
-
-			if (SPI_execute(drop, false, 0) != SPI_OK_UTILITY)
-				elog(ERROR, "unexpected result of: %s", drop);
-		}
+			drop_table(removal);
 		end_entry(removal, DONE);
 	}
-	if (command)
-		command = MemoryContextStrdup(GetMemoryChunkContext(removal), command);
+	else if (!pending && !removal->expired)
+		end_entry(removal, FORGET); /* the policy keeps it now */
+	else if (!pending && OidIsValid(get_default_partition_oid(parent)))
+	{
+		detach_at_once(parent, removal);
+		*done = false;
+	}
+	else
+		command = MemoryContextStrdup(GetMemoryChunkContext(removal),
+									  psprintf("ALTER TABLE %s DETACH PARTITION %s %s",
+											   gs_leaf_name(parent),
+											   gs_leaf_name(removal->leaf),
+											   pending ? "FINALIZE" : "CONCURRENTLY"));
 	SPI_finish();
 	gs_worker_commit();
 	return command;
@@ -380,10 +312,17 @@ next_command(Removal *removal)
 static void
 carry_out(Removal *removal)
 {
-	char *command;
+	bool done = false;
 
-	while ((command = next_command(removal)) != NULL)
+	while (!done)
+	{
+		char *command = next_command(removal, &done);
+
+		if (command == NULL)
+			continue;
 		gs_worker_utility(command, LOCK_TIMEOUT_MS);
+		done = false;
+	}
 }
 
 static List *
@@ -395,8 +334,8 @@ plan_removals(MemoryContext mcxt)
 
 	gs_worker_begin(LOCK_TIMEOUT_MS);
 	old = MemoryContextSwitchTo(mcxt);
-	removals = expired_partitions("archive_payload", true, removals);
-	removals = expired_partitions("archive", false, removals);
+	removals = expired_leaves("archive_payload", true, removals);
+	removals = expired_leaves("archive", false, removals);
 	MemoryContextSwitchTo(old);
 	SPI_connect();
 	removals = merge_log(removals, mcxt);
@@ -429,12 +368,71 @@ try_removal(Removal *removal, MemoryContext mcxt)
 	return error;
 }
 
+/* A detach that was interrupted, whoever began it, in the way of all further ones. */
+static char *
+next_pending(MemoryContext mcxt, Oid *after)
+{
+	Oid types[] = {OIDOID};
+	Datum values[] = {ObjectIdGetDatum(*after)};
+	char *command = NULL;
+
+	gs_worker_begin(LOCK_TIMEOUT_MS);
+	SPI_connect();
+	run_sql("SELECT i.inhrelid, i.inhparent FROM pg_catalog.pg_inherits i "
+			"JOIN pg_catalog.pg_class c ON c.oid = i.inhparent "
+			"WHERE i.inhdetachpending AND i.inhrelid > $1 "
+			"AND c.relowner = 'gamestate_owner'::pg_catalog.regrole "
+			"AND pg_catalog.pg_partition_root(i.inhparent) IN "
+			"('gamestate.archive'::pg_catalog.regclass, "
+			"'gamestate.archive_payload'::pg_catalog.regclass) "
+			"ORDER BY i.inhrelid LIMIT 1",
+			SPI_OK_SELECT, 1, types, values);
+	if (SPI_processed > 0)
+	{
+		HeapTuple row = SPI_tuptable->vals[0];
+		TupleDesc desc = SPI_tuptable->tupdesc;
+		bool null;
+		Oid parent;
+
+		*after = DatumGetObjectId(SPI_getbinval(row, desc, 1, &null));
+		parent = DatumGetObjectId(SPI_getbinval(row, desc, 2, &null));
+		command =
+			MemoryContextStrdup(mcxt,
+								psprintf("ALTER TABLE %s DETACH PARTITION %s FINALIZE",
+										 gs_leaf_name(parent), gs_leaf_name(*after)));
+	}
+	SPI_finish();
+	gs_worker_commit();
+	return command;
+}
+
+/*
+ * Once, when this process begins: who was at it has gone with the server, or is still at it
+ * and does not mind an error less than the branch minds never to lose a partition again.
+ */
+static void
+finalize_pending(MemoryContext mcxt)
+{
+	static bool done = false;
+	Oid after = InvalidOid;
+	char *command;
+
+	if (done)
+		return;
+	done = true;
+	while ((command = next_pending(mcxt, &after)) != NULL)
+		gs_worker_utility(command, LOCK_TIMEOUT_MS);
+}
+
 void
 gs_retention_run(MemoryContext mcxt)
 {
-	List *removals = plan_removals(mcxt);
+	List *removals;
 	ErrorData *first = NULL;
 	ListCell *cell;
+
+	finalize_pending(mcxt);
+	removals = plan_removals(mcxt);
 
 	/* one that somebody uses must not keep the others */
 	foreach (cell, removals)

@@ -1,0 +1,208 @@
+/*-------------------------------------------------------------------------
+ *
+ * gs_tablespace.c
+ *	  Old partitions of the archive go to another tablespace.
+ *
+ * The model:
+ *	1. A partition whose period has ended longer ago than old_tablespace_after of
+ *	   its type's policy belongs into old_tablespace, with its TOAST table and its
+ *	   indexes.
+ *	2. One table or index a turn is moved (ALTER ... SET TABLESPACE), in a
+ *	   transaction of its own.  While it is copied it is locked against everybody;
+ *	   that lock is waited for shortly, and who is in the way makes it a later
+ *	   turn: the others have theirs.
+ *	3. What was moved is written down in gamestate.tablespace_log.  Only what
+ *	   is where it was made, or where we have put it last, is moved: whatever a
+ *	   DBA has moved stays where it is.
+ *	4. A partition that is to be repacked waits for that (gs_repack.c), which
+ *	   brings its copy's tablespace along.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "gs_leaves.h"
+#include "gs_maintenance.h"
+#include "gs_policy.h"
+#include "gs_tablespace.h"
+#include "gs_worker.h"
+
+#include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
+#include "commands/tablespace.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+
+#define LOCK_TIMEOUT_MS 1000
+
+/* A table or index that is to be moved. */
+typedef struct Move
+{
+	Oid relid;
+	char kind;
+	char *name; /* qualified and quoted */
+	char *tablespace;
+	Oid tablespace_id;
+} Move;
+
+static void
+run_sql(const char *command, int expected, int nargs, const Oid *types,
+		const Datum *values)
+{
+	int result = SPI_execute_with_args(command, nargs, unconstify(Oid *, types),
+									   unconstify(Datum *, values), NULL, false, 0);
+
+	if (result != expected)
+		elog(ERROR, "unexpected result %d of: %s", result, command);
+}
+
+/* As pg_class has it: 0 is the database's own. */
+static Oid
+tablespace_id(const char *name)
+{
+	Oid tablespace = get_tablespace_oid(name, false);
+
+	return tablespace == MyDatabaseTableSpace ? InvalidOid : tablespace;
+}
+
+/* What of a leaf that is due is still to be moved, appended to moves. */
+static List *
+add_moves(List *moves, const GsLeaf *leaf, const GsPolicy *policy, MemoryContext mcxt)
+{
+	MemoryContext old;
+	Oid target = tablespace_id(NameStr(policy->old_tablespace));
+	Oid types[] = {OIDOID, OIDOID};
+	Datum values[] = {ObjectIdGetDatum(leaf->relid), ObjectIdGetDatum(target)};
+
+	run_sql("SELECT c.oid, c.relkind FROM pg_catalog.pg_class c "
+			"LEFT JOIN pg_catalog.pg_index x ON x.indexrelid = c.oid "
+			"LEFT JOIN gamestate.tablespace_log l ON l.relid = c.oid "
+			"WHERE (c.oid = $1 OR x.indrelid = $1) AND c.reltablespace <> $2 "
+			"AND c.reltablespace = COALESCE(l.tablespace_oid, 0) "
+			"AND NOT EXISTS (SELECT FROM gamestate.repack r WHERE r.relid = $1 "
+			"AND r.state IN ('waiting', 'copying', 'settling')) "
+			"ORDER BY c.oid <> $1, c.oid",
+			SPI_OK_SELECT, lengthof(types), types, values);
+	old = MemoryContextSwitchTo(mcxt);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		Move *move = palloc(sizeof(Move));
+		bool null;
+
+		move->relid = DatumGetObjectId(
+			SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &null));
+		move->kind = DatumGetChar(
+			SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2, &null));
+		move->name = gs_leaf_name(move->relid);
+		move->tablespace = pstrdup(NameStr(policy->old_tablespace));
+		move->tablespace_id = target;
+		moves = lappend(moves, move);
+	}
+	MemoryContextSwitchTo(old);
+	return moves;
+}
+
+static List *
+plan_moves(MemoryContext mcxt)
+{
+	static const char *const tables[] = {"archive_payload", "archive"};
+	List *moves = NIL;
+	ListCell *cell;
+
+	gs_worker_begin(LOCK_TIMEOUT_MS);
+	SPI_connect();
+	for (int i = 0; i < (int) lengthof(tables); i++)
+	{
+		foreach (cell, gs_leaves(tables[i]))
+		{
+			const GsLeaf *leaf = lfirst(cell);
+			GsText type = {leaf->game_type, strlen(leaf->game_type)};
+			const GsPolicy *policy = gs_policy(&type);
+
+			CHECK_FOR_INTERRUPTS();
+			if (policy->has_old_tablespace && policy->has_old_tablespace_after &&
+				leaf->to <= gs_leaf_ago(&policy->old_tablespace_after))
+				moves = add_moves(moves, leaf, policy, mcxt);
+		}
+	}
+	run_sql("DELETE FROM gamestate.tablespace_log l WHERE NOT EXISTS "
+			"(SELECT FROM pg_catalog.pg_class c WHERE c.oid = l.relid)",
+			SPI_OK_DELETE, 0, NULL, NULL);
+
+	SPI_finish();
+	gs_worker_commit();
+	return moves;
+}
+
+static void
+carry_out(const Move *move)
+{
+	Oid types[] = {OIDOID, TEXTOID, OIDOID, TEXTOID};
+	Datum values[] = {ObjectIdGetDatum(move->relid), CStringGetTextDatum(move->name),
+					  ObjectIdGetDatum(move->tablespace_id),
+					  CStringGetTextDatum(move->tablespace)};
+
+	gs_worker_begin(LOCK_TIMEOUT_MS);
+	SPI_connect();
+	run_sql(psprintf("ALTER %s %s SET TABLESPACE %s",
+					 move->kind == RELKIND_INDEX ? "INDEX" : "TABLE", move->name,
+					 quote_identifier(move->tablespace)),
+			SPI_OK_UTILITY, 0, NULL, NULL);
+	run_sql(
+		"INSERT INTO gamestate.tablespace_log (relid, relation, tablespace_oid, tablespace) "
+		"VALUES ($1, $2, $3, $4) ON CONFLICT (relid) DO UPDATE SET "
+		"relation = excluded.relation, tablespace_oid = excluded.tablespace_oid, "
+		"tablespace = excluded.tablespace, moved_at = excluded.moved_at",
+		SPI_OK_INSERT, lengthof(types), types, values);
+	SPI_finish();
+	gs_worker_commit();
+}
+
+/* NULL, or why it cannot be done now. */
+static ErrorData *
+try_move(const Move *move, MemoryContext mcxt)
+{
+	ErrorData *volatile error = NULL;
+
+	PG_TRY();
+	{
+		carry_out(move);
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(mcxt);
+		error = CopyErrorData();
+		FlushErrorState();
+		gs_worker_abort();
+	}
+	PG_END_TRY();
+	return error;
+}
+
+void
+gs_tablespace_run(MemoryContext mcxt)
+{
+	List *moves = plan_moves(mcxt);
+	ErrorData *first = NULL;
+	ListCell *cell;
+
+	foreach (cell, moves)
+	{
+		ErrorData *error = try_move(lfirst(cell), mcxt);
+
+		CHECK_FOR_INTERRUPTS();
+		if (first == NULL)
+			first = error;
+		if (error == NULL && lnext(moves, cell) != NULL)
+		{
+			/* the other tasks have their turn */
+			gs_maintenance_again();
+			break;
+		}
+	}
+	if (first != NULL)
+		ReThrowError(first);
+}
