@@ -880,7 +880,7 @@ RETURNS TABLE (
 	updated_at timestamptz)
 AS 'MODULE_PATHNAME', 'gs_list_stored_games' LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 1000;
 COMMENT ON FUNCTION gamestate.list_stored_games(text, timestamptz)
-IS 'games of a type (NULL = of all) that have ended, or were suspended, at that time or later and are not live any more, in no particular order';
+IS 'games of a type (NULL = of all) that are not live any more and have last changed at that time or later, in no particular order';
 
 CREATE FUNCTION gamestate.to_jsonb(document json)
 RETURNS jsonb
@@ -1753,8 +1753,7 @@ SELECT CASE
 		'get_game', 'get_state', 'get_state_bytes', 'get_state_if_newer',
 		'get_state_if_newer_bytes', 'get_states', 'get_states_bytes', 'get_version',
 		'state_at', 'state_at_bytes', 'get_changes', 'wait_changes', 'feed_position',
-		'find_room', 'player_games', 'open_rooms', 'list_live_games',
-		'list_stored_games')
+		'find_room', 'player_games', 'open_rooms', 'list_live_games', 'list_stored_games')
 		THEN 'read'
 	WHEN object_name IN ('live_games', 'games', 'suspended', 'suspended_games',
 		'suspended_state', 'suspended_state_bytes')

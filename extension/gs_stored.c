@@ -32,12 +32,12 @@ PG_FUNCTION_INFO_V1(gs_list_stored_games);
 /* Rows at a time: they need not all be in memory twice. */
 #define ROWS_AT_ONCE 1000
 
-#define STORED_SQL                                                         \
-	"SELECT a.game_id, 'archived'::pg_catalog.text, a.version, a.ended_at" \
-	" FROM gamestate.archive a WHERE a.ended_at >= $2"                     \
-	" AND ($1 IS NULL OR a.game_type = $1 COLLATE pg_catalog.\"C\")"       \
-	" UNION ALL SELECT s.game_id, 'suspended', s.version, s.suspended_at"  \
-	" FROM gamestate.suspended s WHERE s.suspended_at >= $2"               \
+#define STORED_SQL                                                      \
+	"SELECT a.game_id, 'archived'::pg_catalog.text, a.version,"         \
+	" a.ended_at FROM gamestate.archive a WHERE a.ended_at >= $2"       \
+	" AND ($1 IS NULL OR a.game_type = $1 COLLATE pg_catalog.\"C\")"    \
+	" UNION ALL SELECT s.game_id, 'suspended', s.version, s.updated_at" \
+	" FROM gamestate.suspended s WHERE s.updated_at >= $2"              \
 	" AND ($1 IS NULL OR s.game_type = $1 COLLATE pg_catalog.\"C\")"
 
 static void
