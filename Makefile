@@ -352,9 +352,9 @@ build/fuzz/%: tests/fuzz/%.c $(PURE_SRCS) $(OUR_HEADERS) build/flags
 	@mkdir -p $(@D)
 	$(SANITIZE) -fsanitize=fuzzer,address,undefined $(filter %.c,$^) $(SANITIZE_LIBS) -o $@
 
-build/bench/gs_bench: $(filter-out tests/bench/gs_noop.c,$(sort $(wildcard tests/bench/*.c))) $(OUR_HEADERS) $(wildcard tests/bench/*.h) build/flags
+build/bench/gs_bench: $(filter-out tests/bench/gs_noop.c,$(sort $(wildcard tests/bench/*.c))) $(OUR_HEADERS) $(wildcard tests/bench/*.h) build/client/libgamestate.a build/flags
 	@mkdir -p $(@D)
-	$(CC) $(PROGRAM_CFLAGS) $(filter %.c,$^) $(LDFLAGS) $(libpq) -lhiredis -lm -lpthread -o $@
+	$(CC) $(PROGRAM_CFLAGS) $(filter %.c,$^) build/client/libgamestate.a $(LDFLAGS) $(libpq) -lhiredis -lm -lpthread -o $@
 
 build/bench/gs_noop.so: tests/bench/gs_noop.c build/flags
 	@mkdir -p $(@D)

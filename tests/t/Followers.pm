@@ -29,6 +29,14 @@ sub start
 	return $self;
 }
 
+# A test that dies leaves nobody behind.
+sub DESTROY
+{
+	my ($self) = @_;
+	$self->{run}->kill_kill if $self->{run} && $self->{run}->pumpable;
+	return;
+}
+
 sub events
 {
 	my ($self) = @_;
