@@ -1,4 +1,4 @@
-# Concurrent moves, reads, joins and leaves of a few games are linearizable: there is
+# Concurrent moves, reads, joins, leaves and deadlines of a few games are linearizable: there is
 # an order of the calls that explains all answers, also across crashes, and with
 # calls of which nobody knows whether they were executed.
 #
@@ -173,7 +173,9 @@ sub record
 	$outcomes{ $_->{outcome} . ($_->{sqlstate} ? " $_->{sqlstate}" : '') }++ foreach @$history;
 	note "$name: " . join(', ', map { "$outcomes{$_} $_" } sort keys %outcomes);
 	cmp_ok($outcomes{ok}, '>', 100, "$name: there are calls");
-	my @wrong = Linear::violations($history, logs());
+	my $logs = logs();
+	cmp_ok(scalar(grep { $_->[1] eq 'deadline' } map { @$_ } values %$logs), '>', 10, "$name: deadlines have passed") if grep { $_ eq '-D' } @options;
+	my @wrong = Linear::violations($history, $logs);
 	is(join("\n", @wrong[ 0 .. (@wrong > 10 ? 9 : $#wrong) ]), '', "$name: linearizable");
 	$node->safe_psql('postgres', q{SELECT gamestate.delete_game(game_id) FROM gamestate.list_live_games('linear')});
 	return;
@@ -181,6 +183,7 @@ sub record
 
 record('one game', sub { sleep(2) }, '-g', 1, '-t', 8);
 record('some games', sub { sleep(2) }, '-g', 4, '-t', 8);
+record('deadlines', sub { sleep(2) }, '-g', 2, '-t', 8, '-D');
 record('crashes', sub {
 	for (1 .. 2)
 	{
@@ -194,6 +197,6 @@ record('crashes', sub {
 			sleep(0.1);
 		}
 	}
-}, '-g', 2, '-t', 8);
+}, '-g', 2, '-t', 8, '-D');
 $node->stop;
 done_testing();
