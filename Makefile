@@ -25,11 +25,14 @@ OBJS = \
 	extension/gs_durable.o \
 	extension/gs_entry.o \
 	extension/gs_feed.o \
+	extension/gs_feed_notice.o \
 	extension/gs_feed_wait.o \
 	extension/gs_feed_waiters.o \
 	extension/gs_follow.o \
 	extension/gs_follow_groups.o \
 	extension/gs_follow_source.o \
+	extension/gs_history.o \
+	extension/gs_hook.o \
 	extension/gs_import.o \
 	extension/gs_import_read.o \
 	extension/gs_index.o \
@@ -37,6 +40,7 @@ OBJS = \
 	extension/gs_journal_stat.o \
 	extension/gs_json.o \
 	extension/gs_launcher.o \
+	extension/gs_leaderboard.o \
 	extension/gs_leaves.o \
 	extension/gs_light.o \
 	extension/gs_load.o \
@@ -53,8 +57,15 @@ OBJS = \
 	extension/gs_payload.o \
 	extension/gs_period.o \
 	extension/gs_place.o \
+	extension/gs_player_stats.o \
 	extension/gs_policy.o \
+	extension/gs_policy_function.o \
 	extension/gs_protect.o \
+	extension/gs_ranking.o \
+	extension/gs_rate.o \
+	extension/gs_rate_accounts.o \
+	extension/gs_rate_limit.o \
+	extension/gs_rate_policy.o \
 	extension/gs_read.o \
 	extension/gs_record.o \
 	extension/gs_repack.o \
@@ -69,12 +80,16 @@ OBJS = \
 	extension/gs_scan.o \
 	extension/gs_shmem.o \
 	extension/gs_states.o \
+	extension/gs_stats_rule.o \
+	extension/gs_suspend.o \
+	extension/gs_suspended.o \
 	extension/gs_swap.o \
 	extension/gs_table.o \
 	extension/gs_table_change.o \
 	extension/gs_tablespace.o \
 	extension/gs_target.o \
 	extension/gs_tick.o \
+	extension/gs_tier.o \
 	extension/gs_train.o \
 	extension/gs_unpack.o \
 	extension/gs_utility.o \
@@ -92,6 +107,7 @@ PURE_SRCS = \
 	extension/gs_entry.c \
 	extension/gs_merge.c \
 	extension/gs_payload.c \
+	extension/gs_rate.c \
 	extension/gs_record.c \
 	client/lib/call.c \
 	client/lib/codec.c \

@@ -128,14 +128,79 @@ COMMENT ON TRIGGER keep_out_replicated_truncate ON gamestate.journal_0 IS 'the j
 COMMENT ON TRIGGER keep_out_replicated_truncate ON gamestate.journal_1 IS 'the journal of another database may be emptied, this one may not';
 
 -- ---------------------------------------------------------------------------
+-- Rate limits
+-- ---------------------------------------------------------------------------
+
+-- Ordinary rows, remembered by sessions like gamestate.policy, see
+-- extension/gs_rate_policy.c.  In lax mode jsonpath would look into arrays.
+CREATE TABLE gamestate.rate_limit (
+	name text COLLATE pg_catalog."C" PRIMARY KEY,
+	kind text NOT NULL DEFAULT 'token_bucket',
+	amount double precision NOT NULL,
+	period interval NOT NULL DEFAULT '1 s',
+	burst double precision,
+	busy_sessions integer,
+	min_share double precision NOT NULL DEFAULT 0.1,
+	cost_key text,
+	costs jsonb,
+	default_cost double precision NOT NULL DEFAULT 1,
+	CONSTRAINT rate_limit_name_check
+		CHECK (pg_catalog.octet_length(name) OPERATOR(pg_catalog.>=) 1 AND pg_catalog.octet_length(name) OPERATOR(pg_catalog.<=) 63),
+	CONSTRAINT rate_limit_kind_check
+		CHECK (kind OPERATOR(pg_catalog.=) 'token_bucket' OR kind OPERATOR(pg_catalog.=) 'sliding_window'),
+	CONSTRAINT rate_limit_amount_check
+		CHECK (amount OPERATOR(pg_catalog.>=) 1e-6 AND amount OPERATOR(pg_catalog.<=) 1e12),
+	CONSTRAINT rate_limit_period_check
+		CHECK (period OPERATOR(pg_catalog.>=) '1 ms'::interval AND period OPERATOR(pg_catalog.<=) '1000 days'::interval),
+	CONSTRAINT rate_limit_burst_check
+		CHECK (burst IS NULL OR (burst OPERATOR(pg_catalog.>=) 1e-6 AND burst OPERATOR(pg_catalog.<=) 1e12 AND kind OPERATOR(pg_catalog.=) 'token_bucket')),
+	CONSTRAINT rate_limit_busy_sessions_check
+		CHECK (busy_sessions OPERATOR(pg_catalog.>=) 1),
+	CONSTRAINT rate_limit_min_share_check
+		CHECK (min_share OPERATOR(pg_catalog.>=) 0.001 AND min_share OPERATOR(pg_catalog.<=) 1),
+	CONSTRAINT rate_limit_costs_check
+		CHECK ((cost_key IS NULL) OPERATOR(pg_catalog.=) (costs IS NULL)
+			   AND pg_catalog.jsonb_typeof(costs) OPERATOR(pg_catalog.=) 'object'
+			   AND NOT pg_catalog.jsonb_path_exists(costs, 'strict $.* ? (@.type() != "number" || @ < 0 || @ > 1000000000000)')),
+	CONSTRAINT rate_limit_default_cost_check
+		CHECK (default_cost OPERATOR(pg_catalog.>=) 0 AND default_cost OPERATOR(pg_catalog.<=) 1e12)
+);
+COMMENT ON TABLE gamestate.rate_limit IS 'rate limits by name: how much a player, a game or a key may do';
+COMMENT ON COLUMN gamestate.rate_limit.name IS 'what gamestate.policy and allow() refer to';
+COMMENT ON COLUMN gamestate.rate_limit.kind IS 'token_bucket: amount flows in each period, evenly, up to burst; sliding_window: at most amount in any period';
+COMMENT ON COLUMN gamestate.rate_limit.amount IS 'what calls may cost in a period';
+COMMENT ON COLUMN gamestate.rate_limit.burst IS 'of a token bucket: what may be used at once after a pause (default: amount)';
+COMMENT ON COLUMN gamestate.rate_limit.busy_sessions IS 'while more sessions of the server are busy than this, the amount shrinks in proportion; NULL = it does not';
+COMMENT ON COLUMN gamestate.rate_limit.min_share IS 'the part of the amount that is left at least';
+COMMENT ON COLUMN gamestate.rate_limit.cost_key IS 'member of a move''s event that says what kind of move it is; NULL = all cost the same';
+COMMENT ON COLUMN gamestate.rate_limit.costs IS 'an object: kind of move, and what it costs';
+COMMENT ON COLUMN gamestate.rate_limit.default_cost IS 'what other moves cost';
+
+-- ---------------------------------------------------------------------------
 -- Policies of game types
 -- ---------------------------------------------------------------------------
+
+-- Which role each function that a policy names runs as.  It does not belong to
+-- gamestate_owner, as the policies do: see extension/gs_policy_function.c.
+CREATE TABLE gamestate.policy_function (
+	game_type text COLLATE pg_catalog."C" NOT NULL,
+	function text COLLATE pg_catalog."C" NOT NULL,
+	role text NOT NULL,
+	PRIMARY KEY (game_type, function)
+);
+COMMENT ON TABLE gamestate.policy_function IS 'roles that the functions named in gamestate.policy run as: whoever has put the name there';
+COMMENT ON COLUMN gamestate.policy_function.game_type IS 'game type of the policy';
+COMMENT ON COLUMN gamestate.policy_function.function IS 'qualified name of the function';
+COMMENT ON COLUMN gamestate.policy_function.role IS 'name of the role';
+REVOKE ALL ON gamestate.policy_function FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('gamestate.policy_function', '');
 
 -- Ordinary rows, changed by ordinary SQL.  Sessions remember them, see
 -- extension/gs_policy.c: the trigger tells them that there is something new.
 CREATE TABLE gamestate.policy (
 	game_type text COLLATE pg_catalog."C" PRIMARY KEY,
 	durability text,
+	history text,
 	retention interval,
 	retention_action text,
 	payload_retention interval,
@@ -147,10 +212,20 @@ CREATE TABLE gamestate.policy (
 	make_ahead smallint,
 	old_tablespace name,
 	old_tablespace_after interval,
+	player_rate_limit text COLLATE pg_catalog."C" REFERENCES gamestate.rate_limit,
+	game_rate_limit text COLLATE pg_catalog."C" REFERENCES gamestate.rate_limit,
+	player_stats boolean,
+	stats_rule text COLLATE pg_catalog."C",
+	leaderboards text[],
+	archive_hook text COLLATE pg_catalog."C",
+	hook_failure text,
+	resume_on_move boolean,
 	CONSTRAINT policy_game_type_check
 		CHECK (pg_catalog.octet_length(game_type) OPERATOR(pg_catalog.<=) 63),
 	CONSTRAINT policy_durability_check
 		CHECK (durability OPERATOR(pg_catalog.=) 'journal' OR durability OPERATOR(pg_catalog.=) 'memory'),
+	CONSTRAINT policy_history_check
+		CHECK (history OPERATOR(pg_catalog.=) 'full' OR history OPERATOR(pg_catalog.=) 'events'),
 	CONSTRAINT policy_retention_check
 		CHECK (retention OPERATOR(pg_catalog.>=) '0'::interval),
 	CONSTRAINT policy_retention_action_check
@@ -166,10 +241,22 @@ CREATE TABLE gamestate.policy (
 	CONSTRAINT policy_make_ahead_check
 		CHECK (make_ahead OPERATOR(pg_catalog.>=) 0 AND make_ahead OPERATOR(pg_catalog.<=) 100),
 	CONSTRAINT policy_old_tablespace_after_check
-		CHECK (old_tablespace_after OPERATOR(pg_catalog.>=) '0'::interval)
+		CHECK (old_tablespace_after OPERATOR(pg_catalog.>=) '0'::interval),
+	CONSTRAINT policy_leaderboards_check
+		CHECK (pg_catalog.cardinality(leaderboards) OPERATOR(pg_catalog.<=) 16
+			   AND pg_catalog.array_position(leaderboards, NULL) IS NULL),
+	CONSTRAINT policy_hook_failure_check
+		CHECK (hook_failure OPERATOR(pg_catalog.=) 'block' OR hook_failure OPERATOR(pg_catalog.=) 'skip'),
+	-- so that no row names a function that no role has been bound to, and that
+	-- pg_dump restores the roles first
+	CONSTRAINT policy_stats_rule_fkey FOREIGN KEY (game_type, stats_rule)
+		REFERENCES gamestate.policy_function,
+	CONSTRAINT policy_archive_hook_fkey FOREIGN KEY (game_type, archive_hook)
+		REFERENCES gamestate.policy_function
 );
 COMMENT ON TABLE gamestate.policy IS 'what holds for the games of a type; what is NULL, and types without a row, follow the row of the empty type, then the settings';
 COMMENT ON COLUMN gamestate.policy.game_type IS 'game type; empty = the default of all types';
+COMMENT ON COLUMN gamestate.policy.history IS 'of games created from now on: full (every state can be had, see state_at), or events (first and last state, and the events); full if nothing is said';
 COMMENT ON COLUMN gamestate.policy.durability IS 'of games created from now on: journal, or memory (faster, lost when the server stops or crashes)';
 COMMENT ON COLUMN gamestate.policy.retention IS 'how long after its end a partition of the archive is kept; NULL = for ever';
 COMMENT ON COLUMN gamestate.policy.retention_action IS 'what becomes of a partition then: drop (default), or detach: it stays as a table of its own';
@@ -182,17 +269,45 @@ COMMENT ON COLUMN gamestate.policy.partition_interval IS 'period of a partition 
 COMMENT ON COLUMN gamestate.policy.make_ahead IS 'how many periods ahead partitions are made; 0 = not before the first game needs one';
 COMMENT ON COLUMN gamestate.policy.old_tablespace IS 'tablespace that old partitions are moved to, if old_tablespace_after is set too';
 COMMENT ON COLUMN gamestate.policy.old_tablespace_after IS 'how long after its end a partition is moved there';
+COMMENT ON COLUMN gamestate.policy.player_rate_limit IS 'rate limit of the moves of each player';
+COMMENT ON COLUMN gamestate.policy.game_rate_limit IS 'rate limit of the moves of each game';
+COMMENT ON COLUMN gamestate.policy.player_stats IS 'count archived games in gamestate.player_stats (default true)';
+COMMENT ON COLUMN gamestate.policy.stats_rule IS 'function (game_type text, players text[], result json) that says what a result means for its players, as a table (player text, outcome text, counters jsonb); NULL = gamestate.default_stats_rule';
+COMMENT ON COLUMN gamestate.policy.leaderboards IS 'metrics whose ranking is kept, so that gamestate.leaderboard() answers at once: games, wins, losses, draws or names of counters';
+COMMENT ON COLUMN gamestate.policy.archive_hook IS 'function (gamestate.archive[]) that is called with the rows of each batch, in its transaction, as the role that has set this';
+COMMENT ON COLUMN gamestate.policy.hook_failure IS 'when archive_hook or stats_rule fails: block (default; the games wait and are tried again) or skip (a row of gamestate.hook_error)';
+COMMENT ON COLUMN gamestate.policy.resume_on_move IS 'a move on a suspended game resumes it (default false: it is refused)';
 
 CREATE FUNCTION gamestate.policy_changed()
 RETURNS trigger
 AS 'MODULE_PATHNAME', 'gs_policy_changed' LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION gamestate.policy_changed() IS 'internal: lets all sessions read gamestate.policy again';
+COMMENT ON FUNCTION gamestate.policy_changed() IS 'internal: lets all sessions read gamestate.policy or gamestate.rate_limit again';
 
 CREATE TRIGGER policy_changed
 	AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON gamestate.policy
 	FOR EACH STATEMENT EXECUTE FUNCTION gamestate.policy_changed();
 -- on a logical subscriber too
 ALTER TABLE gamestate.policy ENABLE ALWAYS TRIGGER policy_changed;
+
+CREATE TRIGGER policy_changed
+	AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON gamestate.rate_limit
+	FOR EACH STATEMENT EXECUTE FUNCTION gamestate.policy_changed();
+ALTER TABLE gamestate.rate_limit ENABLE ALWAYS TRIGGER policy_changed;
+
+ALTER TABLE gamestate.rate_limit OWNER TO gamestate_owner;
+SELECT pg_catalog.pg_extension_config_dump('gamestate.rate_limit', '');
+CREATE FUNCTION gamestate.policy_bind()
+RETURNS trigger
+AS 'MODULE_PATHNAME', 'gs_policy_bind' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION gamestate.policy_bind() IS 'internal: binds functions named in gamestate.policy to the role that names them';
+CREATE FUNCTION gamestate.policy_tidy()
+RETURNS trigger
+AS 'MODULE_PATHNAME', 'gs_policy_tidy' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION gamestate.policy_tidy() IS 'internal: forgets functions that gamestate.policy does not name any more';
+CREATE TRIGGER policy_bind BEFORE INSERT OR UPDATE ON gamestate.policy
+	FOR EACH ROW EXECUTE FUNCTION gamestate.policy_bind();
+CREATE TRIGGER policy_tidy AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON gamestate.policy
+	FOR EACH STATEMENT EXECUTE FUNCTION gamestate.policy_tidy();
 
 ALTER TABLE gamestate.policy OWNER TO gamestate_owner;
 SELECT pg_catalog.pg_extension_config_dump('gamestate.policy', '');
@@ -247,6 +362,63 @@ COMMENT ON FUNCTION gamestate.load_saved_games(boolean)
 IS 'after a restore: create the games of gamestate.saved_games as they were, and empty it; returns their number. A game that exists already is an error, or with skip_existing left out';
 
 -- ---------------------------------------------------------------------------
+-- Suspended games
+-- ---------------------------------------------------------------------------
+
+-- Written and read by C code, see extension/gs_suspended.c.  Columns may be added
+-- at the end.
+CREATE TABLE gamestate.suspended (
+	game_id uuid PRIMARY KEY,
+	game_type text COLLATE pg_catalog."C" NOT NULL,
+	status text NOT NULL,
+	encoding text NOT NULL,
+	durability text NOT NULL,
+	players text[] NOT NULL,
+	max_players integer,
+	room_code text,
+	metadata json,
+	version bigint NOT NULL,
+	moves bigint NOT NULL,
+	created_at timestamptz NOT NULL,
+	started_at timestamptz,
+	updated_at timestamptz NOT NULL,
+	deadline timestamptz,
+	suspended_at timestamptz NOT NULL,
+	reason text NOT NULL,
+	create_request uuid,
+	create_arguments bigint,
+	format smallint NOT NULL,
+	raw_size integer NOT NULL,
+	checksum bigint NOT NULL,
+	payload bytea NOT NULL,
+	CONSTRAINT suspended_status_check
+		CHECK (status OPERATOR(pg_catalog.=) 'waiting' OR status OPERATOR(pg_catalog.=) 'active'),
+	CONSTRAINT suspended_encoding_check
+		CHECK (encoding OPERATOR(pg_catalog.=) 'json' OR encoding OPERATOR(pg_catalog.=) 'bytes'),
+	CONSTRAINT suspended_durability_check
+		CHECK (durability OPERATOR(pg_catalog.=) 'journal' OR durability OPERATOR(pg_catalog.=) 'memory')
+);
+CREATE INDEX suspended_suspended_at ON gamestate.suspended (suspended_at);
+-- zstd has been there already.
+ALTER TABLE gamestate.suspended ALTER COLUMN payload SET STORAGE EXTERNAL;
+COMMENT ON TABLE gamestate.suspended IS 'suspended games, a row a game; gamestate.resume_game() brings one back';
+COMMENT ON COLUMN gamestate.suspended.status IS 'waiting or active: what the game will be again';
+COMMENT ON COLUMN gamestate.suspended.durability IS 'journal or memory: the game will have it again';
+COMMENT ON COLUMN gamestate.suspended.room_code IS 'the one it had, and gets back if it is still free; others can take it';
+COMMENT ON COLUMN gamestate.suspended.version IS 'number of changes, the suspension included';
+COMMENT ON COLUMN gamestate.suspended.moves IS 'number of changes of kind move';
+COMMENT ON COLUMN gamestate.suspended.reason IS 'request (suspend_game() was called), inactivity or memory';
+COMMENT ON COLUMN gamestate.suspended.create_request IS 'request id of the creation; NULL = none';
+COMMENT ON COLUMN gamestate.suspended.create_arguments IS 'checksum of its arguments, see extension/gs_request.c';
+COMMENT ON COLUMN gamestate.suspended.format IS 'format of the payload, see extension/gs_payload.h; formats stay readable for ever';
+COMMENT ON COLUMN gamestate.suspended.raw_size IS 'bytes before compression';
+COMMENT ON COLUMN gamestate.suspended.checksum IS 'CRC-32C of the bytes before compression';
+COMMENT ON COLUMN gamestate.suspended.payload IS 'initial state, state and log, one zstd frame';
+
+ALTER TABLE gamestate.suspended OWNER TO gamestate_owner;
+SELECT pg_catalog.pg_extension_config_dump('gamestate.suspended', '');
+
+-- ---------------------------------------------------------------------------
 -- Request ids of deleted games
 -- ---------------------------------------------------------------------------
 
@@ -298,7 +470,7 @@ CREATE TYPE gamestate.game AS (
 );
 COMMENT ON TYPE gamestate.game IS 'a game: everything but its log';
 COMMENT ON COLUMN gamestate.game.status IS 'waiting, active, finished or abandoned';
-COMMENT ON COLUMN gamestate.game.tier IS 'where the game is now: live or archived';
+COMMENT ON COLUMN gamestate.game.tier IS 'where the game is now: live, suspended or archived';
 COMMENT ON COLUMN gamestate.game.version IS 'number of changes, the creation included: starts at 1, grows by 1';
 COMMENT ON COLUMN gamestate.game.encoding IS 'json or bytes, fixed at creation; says which of state and state_bytes is set';
 COMMENT ON COLUMN gamestate.game.max_players IS 'seats; NULL = up to gamestate.max_players';
@@ -320,9 +492,9 @@ CREATE TYPE gamestate.change AS (
 );
 COMMENT ON TYPE gamestate.change IS 'one change of a game, that is one entry of its log';
 COMMENT ON COLUMN gamestate.change.version IS 'the version that the change led to';
-COMMENT ON COLUMN gamestate.change.kind IS 'create, move, metadata, room_code, start, join, leave, finish, abandon; snapshot = the whole state as of that version';
+COMMENT ON COLUMN gamestate.change.kind IS 'create, move, metadata, room_code, start, join, leave, finish, abandon, restore, suspended, resumed; snapshot = the whole state as of that version';
 COMMENT ON COLUMN gamestate.change.at IS 'time of the server when the change was made';
-COMMENT ON COLUMN gamestate.change.event IS 'the move; of other kinds what was set: the metadata, the room code, the result';
+COMMENT ON COLUMN gamestate.change.event IS 'the move; of other kinds what was set: the metadata, the room code, the result; why it was suspended; the room code it has resumed with';
 COMMENT ON COLUMN gamestate.change.patch IS 'RFC 7396 merge patch from the state before, where history holds it';
 COMMENT ON COLUMN gamestate.change.state IS 'the state, in rows of kind snapshot';
 
@@ -509,6 +681,16 @@ AS 'MODULE_PATHNAME', 'gs_leave_game' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION gamestate.leave_game(uuid, text, bigint, uuid)
 IS 'a player gives up the seat; returns the new version';
 
+CREATE FUNCTION gamestate.restore_game(
+	game_id uuid,
+	version bigint,
+	expected_version bigint DEFAULT NULL,
+	request_id uuid DEFAULT NULL)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'gs_restore_game' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION gamestate.restore_game(uuid, bigint, bigint, uuid)
+IS 'make the state of an earlier version the current one, as a new version; returns that';
+
 CREATE FUNCTION gamestate.finish_game(
 	game_id uuid,
 	result json DEFAULT NULL,
@@ -520,6 +702,24 @@ AS 'MODULE_PATHNAME', 'gs_finish_game' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION gamestate.finish_game(uuid, json, bigint, text, uuid)
 IS 'end a game (finished or abandoned), free its room code, queue it for the archive; returns the new version';
 
+CREATE FUNCTION gamestate.suspend_game(
+	game_id uuid,
+	expected_version bigint DEFAULT NULL,
+	request_id uuid DEFAULT NULL)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'gs_suspend_game' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION gamestate.suspend_game(uuid, bigint, uuid)
+IS 'put a game that goes on away, from memory to gamestate.suspended, and free its room code; returns the new version';
+
+CREATE FUNCTION gamestate.resume_game(
+	game_id uuid,
+	expected_version bigint DEFAULT NULL,
+	request_id uuid DEFAULT NULL)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'gs_resume_game' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION gamestate.resume_game(uuid, bigint, uuid)
+IS 'bring a suspended game back to life, with its room code if that is still free; returns the new version';
+
 CREATE FUNCTION gamestate.delete_game(
 	game_id uuid,
 	expected_version bigint DEFAULT NULL,
@@ -527,7 +727,18 @@ CREATE FUNCTION gamestate.delete_game(
 RETURNS boolean
 AS 'MODULE_PATHNAME', 'gs_delete_game' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION gamestate.delete_game(uuid, bigint, uuid)
-IS 'remove a live game without archiving it; false if there was none';
+IS 'remove a live or suspended game without archiving it; false if there was none';
+
+CREATE FUNCTION gamestate.allow(
+	key text,
+	cost double precision,
+	policy text,
+	OUT allowed boolean,
+	OUT wait_ms bigint,
+	OUT remaining double precision)
+AS 'MODULE_PATHNAME', 'gs_allow' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION gamestate.allow(text, double precision, text)
+IS 'count what something costs against a rate limit: whether it is allowed, else how long to wait (NULL = it costs more than is ever allowed), and how much remains';
 
 -- ---------------------------------------------------------------------------
 -- Functions that read
@@ -537,7 +748,7 @@ CREATE FUNCTION gamestate.get_game(game_id uuid)
 RETURNS gamestate.game
 AS 'MODULE_PATHNAME', 'gs_get_game' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
 COMMENT ON FUNCTION gamestate.get_game(uuid)
-IS 'everything about a game, live or archived, but its log; NULL if there is none';
+IS 'everything about a game, live, suspended or archived, but its log; NULL if there is none';
 
 CREATE FUNCTION gamestate.get_state(game_id uuid)
 RETURNS json
@@ -580,6 +791,18 @@ RETURNS bigint
 AS 'MODULE_PATHNAME', 'gs_get_version' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
 COMMENT ON FUNCTION gamestate.get_version(uuid)
 IS 'a game''s version; NULL if there is no such game';
+
+CREATE FUNCTION gamestate.state_at(game_id uuid, version bigint)
+RETURNS json
+AS 'MODULE_PATHNAME', 'gs_state_at' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION gamestate.state_at(uuid, bigint)
+IS 'the state of a game, live or archived, as of a version; NULL if there is no such game or version';
+
+CREATE FUNCTION gamestate.state_at_bytes(game_id uuid, version bigint)
+RETURNS bytea
+AS 'MODULE_PATHNAME', 'gs_state_at_bytes' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION gamestate.state_at_bytes(uuid, bigint)
+IS 'state_at for a game whose encoding is bytes';
 
 CREATE FUNCTION gamestate.get_changes(
 	game_id uuid,
@@ -1003,8 +1226,55 @@ COMMENT ON COLUMN gamestate.archived_moves.at IS 'time of the server when the mo
 COMMENT ON COLUMN gamestate.archived_moves.event_jsonb IS 'NULL if jsonb cannot hold it';
 COMMENT ON COLUMN gamestate.archived_moves.event_bytes IS 'the move, in a game whose encoding is bytes';
 
--- A game is in exactly one half: list_live_games() shows an archived one as
--- live just to those snapshots that do not see its row in the archive.
+-- For views.  STABLE, since what they decompress may need more memory than there is.
+CREATE FUNCTION gamestate.suspended_state(
+	game_id uuid,
+	format smallint,
+	raw_size integer,
+	checksum bigint,
+	payload bytea)
+RETURNS json
+AS 'MODULE_PATHNAME', 'gs_suspended_state' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 1000;
+COMMENT ON FUNCTION gamestate.suspended_state(uuid, smallint, integer, bigint, bytea)
+IS 'state of a suspended game out of the columns of its row';
+
+CREATE FUNCTION gamestate.suspended_state_bytes(
+	game_id uuid,
+	format smallint,
+	raw_size integer,
+	checksum bigint,
+	payload bytea)
+RETURNS bytea
+AS 'MODULE_PATHNAME', 'gs_suspended_state_bytes' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 1000;
+COMMENT ON FUNCTION gamestate.suspended_state_bytes(uuid, smallint, integer, bigint, bytea)
+IS 'state of a suspended game whose encoding is bytes, out of the columns of its row';
+
+CREATE VIEW gamestate.suspended_games WITH (security_invoker = true) AS
+SELECT s.game_id, s.game_type, s.status, s.encoding, s.players, s.max_players, s.room_code,
+	   s.metadata, gamestate.to_jsonb(s.metadata) AS metadata_jsonb,
+	   s.version, s.moves, s.deadline, s.created_at, s.started_at, s.updated_at,
+	   s.suspended_at, s.reason,
+	   CASE WHEN s.encoding = 'json'
+			THEN gamestate.suspended_state(s.game_id, s.format, s.raw_size, s.checksum, s.payload)
+	   END AS state,
+	   CASE WHEN s.encoding = 'json'
+			THEN gamestate.to_jsonb(gamestate.suspended_state(s.game_id, s.format, s.raw_size, s.checksum, s.payload))
+	   END AS state_jsonb,
+	   CASE WHEN s.encoding = 'bytes'
+			THEN gamestate.suspended_state_bytes(s.game_id, s.format, s.raw_size, s.checksum, s.payload)
+	   END AS state_bytes
+  FROM gamestate.suspended s;
+COMMENT ON VIEW gamestate.suspended_games IS 'suspended games, a row a game; runs with the rights of who queries it';
+COMMENT ON COLUMN gamestate.suspended_games.status IS 'waiting or active: what the game will be again';
+COMMENT ON COLUMN gamestate.suspended_games.room_code IS 'the one it had, and gets back if it is still free';
+COMMENT ON COLUMN gamestate.suspended_games.reason IS 'request (suspend_game() was called), inactivity or memory';
+COMMENT ON COLUMN gamestate.suspended_games.state IS 'decompressed only if the query names it';
+COMMENT ON COLUMN gamestate.suspended_games.state_jsonb IS 'NULL if jsonb cannot hold it';
+COMMENT ON COLUMN gamestate.suspended_games.metadata_jsonb IS 'NULL if jsonb cannot hold it';
+
+-- A game is in exactly one of the parts: list_live_games() shows one that was
+-- moved to a table as live just to those snapshots that do not see its row there,
+-- and leaves out one that came back since the snapshot, which sees the row.
 CREATE VIEW gamestate.games WITH (security_invoker = true) AS
 SELECT g.game_id, g.game_type COLLATE pg_catalog."C" AS game_type, g.status,
 	   g.tier, g.version, g.encoding,
@@ -1015,6 +1285,14 @@ SELECT g.game_id, g.game_type COLLATE pg_catalog."C" AS game_type, g.status,
 	   g.moves, g.created_at, g.started_at, g.ended_at
   FROM gamestate.list_live_games() g
  UNION ALL
+SELECT s.game_id, s.game_type, s.status, 'suspended'::text, s.version, s.encoding,
+	   s.state, s.state_jsonb, s.state_bytes,
+	   s.players, s.max_players, s.room_code,
+	   s.metadata, s.metadata_jsonb,
+	   NULL::json, NULL::jsonb,
+	   s.moves, s.created_at, s.started_at, NULL::timestamptz
+  FROM gamestate.suspended_games s
+ UNION ALL
 SELECT a.game_id, a.game_type, a.status, 'archived'::text, a.version, a.encoding,
 	   gamestate.archived_final_state(a.game_type, a.ended_at, a.game_id),
 	   gamestate.to_jsonb(gamestate.archived_final_state(a.game_type, a.ended_at, a.game_id)),
@@ -1024,8 +1302,8 @@ SELECT a.game_id, a.game_type, a.status, 'archived'::text, a.version, a.encoding
 	   a.result, gamestate.to_jsonb(a.result),
 	   a.moves, a.created_at, a.started_at, a.ended_at
   FROM gamestate.archive a;
-COMMENT ON VIEW gamestate.games IS 'live and archived games together, each exactly once';
-COMMENT ON COLUMN gamestate.games.tier IS 'live or archived';
+COMMENT ON VIEW gamestate.games IS 'live, suspended and archived games together, each exactly once';
+COMMENT ON COLUMN gamestate.games.tier IS 'live, suspended or archived';
 COMMENT ON COLUMN gamestate.games.version IS 'number of changes, the creation included';
 COMMENT ON COLUMN gamestate.games.encoding IS 'json or bytes: says which of the state columns are set';
 COMMENT ON COLUMN gamestate.games.state IS 'the state, of an archived game its last; NULL when the payload was dropped';
@@ -1033,6 +1311,141 @@ COMMENT ON COLUMN gamestate.games.state_jsonb IS 'NULL also if jsonb cannot hold
 COMMENT ON COLUMN gamestate.games.metadata_jsonb IS 'NULL if jsonb cannot hold it';
 COMMENT ON COLUMN gamestate.games.result_jsonb IS 'NULL if jsonb cannot hold it';
 COMMENT ON COLUMN gamestate.games.ended_at IS 'NULL while the game goes on';
+
+-- ---------------------------------------------------------------------------
+-- Players: statistics, hooks
+-- ---------------------------------------------------------------------------
+
+-- Written in the transaction that archives games, see extension/gs_player_stats.c.
+CREATE TABLE gamestate.player_stats (
+	game_type text COLLATE pg_catalog."C" NOT NULL,
+	player text COLLATE pg_catalog."C" NOT NULL,
+	games bigint NOT NULL DEFAULT 0,
+	wins bigint NOT NULL DEFAULT 0,
+	losses bigint NOT NULL DEFAULT 0,
+	draws bigint NOT NULL DEFAULT 0,
+	last_played timestamptz,
+	counters jsonb NOT NULL DEFAULT '{}',
+	PRIMARY KEY (game_type, player)
+) WITH (fillfactor = 80);
+COMMENT ON TABLE gamestate.player_stats IS 'what players have done in archived games, a row for each game type; each game is counted once, in the transaction that archives it';
+COMMENT ON COLUMN gamestate.player_stats.games IS 'archived games, finished or abandoned, in which the player sat at the end';
+COMMENT ON COLUMN gamestate.player_stats.wins IS 'games won, as the rule of the policy says';
+COMMENT ON COLUMN gamestate.player_stats.losses IS 'games lost';
+COMMENT ON COLUMN gamestate.player_stats.draws IS 'games drawn; a game may be none of the three';
+COMMENT ON COLUMN gamestate.player_stats.last_played IS 'end of the last of these games';
+COMMENT ON COLUMN gamestate.player_stats.counters IS 'what the rule counts besides, added up: {"name": whole number}';
+ALTER TABLE gamestate.player_stats OWNER TO gamestate_owner;
+SELECT pg_catalog.pg_extension_config_dump('gamestate.player_stats', '');
+
+CREATE FUNCTION gamestate.default_stats_rule(game_type text, players text[], result json)
+RETURNS TABLE (player text, outcome text, counters jsonb)
+AS 'MODULE_PATHNAME', 'gs_default_stats_rule' LANGUAGE C IMMUTABLE PARALLEL SAFE ROWS 4;
+COMMENT ON FUNCTION gamestate.default_stats_rule(text, text[], json)
+IS 'what a result says about its players: {"draw": true}, {"winner": player}, {"winners": [player]}, {"result": "1-0"} or {"scores": {player: number}}; other results say nothing';
+
+-- Internal: the sums that are being written just now.
+CREATE FUNCTION gamestate.archiver_stats()
+RETURNS TABLE (
+	game_type text,
+	player text,
+	games bigint,
+	wins bigint,
+	losses bigint,
+	draws bigint,
+	last_played timestamptz,
+	counters jsonb)
+AS 'MODULE_PATHNAME', 'gs_archiver_stats' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION gamestate.archiver_stats() IS 'internal: what a batch adds to gamestate.player_stats';
+
+CREATE FUNCTION gamestate.add_counters(a jsonb, b jsonb)
+RETURNS jsonb
+AS 'MODULE_PATHNAME', 'gs_add_counters' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION gamestate.add_counters(jsonb, jsonb) IS 'sum of two objects of whole numbers, by name';
+
+-- Rankings, see extension/gs_ranking.c: derived from player_stats, so pg_dump
+-- leaves them out.
+CREATE TABLE gamestate.ranking (
+	number integer PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+	game_type text COLLATE pg_catalog."C" NOT NULL,
+	metric text COLLATE pg_catalog."C" NOT NULL,
+	made_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+	UNIQUE (game_type, metric)
+);
+CREATE TABLE gamestate.ranking_entry (
+	ranking integer NOT NULL,
+	value bigint NOT NULL,
+	player text COLLATE pg_catalog."C" NOT NULL
+);
+CREATE UNIQUE INDEX ranking_entry_key ON gamestate.ranking_entry (ranking, value DESC, player);
+CREATE TABLE gamestate.ranking_count (
+	ranking integer NOT NULL,
+	level smallint NOT NULL,
+	prefix bigint NOT NULL,
+	players bigint NOT NULL,
+	PRIMARY KEY (ranking, level, prefix)
+) WITH (fillfactor = 50);
+COMMENT ON TABLE gamestate.ranking IS 'leaderboards whose ranking is kept as gamestate.player_stats changes; see the column leaderboards of gamestate.policy';
+COMMENT ON COLUMN gamestate.ranking.metric IS 'games, wins, losses, draws, or a counter';
+COMMENT ON SEQUENCE gamestate.ranking_number_seq IS 'numbers the rows of gamestate.ranking';
+COMMENT ON TABLE gamestate.ranking_entry IS 'internal: the players of each ranking by their value';
+COMMENT ON TABLE gamestate.ranking_count IS 'internal: how many players of each ranking have a value with a prefix';
+ALTER TABLE gamestate.ranking OWNER TO gamestate_owner;
+ALTER TABLE gamestate.ranking_entry OWNER TO gamestate_owner;
+ALTER TABLE gamestate.ranking_count OWNER TO gamestate_owner;
+
+CREATE FUNCTION gamestate.player_stats_changed()
+RETURNS trigger
+AS 'MODULE_PATHNAME', 'gs_player_stats_changed' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION gamestate.player_stats_changed() IS 'internal: brings rankings up to date';
+CREATE TRIGGER ranking_insert AFTER INSERT ON gamestate.player_stats
+	REFERENCING NEW TABLE AS new_rows
+	FOR EACH STATEMENT EXECUTE FUNCTION gamestate.player_stats_changed();
+CREATE TRIGGER ranking_update AFTER UPDATE ON gamestate.player_stats
+	REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+	FOR EACH STATEMENT EXECUTE FUNCTION gamestate.player_stats_changed();
+CREATE TRIGGER ranking_delete AFTER DELETE ON gamestate.player_stats
+	REFERENCING OLD TABLE AS old_rows
+	FOR EACH STATEMENT EXECUTE FUNCTION gamestate.player_stats_changed();
+CREATE TRIGGER ranking_truncate AFTER TRUNCATE ON gamestate.player_stats
+	FOR EACH STATEMENT EXECUTE FUNCTION gamestate.player_stats_changed();
+
+-- STABLE: all of an answer is as of the caller's snapshot.
+CREATE FUNCTION gamestate.leaderboard(
+	game_type text,
+	metric text,
+	max_rows integer DEFAULT 10,
+	around_player text DEFAULT NULL)
+RETURNS TABLE (
+	rank bigint,
+	player text,
+	value bigint,
+	games bigint,
+	wins bigint,
+	losses bigint,
+	draws bigint,
+	last_played timestamptz)
+AS 'MODULE_PATHNAME', 'gs_leaderboard' LANGUAGE C STABLE PARALLEL RESTRICTED ROWS 10;
+COMMENT ON FUNCTION gamestate.leaderboard(text, text, integer, text)
+IS 'the best players of a game type by a metric (games, wins, losses, draws or a counter), or those around a player; players with the same value have the same rank (1, 2, 2, 4)';
+
+-- Written by whoever archives games, see extension/gs_hook.c.
+CREATE TABLE gamestate.hook_error (
+	failed_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+	game_type text COLLATE pg_catalog."C" NOT NULL,
+	usage text NOT NULL,
+	function text NOT NULL,
+	games uuid[] NOT NULL,
+	sqlstate text NOT NULL,
+	message text NOT NULL,
+	detail text,
+	context text
+);
+COMMENT ON TABLE gamestate.hook_error IS 'archive hooks and statistics rules that failed and were skipped; may be deleted from';
+COMMENT ON COLUMN gamestate.hook_error.usage IS 'archive hook or statistics rule';
+COMMENT ON COLUMN gamestate.hook_error.games IS 'archived games for which its work is missing';
+ALTER TABLE gamestate.hook_error OWNER TO gamestate_owner;
+SELECT pg_catalog.pg_extension_config_dump('gamestate.hook_error', '');
 
 -- ---------------------------------------------------------------------------
 -- Statistics
@@ -1201,6 +1614,26 @@ COMMENT ON COLUMN gamestate.stat_feed.max_waiters IS 'gamestate.max_waiters';
 COMMENT ON COLUMN gamestate.stat_feed.wakeups IS 'how often a waiter was woken';
 COMMENT ON COLUMN gamestate.stat_feed.lag IS 'changes that the slowest waiter of this database has still to look at; NULL = nobody waits';
 
+CREATE FUNCTION gamestate.stat_rate_limit(
+	OUT keys bigint,
+	OUT max_keys bigint,
+	OUT evicted bigint,
+	OUT allowed bigint,
+	OUT refused bigint,
+	OUT busy_sessions double precision)
+AS 'MODULE_PATHNAME', 'gs_stat_rate_limit' LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+COMMENT ON FUNCTION gamestate.stat_rate_limit()
+IS 'rate limits of this server, all databases';
+
+CREATE VIEW gamestate.stat_rate_limit AS SELECT * FROM gamestate.stat_rate_limit();
+COMMENT ON VIEW gamestate.stat_rate_limit IS 'rate limits of this server, all databases';
+COMMENT ON COLUMN gamestate.stat_rate_limit.keys IS 'players, games and other keys, for each limit, whose use is remembered';
+COMMENT ON COLUMN gamestate.stat_rate_limit.max_keys IS 'how many can be: gamestate.rate_limit_keys, rounded up';
+COMMENT ON COLUMN gamestate.stat_rate_limit.evicted IS 'keys that made room for others, and begin anew when they come again';
+COMMENT ON COLUMN gamestate.stat_rate_limit.allowed IS 'what limits have let pass since the server started';
+COMMENT ON COLUMN gamestate.stat_rate_limit.refused IS 'what they have refused';
+COMMENT ON COLUMN gamestate.stat_rate_limit.busy_sessions IS 'sessions that execute something, or wait for something else than their client: an average of the last second';
+
 -- Internal: the rows of the batch that the archiver inserts just now.  They
 -- raise an error anywhere else.
 CREATE FUNCTION gamestate.archiver_rows()
@@ -1293,36 +1726,39 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
 SELECT CASE
-	WHEN object_name IN ('to_jsonb', 'library_version')
+	WHEN object_name IN ('to_jsonb', 'library_version', 'default_stats_rule', 'add_counters',
+		'leaderboard')
 		THEN 'common'
 	WHEN object_name IN (
 		'create_game', 'create_game_bytes', 'apply_move', 'apply_move_bytes',
 		'apply_patch', 'apply_moves', 'apply_moves_bytes',
 		'set_metadata', 'set_room_code', 'start_game', 'join_game', 'join_any',
-		'join_any_bytes', 'leave_game',
-		'finish_game', 'delete_game')
+		'join_any_bytes', 'leave_game', 'restore_game',
+		'finish_game', 'delete_game', 'suspend_game', 'resume_game', 'allow')
 		THEN 'write'
 	WHEN object_name IN (
 		'get_game', 'get_state', 'get_state_bytes', 'get_state_if_newer',
 		'get_state_if_newer_bytes', 'get_states', 'get_states_bytes', 'get_version',
-		'get_changes', 'wait_changes', 'feed_position',
+		'state_at', 'state_at_bytes', 'get_changes', 'wait_changes', 'feed_position',
 		'find_room', 'player_games', 'open_rooms', 'list_live_games')
 		THEN 'read'
-	WHEN object_name IN ('live_games', 'games')
+	WHEN object_name IN ('live_games', 'games', 'suspended', 'suspended_games',
+		'suspended_state', 'suspended_state_bytes')
 		THEN 'live'
 	WHEN object_name IN (
 		'archive', 'archive_payload', 'archived_games', 'archived_moves',
 		'archived_initial_state', 'archived_initial_state_bytes',
-		'archived_final_state', 'archived_final_state_bytes', 'archived_log')
+		'archived_final_state', 'archived_final_state_bytes', 'archived_log',
+		'player_stats')
 		THEN 'archive'
 	WHEN object_name = 'stat_memory'
 		THEN 'memory'
-	WHEN object_name LIKE 'stat\_%' OR object_name IN ('retention_log', 'tablespace_log')
+	WHEN object_name LIKE 'stat\_%' OR object_name IN ('retention_log', 'tablespace_log', 'hook_error')
 		THEN 'statistics'
-	WHEN object_name IN ('policy', 'dictionary', 'saved_games', 'deleted_games', 'save_live_games', 'load_saved_games',
+	WHEN object_name IN ('policy', 'rate_limit', 'dictionary', 'saved_games', 'deleted_games', 'save_live_games', 'load_saved_games',
 		'verify_archive', 'repack_partition', 'import_games')
 		THEN 'operate'
-	WHEN object_name LIKE 'archiver\_%'
+	WHEN object_name LIKE 'archiver\_%' OR object_name = 'policy_function'
 		THEN 'worker'
 	ELSE 'internal'
 END

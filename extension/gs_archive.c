@@ -44,6 +44,7 @@
 #include "postgres.h"
 
 #include "gs_archive.h"
+#include "gs_history.h"
 #include "gs_unpack.h"
 #include "gs_uuid.h"
 
@@ -119,6 +120,7 @@ typedef struct CachedPayload
 	bool is_known; /* its row in gamestate.archive was found: */
 	bool is_bytes; /* encoding */
 	GsPayload payload;
+	GsText initial; /* the first state, once it had to be made */
 } CachedPayload;
 
 static CachedPayload *cached_payload = NULL;
@@ -493,11 +495,12 @@ copy_text_column(HeapTuple tuple, Relation leaf, const char *name, Oid type)
 static void
 found_game(RowSearch *search, Relation leaf, HeapTuple tuple)
 {
-	GsArchivedGame *game = search->arg;
+	GsStoredGame *game = search->arg;
 	bool isnull;
 	Datum value;
 
 #define NOT_NULL(name, type) row_column_not_null(tuple, leaf, name, type)
+	game->tier = GS_TIER_ARCHIVED;
 	game->game_id = *search->id;
 	game->game_type = TextDatumGetCString(NOT_NULL("game_type", TEXTOID));
 	game->status = TextDatumGetCString(NOT_NULL("status", TEXTOID));
@@ -514,6 +517,7 @@ found_game(RowSearch *search, Relation leaf, HeapTuple tuple)
 	value = row_column(tuple, leaf, "started_at", TIMESTAMPTZOID, &isnull);
 	game->started_at = isnull ? 0 : DatumGetTimestampTz(value);
 	game->ended_at = DatumGetTimestampTz(NOT_NULL("ended_at", TIMESTAMPTZOID));
+	game->updated_at = game->ended_at;
 	game->version = DatumGetInt64(NOT_NULL("version", INT8OID));
 	game->moves = DatumGetInt64(NOT_NULL("moves", INT8OID));
 #undef NOT_NULL
@@ -522,7 +526,7 @@ found_game(RowSearch *search, Relation leaf, HeapTuple tuple)
 static void
 found_game_payload(RowSearch *search, Relation leaf, HeapTuple tuple)
 {
-	GsArchivedGame *game = search->arg;
+	GsStoredGame *game = search->arg;
 	PayloadRow row;
 	bytea *packed;
 
@@ -540,10 +544,10 @@ found_game_payload(RowSearch *search, Relation leaf, HeapTuple tuple)
 	game->has_payload = true;
 }
 
-static GsArchivedGame *
+static GsStoredGame *
 get_game(Oid parent, RowSearch *search, bool want_payload)
 {
-	GsArchivedGame *game = MemoryContextAllocZero(search->mcxt, sizeof(GsArchivedGame));
+	GsStoredGame *game = MemoryContextAllocZero(search->mcxt, sizeof(GsStoredGame));
 
 	search->arg = game;
 	search->found = found_game;
@@ -559,12 +563,12 @@ get_game(Oid parent, RowSearch *search, bool want_payload)
 	return game;
 }
 
-GsArchivedGame *
+GsStoredGame *
 gs_archive_get(const pg_uuid_t *id, bool want_payload, MemoryContext mcxt)
 {
 	Oid parent = archive_table(ARCHIVE_TABLE);
 	RowSearch search = {.id = id, .mcxt = mcxt, .nsnapshots = 2};
-	GsArchivedGame *game;
+	GsStoredGame *game;
 
 	search.snapshots[0] = GetActiveSnapshot();
 	search.snapshots[1] = newest_snapshot(parent);
@@ -573,13 +577,13 @@ gs_archive_get(const pg_uuid_t *id, bool want_payload, MemoryContext mcxt)
 	return game;
 }
 
-GsArchivedGame *
+GsStoredGame *
 gs_archive_get_between(const pg_uuid_t *id, TimestampTz ended_from, TimestampTz ended_to,
 					   MemoryContext mcxt)
 {
 	Oid parent = archive_table(ARCHIVE_TABLE);
 	RowSearch search = {.id = id, .mcxt = mcxt, .nsnapshots = 1, .has_range = true};
-	GsArchivedGame *game;
+	GsStoredGame *game;
 
 	search.ended_from = ended_from;
 	search.ended_to = ended_to;
@@ -819,21 +823,41 @@ view_payload(FunctionCallInfo fcinfo)
  * ----------
  */
 
+/* The first state, made of the log once if need be; NULL if it is not kept. */
+static GsText
+initial_state(CachedPayload *cached)
+{
+	if (cached->initial.data == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(cached->mcxt);
+		const char *wrong;
+
+		(void) gs_history_archived(&cached->payload, 1, &cached->initial, &wrong);
+		MemoryContextSwitchTo(old);
+		if (wrong)
+			damaged_payload(&cached->game_id, wrong);
+	}
+	return cached->initial;
+}
+
 static Datum
 archived_state(FunctionCallInfo fcinfo, bool final, bool as_bytes)
 {
 	CachedPayload *cached = view_payload(fcinfo);
-	const char *data;
-	uint32 len;
+	GsText state;
 
 	if (cached == NULL || !cached->is_known || cached->is_bytes != as_bytes)
 		PG_RETURN_NULL();
 
-	data = final ? cached->payload.final : cached->payload.initial;
-	len = final ? cached->payload.final_len : cached->payload.initial_len;
+	if (final)
+		state = (GsText){cached->payload.final, cached->payload.final_len};
+	else
+		state = initial_state(cached);
+	if (state.data == NULL)
+		PG_RETURN_NULL();
 	if (as_bytes)
-		return PointerGetDatum(cstring_to_text_with_len(data, (int) len));
-	return payload_text(&cached->game_id, data, len);
+		return PointerGetDatum(cstring_to_text_with_len(state.data, (int) state.len));
+	return payload_text(&cached->game_id, state.data, state.len);
 }
 
 PG_FUNCTION_INFO_V1(gs_archived_initial_state);

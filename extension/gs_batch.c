@@ -12,7 +12,9 @@
  *	   columns with defaults) works as for any other INSERT.
  *	3. If a table has not taken every row (a trigger may drop rows) the
  *	   transaction fails: a game leaves memory only for a row.
- *	4. The games are handed to the write set, so that they leave memory with
+ *	4. The games are counted for their players (gs_player_stats.c), and the
+ *	   hooks of their types are called (gs_hook.c).
+ *	5. The games are handed to the write set, so that they leave memory with
  *	   the commit.
  *
  * Rows live in the transaction's memory: an error anywhere frees them.  The
@@ -24,7 +26,9 @@
 
 #include "gs_batch.h"
 #include "gs_dictionary.h"
+#include "gs_hook.h"
 #include "gs_lock.h"
+#include "gs_player_stats.h"
 #include "gs_policy.h"
 #include "gs_unpack.h"
 #include "gs_worker.h"
@@ -154,10 +158,33 @@ encode_log(const GsGameCopy *game, GsPayload *payload)
 	payload->entries_len = p - bytes;
 }
 
+bytea *
+gs_batch_pack(const GsGameCopy *game, int level, int32 dictionary, MemoryContext mcxt,
+			  GsPacked *packed)
+{
+	GsPayload payload = {.has_deltas = game->h.history == GS_HISTORY_FULL};
+	Size raw_size;
+	char *raw;
+
+	if (!payload.has_deltas)
+	{
+		payload.initial = game->initial.data;
+		payload.initial_len = game->initial.len;
+	}
+	payload.final = game->state.data;
+	payload.final_len = game->state.len;
+	encode_log(game, &payload);
+	raw_size = gs_payload_size(&payload);
+	if (raw_size > MAX_RAW_BYTES)
+		too_large(game);
+	raw = palloc(raw_size);
+	gs_payload_encode(&payload, raw);
+	return gs_pack(&payload, raw, raw_size, level, dictionary, mcxt, packed);
+}
+
 /* Level and dictionary are what the policy of the game's type says. */
 static void
-pack_payload(const GsGameCopy *game, const GsPayload *payload, const char *raw,
-			 Size raw_size, MemoryContext mcxt, BatchRow *row)
+pack_payload(const GsGameCopy *game, MemoryContext mcxt, BatchRow *row)
 {
 	const GsText *type = &game->info.game_type;
 	const GsPolicy *policy = gs_policy(type);
@@ -168,29 +195,16 @@ pack_payload(const GsGameCopy *game, const GsPayload *payload, const char *raw,
 						   ? gs_dictionary_newest(dictionaries, type->data, type->len)
 						   : 0;
 
-	row->payload = gs_pack(payload, raw, raw_size, level, dictionary, mcxt, &row->packed);
+	row->payload = gs_batch_pack(game, level, dictionary, mcxt, &row->packed);
 }
 
 /* Fill a row; what it points to is allocated in mcxt, the rest in the current context. */
 static void
 make_row(const GsGameCopy *game, BatchRow *row, MemoryContext mcxt)
 {
-	GsPayload payload = {0};
 	MemoryContext old;
-	Size raw_size;
-	char *raw;
 
-	payload.initial = game->initial.data;
-	payload.initial_len = game->initial.len;
-	payload.final = game->state.data;
-	payload.final_len = game->state.len;
-	encode_log(game, &payload);
-	raw_size = gs_payload_size(&payload);
-	if (raw_size > MAX_RAW_BYTES)
-		too_large(game);
-	raw = palloc(raw_size);
-	gs_payload_encode(&payload, raw);
-	pack_payload(game, &payload, raw, raw_size, mcxt, row);
+	pack_payload(game, mcxt, row);
 
 	old = MemoryContextSwitchTo(mcxt);
 	row->game_id = game->game_id;
@@ -304,6 +318,23 @@ insert(SPIPlanPtr plan, const char *table, int rows)
 				 errhint("Look for a trigger or a rule on the table that drops rows.")));
 }
 
+/* What is done with games that are in the archive now. */
+static void
+follow_up(void)
+{
+	GsBatchedGame *games = palloc(sizeof(GsBatchedGame) * Max(batch_rows, 1));
+
+	for (int i = 0; i < batch_rows; i++)
+		games[i] = (GsBatchedGame){.game_id = batch[i].game_id,
+								   .ended_at = batch[i].h.ended_at,
+								   .game_type = batch[i].game_type,
+								   .players = batch[i].players,
+								   .result = batch[i].result};
+	gs_player_stats_count(games, batch_rows);
+	gs_hook_archived(games, batch_rows);
+	pfree(games);
+}
+
 void
 gs_batch_insert(void)
 {
@@ -320,6 +351,7 @@ gs_batch_insert(void)
 	insert(insert_payloads, "gamestate.archive_payload",
 		   batch_rows - batch_without_payload);
 	SPI_finish();
+	follow_up();
 }
 
 int

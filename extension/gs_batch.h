@@ -10,6 +10,7 @@
 
 #include "gs_config.h"
 #include "gs_table.h"
+#include "gs_unpack.h"
 
 typedef enum GsBatchOutcome
 {
@@ -53,5 +54,12 @@ extern void gs_batch_abandon(void);
 extern void gs_batch_open(int n);
 extern void gs_batch_add(const GsGameCopy *game, bool with_payload);
 extern void gs_batch_insert(void);
+
+/*
+ * A game's states and log as a payload, in mcxt; work memory is palloc'd.
+ * dictionary: its number, 0 = none.
+ */
+extern bytea *gs_batch_pack(const GsGameCopy *game, int level, int32 dictionary,
+							MemoryContext mcxt, GsPacked *packed);
 
 #endif /* GS_BATCH_H */

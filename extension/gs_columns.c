@@ -766,13 +766,6 @@ start(void)
 	template_len = 0;
 }
 
-static bool
-final_is_initial(const GsPayload *payload)
-{
-	return payload->final_len == payload->initial_len &&
-		   memcmp(payload->final, payload->initial, payload->final_len) == 0;
-}
-
 /* What is left of dst; len = SIZE_MAX once it did not suffice. */
 typedef struct Output
 {
@@ -823,13 +816,12 @@ write_pieces(Output *out, const Pieces *pieces)
 static void
 write_head(Output *out, const GsPayload *payload)
 {
-	bool same = final_is_initial(payload);
-
 	write_byte(out, GS_PAYLOAD_FORMAT_2);
 	write_varint(out, gs_payload_size(payload));
-	write_bytes(out, payload->initial, payload->initial_len);
-	write_byte(out, same ? 1 : 0);
-	if (!same)
+	write_byte(out, gs_payload_flags(payload));
+	if (!payload->has_deltas)
+		write_bytes(out, payload->initial, payload->initial_len);
+	if (!gs_payload_same_state(payload))
 		write_bytes(out, payload->final, payload->final_len);
 	write_varint(out, (uint64_t) payload->first_version);
 	write_varint(out, payload->nentries);

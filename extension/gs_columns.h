@@ -10,9 +10,9 @@
  *	columns, format 2 (GS_PAYLOAD_FORMAT_2) :=
  *		byte	2					format
  *		varint	raw_len				bytes of the same payload in format 1
- *		varint	initial_len, bytes	initial state
- *		byte	0|1					1 = the final state equals the initial one
- *		varint	final_len, bytes	final state, only after a 0
+ *		byte	flags				as in format 1, and so are the states
+ *		varint	initial_len, bytes
+ *		varint	final_len, bytes
  *		varint	first_version		version of the first entry
  *		varint	number of entries
  *		varint	zigzag(base)		base time of the entries

@@ -404,11 +404,12 @@ copy_head(const char **p, const char *end, uint64_t *nentries)
 	const char *data;
 	uint32_t len;
 	uint64_t number;
-	char same;
+	char flags;
 
 	/* format 1 writes all this the same way */
-	if (!gs_consume_bytes(p, end, &data, &len) || !gs_consume_raw(p, end, &same, 1) ||
-		(same != 0 && same != 1) || (same == 0 && !gs_consume_bytes(p, end, &data, &len)))
+	if (!gs_consume_raw(p, end, &flags, 1) || (flags & ~GS_PAYLOAD_FLAGS) ||
+		(!(flags & GS_PAYLOAD_HAS_DELTAS) && !gs_consume_bytes(p, end, &data, &len)) ||
+		(!(flags & GS_PAYLOAD_SAME_STATE) && !gs_consume_bytes(p, end, &data, &len)))
 		return "columns have a broken state";
 	if (!gs_varint_get(p, end, &number) || !gs_varint_get(p, end, nentries) ||
 		!gs_varint_get(p, end, &number))

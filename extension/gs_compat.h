@@ -143,6 +143,27 @@ GsSyncStandbysDefined(void)
  */
 #define GS_GENERIC_DELTA_KNOWN (PG_VERSION_NUM < 190000)
 
+/*
+ * 16: what the JSON parser calls says whether it shall go on.  17: the parser's
+ * state may be the caller's.
+ */
+#include "common/jsonapi.h"
+#if PG_VERSION_NUM >= 160000
+typedef JsonParseErrorType GsJsonResult;
+#define GS_JSON_RETURN return JSON_SUCCESS
+#else
+typedef void GsJsonResult;
+#define GS_JSON_RETURN return
+#endif
+#if PG_VERSION_NUM >= 170000
+#define GsMakeJsonLexContext(json, len, encoding, need_escapes) \
+	makeJsonLexContextCstringLen(NULL, json, len, encoding, need_escapes)
+#else
+#define GsMakeJsonLexContext(json, len, encoding, need_escapes)                   \
+	makeJsonLexContextCstringLen(unconstify(char *, json), (int) (len), encoding, \
+								 need_escapes)
+#endif
+
 /* 15.4, 16: datconnlimit of a database whose DROP was interrupted */
 #define GS_DATCONNLIMIT_INVALID (-2)
 

@@ -64,6 +64,9 @@
 #define GS_WAITERS_DEFAULT				256
 #define GS_WAITERS_MAX					10000
 #define GS_FEED_EVENT_DEFAULT			8
+#define GS_RATE_KEYS_DEFAULT			10000
+#define GS_RATE_KEYS_MIN				16
+#define GS_TEN_MILLION					10000000
 #define GS_BATCH_DEFAULT				500
 #define GS_BATCH_MAX					2000
 #define GS_LEVEL_DEFAULT				3
@@ -75,6 +78,7 @@
 #define GS_DICTIONARY_GAMES_MIN			20
 #define GS_DICTIONARY_GAMES_MAX			1000000
 #define GS_REPACK_RATE_DEFAULT			4096
+#define GS_HOOK_TIMEOUT_DEFAULT			10000
 
 int gs_memory = GS_MEMORY_DEFAULT;
 int gs_reserve_percent = GS_RESERVE_DEFAULT;
@@ -99,6 +103,7 @@ bool gs_allow_journal_changes = false;
 int gs_feed_size = GS_FEED_DEFAULT;
 int gs_max_waiters = GS_WAITERS_DEFAULT;
 int gs_feed_event_size = GS_FEED_EVENT_DEFAULT;
+int gs_rate_limit_keys = GS_RATE_KEYS_DEFAULT;
 bool gs_archiver = true;
 bool gs_maintenance = true;
 int gs_maintenance_interval = GS_MAINTENANCE_INTERVAL_DEFAULT;
@@ -109,6 +114,7 @@ int gs_archive_make_ahead = GS_MAKE_AHEAD_DEFAULT;
 int gs_archive_max_types = GS_TYPES_DEFAULT;
 int gs_dictionary_min_games = GS_DICTIONARY_GAMES_DEFAULT;
 bool gs_allow_dictionary_changes = false;
+int gs_hook_timeout = GS_HOOK_TIMEOUT_DEFAULT;
 int gs_repack_rate = GS_REPACK_RATE_DEFAULT;
 
 static const struct config_enum_entry durability_options[] =
@@ -251,6 +257,17 @@ define_feed_settings(void)
 }
 
 static void
+define_player_settings(void)
+{
+	DefineCustomIntVariable(
+		"gamestate.rate_limit_keys",
+		"Sets of how many keys rate limits remember what they have used.",
+		"All databases share it; a player counts once for each limit. Each costs about 70 bytes of shared memory. The key used longest ago makes room for a new one, and begins anew when it comes again.",
+		&gs_rate_limit_keys, GS_RATE_KEYS_DEFAULT, GS_RATE_KEYS_MIN, GS_TEN_MILLION,
+		PGC_POSTMASTER, 0, NULL, NULL, NULL);
+}
+
+static void
 define_request_settings(void)
 {
 	DefineCustomIntVariable(
@@ -334,6 +351,17 @@ define_compression_settings(void)
 		NULL, NULL, NULL);
 }
 
+static void
+define_hook_settings(void)
+{
+	DefineCustomIntVariable(
+		"gamestate.hook_timeout",
+		"Sets how long an archive hook or a statistics rule may take.",
+		"A hook that takes longer is cancelled and has failed. Games of its type wait in memory while it runs; 0 means no limit.",
+		&gs_hook_timeout, GS_HOOK_TIMEOUT_DEFAULT, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS,
+		NULL, NULL, NULL);
+}
+
 void
 gs_config_init(void)
 {
@@ -342,7 +370,9 @@ gs_config_init(void)
 	define_request_settings();
 	define_journal_settings();
 	define_feed_settings();
+	define_player_settings();
 	define_archive_settings();
 	define_compression_settings();
+	define_hook_settings();
 	MarkGUCPrefixReserved("gamestate");
 }

@@ -64,6 +64,7 @@ gs_database_shmem_init(bool found)
 		pg_atomic_init_u32(&db->generation, 1);
 		pg_atomic_init_u64(&db->used_bytes, 0);
 		pg_atomic_init_u64(&db->ngames, 0);
+		pg_atomic_init_u64(&db->freed_early, 0);
 		pg_atomic_init_u32(&db->load_state, GS_LOAD_NONE);
 		pg_atomic_init_u32(&db->journal_active, 0);
 		pg_atomic_init_u64(&db->journal_bytes, 0);

@@ -72,6 +72,8 @@ typedef struct GsDatabase
 	pg_atomic_uint32 generation; /* +1 whenever all games are removed at once */
 	pg_atomic_uint64 used_bytes;
 	pg_atomic_uint64 ngames; /* visible games in memory */
+	pg_atomic_uint64
+		freed_early; /* moved games freed while snapshots needed them; gs_tier.h */
 
 	/*
 	 * The journal.  load_state is set to GS_LOAD_DONE after the others have

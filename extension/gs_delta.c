@@ -470,3 +470,113 @@ gs_delta_apply(const char *old_state, uint32_t old_len, const char *delta, size_
 		gs_put_raw(dst, old_state + old_len - left, left);
 	return NULL;
 }
+
+/* ----------
+ * going back
+ * ----------
+ */
+
+typedef struct Inverter
+{
+	Writer w;
+	const char *old_state;
+	uint32_t
+		covered; /* bytes of the old state that have been said, the copy's included */
+	Match copy;	 /* not yet written; old and new change their places */
+} Inverter;
+
+/* What the delta copies, in the order of the new state. */
+static bool
+invert_copy(Inverter *v, uint32_t old_pos, uint32_t new_pos, uint32_t len)
+{
+	/* what was copied twice, or in another order, is inserted */
+	if (old_pos < v->covered)
+	{
+		uint32_t cut = v->covered - old_pos;
+
+		if (cut >= len)
+			return true;
+		old_pos += cut;
+		new_pos += cut;
+		len -= cut;
+	}
+	if (len == 0)
+		return true;
+	if (v->copy.len > 0 && old_pos == v->covered &&
+		new_pos == v->copy.old_pos + v->copy.len)
+		v->copy.len += len;
+	else
+	{
+		if (!put_hunk(&v->w, &v->copy, v->old_state + v->covered, old_pos - v->covered))
+			return false;
+		v->copy = (Match){.old_pos = new_pos, .new_pos = old_pos, .len = len};
+	}
+	v->covered = old_pos + len;
+	return true;
+}
+
+size_t
+gs_delta_invert(const char *old_state, uint32_t old_len, const char *delta, size_t len,
+				char *dst, size_t dst_size)
+{
+	const char *p = delta;
+	const char *end = delta + len;
+	Inverter v = {.w = {dst, dst + dst_size, 0}, .old_state = old_state};
+	uint64_t new_len;
+	uint64_t made = 0;
+	int64_t place = 0;
+
+	if (gs_varint_size(old_len) > dst_size || !gs_varint_get(&p, end, &new_len) ||
+		new_len > GS_DELTA_MAX_BYTES)
+		return 0;
+	v.w.p = gs_varint_put(v.w.p, old_len);
+	if (old_len == 0)
+		return (size_t) (v.w.p - dst);
+	while (p < end)
+	{
+		uint64_t head;
+		uint64_t skip = 0;
+		const char *insert;
+		uint32_t insert_len;
+
+		if (!gs_varint_get(&p, end, &head) ||
+			((head & 1) && !gs_varint_get(&p, end, &skip)) ||
+			!gs_consume_bytes(&p, end, &insert, &insert_len))
+			return 0;
+		head >>= 1;
+		place += gs_unzigzag(skip);
+		if (place < 0 || place > (int64_t) old_len ||
+			head > (uint64_t) ((int64_t) old_len - place) ||
+			head + insert_len > new_len - made)
+			return 0;
+		if (!invert_copy(&v, (uint32_t) place, (uint32_t) made, (uint32_t) head))
+			return 0;
+		place += (int64_t) head + insert_len;
+		made += head + insert_len;
+	}
+	if (new_len - made > old_len ||
+		!invert_copy(&v, (uint32_t) (old_len - (new_len - made)), (uint32_t) made,
+					 (uint32_t) (new_len - made)))
+		return 0;
+
+	/* a copy of both ends needs not be said */
+	if (v.covered == old_len && v.copy.len > 0 && v.copy.old_pos + v.copy.len == new_len)
+		return (size_t) (v.w.p - dst);
+	if (!put_hunk(&v.w, &v.copy, old_state + v.covered, old_len - v.covered))
+		return 0;
+	return (size_t) (v.w.p - dst);
+}
+
+size_t
+gs_delta_whole(const char *old_state, uint32_t old_len, char *dst, size_t dst_size)
+{
+	Writer w = {dst, dst + dst_size, 0};
+	Match nothing = {0, 0, 0};
+
+	if (gs_varint_size(old_len) > dst_size)
+		return 0;
+	w.p = gs_varint_put(w.p, old_len);
+	if (!put_hunk(&w, &nothing, old_state, old_len))
+		return 0;
+	return (size_t) (w.p - dst);
+}

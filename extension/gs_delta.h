@@ -56,4 +56,24 @@ extern const char *gs_delta_apply(const char *old_state, uint32_t old_len,
 								  const char *delta, size_t len, char *dst,
 								  uint32_t new_len);
 
+/*
+ * The delta back: from one that has been applied without a fault, and the old
+ * state, writes what makes old_state from the new state.  Nothing is searched:
+ * what the one copies the other copies, what the one leaves out the other
+ * inserts.  Returns the number of bytes, 0 if there is no room; a delta of
+ * gs_delta_back_room() bytes always has room, whatever the deltas.
+ */
+extern size_t gs_delta_invert(const char *old_state, uint32_t old_len, const char *delta,
+							  size_t len, char *dst, size_t dst_size);
+
+/* the same without a delta: all of the old state */
+extern size_t gs_delta_whole(const char *old_state, uint32_t old_len, char *dst,
+							 size_t dst_size);
+
+static inline size_t
+gs_delta_back_room(uint32_t old_len, size_t delta_len)
+{
+	return (size_t) old_len + delta_len * 12 + 32;
+}
+
 #endif /* GS_DELTA_H */

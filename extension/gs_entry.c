@@ -136,6 +136,12 @@ gs_kind_name(GsKind kind)
 			return "finish";
 		case GS_KIND_ABANDON:
 			return "abandon";
+		case GS_KIND_RESTORE:
+			return "restore";
+		case GS_KIND_SUSPEND:
+			return "suspended";
+		case GS_KIND_RESUME:
+			return "resumed";
 	}
 	return "unknown";
 }

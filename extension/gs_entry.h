@@ -42,10 +42,13 @@ typedef enum GsKind
 	GS_KIND_JOIN = 6,
 	GS_KIND_LEAVE = 7,
 	GS_KIND_FINISH = 8,
-	GS_KIND_ABANDON = 9
+	GS_KIND_ABANDON = 9,
+	GS_KIND_RESTORE = 10,
+	GS_KIND_SUSPEND = 11,
+	GS_KIND_RESUME = 12
 } GsKind;
 
-#define GS_KIND_LAST GS_KIND_ABANDON
+#define GS_KIND_LAST GS_KIND_RESUME
 
 #define GS_ENTRY_HAS_PLAYER	 0x01
 #define GS_ENTRY_HAS_REQUEST 0x02
@@ -71,7 +74,7 @@ typedef struct GsEntry
 	uint32_t request_arguments;		 /* 0 without a request id */
 	const char *event;
 	uint32_t event_len;
-	const char *delta; /* change of the state; see the game type's history policy */
+	const char *delta; /* gs_delta.h, to the state before; see GsHistory */
 	uint32_t delta_len;
 } GsEntry;
 

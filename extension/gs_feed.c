@@ -457,13 +457,16 @@ put_entry(GsFeedRow *row, const GsChange *change, int64 version, uint8 kind,
  *
  * A change gives a row for its deletion, or else one for the deletion of
  * what it replaces, one for its creation and one for each entry of the log.
+ * A game that comes back from a table was created and has its log since long:
+ * of it, and of one that was followed up to a version already, only what is
+ * new is told.
  * ----------------------------------------------------------------
  */
 
 static bool
 has_delete_row(const GsChange *change)
 {
-	return change->kind == GS_CHANGE_REMOVE ||
+	return change->kind == GS_CHANGE_REMOVE || change->told == GS_TOLD_DELETION ||
 		   (change->kind == GS_CHANGE_CREATE && change->replaces &&
 			change->base_version == 0);
 }
@@ -471,7 +474,8 @@ has_delete_row(const GsChange *change)
 static bool
 has_create_row(const GsChange *change)
 {
-	return change->kind == GS_CHANGE_CREATE && change->base_version == 0;
+	return (change->kind == GS_CHANGE_CREATE || change->told == GS_TOLD_ENTRIES) &&
+		   change->base_version == 0;
 }
 
 static bool
@@ -499,7 +503,9 @@ delete_entry(void)
 static int
 entries_of(const GsChange *change)
 {
-	return change->kind == GS_CHANGE_REMOVE ? 0 : change->nentries;
+	if (change->kind == GS_CHANGE_REMOVE || change->told == GS_TOLD_DELETION)
+		return 0;
+	return change->nentries;
 }
 
 static Size
@@ -539,7 +545,7 @@ put_change(GsFeedRow *row, const GsChange *change)
 	{
 		e = delete_entry();
 		row = put_entry(row, change,
-						change->kind == GS_CHANGE_REMOVE ? change->base_version : 0,
+						change->kind == GS_CHANGE_CREATE ? 0 : change->base_version,
 						GS_FEED_DELETE, &e);
 	}
 	if (has_create_row(change))
@@ -561,7 +567,7 @@ void
 gs_feed_add(GsChange *change)
 {
 	if (!change->feed.applied || change->kind == GS_CHANGE_IMAGE ||
-		change->kind == GS_CHANGE_ARCHIVE)
+		(change->kind == GS_CHANGE_ARCHIVE && change->nentries == 0))
 		return;
 	change->feed.type_hash = gs_feed_type_hash(change->feed.type, change->feed.type_len);
 	change->feed.id_hash = gs_feed_hash(&change->key.id, UUID_LEN);

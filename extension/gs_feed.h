@@ -3,8 +3,8 @@
  * gs_feed.h
  *	  The change feed: a ring of what has happened to games, and who waits for it.
  *
- * gs_feed.c owns the ring, gs_feed_waiters.c who is asleep, gs_feed_wait.c the
- * SQL functions.
+ * gs_feed.c owns the ring, gs_feed_notice.c what is no change, gs_feed_waiters.c who
+ * is asleep, gs_feed_wait.c the SQL functions.
  *
  *-------------------------------------------------------------------------
  */
@@ -20,6 +20,14 @@
 /* Kinds of rows that are no entries of a log (GsKind); never stored. */
 #define GS_FEED_DELETE 200 /* the game was deleted */
 #define GS_FEED_GAP	   201 /* something is missing here */
+
+/* Notices: no new version, see gs_feed_notice.c. */
+#define GS_FEED_CONNECTED	 202 /* a player is there; again after each reconnect */
+#define GS_FEED_DISCONNECTED 203 /* a player is not there any more */
+#define GS_FEED_ABSENT		 204 /* ... for as long as the policy says */
+#define GS_FEED_CLAIMED		 205 /* the game has got an owner */
+#define GS_FEED_RELEASED	 206 /* its owner has given it up */
+#define GS_FEED_ORPHANED	 207 /* its owner is gone */
 
 #define GS_FEED_HAS_PLAYER	0x01
 #define GS_FEED_HAS_REQUEST 0x02
@@ -123,7 +131,18 @@ extern void gs_feed_append(void);
 /* Everybody who follows this database (InvalidOid: any) has missed something. */
 extern void gs_feed_gap(Oid dboid);
 
-/* After an append, without locks: wake who wants to know of it. */
+/*
+ * A row that is no change of the game's log (gs_feed_notice.c): player and event,
+ * which is json, may be NULL.  Like append; not between adding and appending of a
+ * commit.  Takes the feed's lock, allocates nothing, waits for nobody.
+ */
+extern void gs_feed_notice(Oid dboid, const pg_uuid_t *game_id, const GsText *game_type,
+						   uint8 kind, const GsText *player, const GsText *event);
+
+/* NULL = it is none */
+extern const char *gs_feed_notice_name(uint8 kind);
+
+/* After an append or notices, without locks: wake who wants to know of them. */
 extern void gs_feed_wake(void);
 
 /* After a commit has waited for its durability: let everybody know who waits for that. */

@@ -111,7 +111,8 @@ kind_name(uint8 kind)
 		case GS_FEED_GAP:
 			return "gap";
 		default:
-			return gs_kind_name(kind);
+			return gs_feed_notice_name(kind) ? gs_feed_notice_name(kind)
+											 : gs_kind_name(kind);
 	}
 }
 

@@ -24,12 +24,9 @@
  *	   bit each, as long as their rows are in the table.  A removed game is
  *	   remembered for one more pass, for earlier records that come late.
  *
- * An archived game goes the way it goes on the primary (gs_table.c): it is
- * marked with the transaction that has archived it, which is the xmin of the
- * row, and is live exactly to those snapshots that do not see it.  (A game
- * that is over and is deleted together with changes of tables goes that way
- * too: its row says the same.  So the standby's change feed does not tell of
- * that deletion.)
+ * A game that is moved to a table, or comes back from one, goes the way it goes
+ * on the primary (gs_tier.c): it is marked with the transaction that has done
+ * it, which is the xmin of the row.
  *
  * Locking: as a committing backend does (gs_writeset.c).  Nobody else changes
  * games on a standby, so there are no heavyweight locks.
@@ -414,13 +411,12 @@ fit_of(const Group *group, const GsRecord *record, const Current *current)
 			return current->h.version == record->base_version ? FIT_NOW : FIT_LATER;
 		case GS_RECORD_REMOVE:
 			/*
-			 * What comes late will find that the game has been removed.  But an
-			 * archived game stays in memory for some, so that it has to be whole.
+			 * What comes late will find that the game has been removed.  But one
+			 * that was moved stays in memory for some, so that it has to be whole.
 			 */
-			if (TransactionIdIsNormal(group->key.xid) && live &&
+			if ((record->parts & GS_RECORD_MOVED) && live &&
 				current->h.incarnation == record->incarnation &&
-				current->h.version < record->version &&
-				!GS_STATUS_IS_OVER(current->h.status))
+				current->h.version < record->version)
 				return FIT_LATER;
 			return FIT_NOW;
 	}
@@ -481,15 +477,18 @@ take_current(GsChange *change, const Current *current, bool need_state)
 }
 
 static void
-take_removal(GsChange *change, const Current *current, TransactionId xid)
+take_removal(GsChange *change, const GsRecord *record, const Current *current,
+			 TransactionId xid)
 {
 	change->h = current->h;
 	change->base_version = current->h.version;
 	change->kind = GS_CHANGE_REMOVE;
-	if (TransactionIdIsNormal(xid) && GS_STATUS_IS_OVER(current->h.status))
+	if (TransactionIdIsNormal(xid) && (record->parts & GS_RECORD_MOVED))
 	{
 		change->kind = GS_CHANGE_ARCHIVE;
 		change->archive_xid = xid;
+		change->moved_to =
+			GS_STATUS_IS_OVER(current->h.status) ? GS_TIER_ARCHIVED : GS_TIER_SUSPENDED;
 	}
 }
 
@@ -542,7 +541,7 @@ change_record(ChangeList *list, GsDatabase *db, const Group *group,
 	{
 		note_removed(record);
 		if (current->exists && !current->archived)
-			take_removal(change ? change : add_change(list, db, record), current,
+			take_removal(change ? change : add_change(list, db, record), record, current,
 						 group->key.xid);
 		return NULL;
 	}
@@ -554,6 +553,12 @@ change_record(ChangeList *list, GsDatabase *db, const Group *group,
 		change->replaces = current->exists && !current->archived;
 		if (change->replaces && current->h.incarnation == record->incarnation)
 			change->base_version = current->h.version;
+		if ((record->parts & GS_RECORD_MOVED) && TransactionIdIsNormal(group->key.xid))
+		{
+			change->returns = true;
+			change->archive_xid = group->key.xid;
+			change->base_version = record->base_version;
+		}
 		change->image_in = group->key.table;
 		gs_replay_image(change, record);
 		(void) hash_search(holes, record->id, HASH_REMOVE, NULL);
@@ -637,8 +642,8 @@ make_changes(GsDatabase *db, const Group *group, bool force, ChangeList *list,
 	for (int round = 0; round < 2; round++)
 	{
 		const char *p = whole.data;
-		pg_uuid_t imaged = {{0}};
-		bool have_image = false;
+		pg_uuid_t before = {{0}};
+		bool have_before = false;
 
 		while (p < end)
 		{
@@ -654,15 +659,12 @@ make_changes(GsDatabase *db, const Group *group, bool force, ChangeList *list,
 			current = look_up(&key);
 			fit = fit_of(group, &record, &current);
 
-			/* an image written just before, by the same transaction */
-			if (fit == FIT_LATER && record.kind == GS_RECORD_UPDATE && have_image &&
-				memcmp(imaged.data, record.id, UUID_LEN) == 0)
+			/* after what was written just before, by the same transaction */
+			if (fit == FIT_LATER && have_before &&
+				memcmp(before.data, record.id, UUID_LEN) == 0)
 				fit = FIT_NOW;
-			if (record.kind == GS_RECORD_IMAGE && fit == FIT_NOW)
-			{
-				imaged = key.id;
-				have_image = true;
-			}
+			have_before = fit == FIT_NOW;
+			before = key.id;
 			if (round == 0)
 			{
 				if (fit == FIT_LATER && !force)

@@ -21,12 +21,13 @@
  */
 #include "postgres.h"
 
-#include "gs_archive.h"
 #include "gs_batch.h"
 #include "gs_config.h"
 #include "gs_database.h"
 #include "gs_durable.h"
 #include "gs_errors.h"
+#include "gs_history.h"
+#include "gs_hook.h"
 #include "gs_import.h"
 #include "gs_lock.h"
 #include "gs_partition.h"
@@ -140,10 +141,12 @@ same_log(const GsGameCopy *game, const GsPayload *payload)
 
 /* What is different in the archived game; NULL = nothing. */
 static const char *
-difference(const GsImport *import, const GsArchivedGame *old)
+difference(const GsImport *import, const GsStoredGame *old)
 {
 	const GsGameCopy *game = &import->game;
 	const GsPayload *payload = &old->payload;
+	const char *wrong;
+	GsText initial;
 
 	if (game->info.game_type.len != strlen(old->game_type) ||
 		memcmp(game->info.game_type.data, old->game_type, game->info.game_type.len) != 0)
@@ -171,8 +174,9 @@ difference(const GsImport *import, const GsArchivedGame *old)
 	/* one of them may have lost its payload to retention */
 	if (!import->has_payload || !old->has_payload)
 		return NULL;
-	if (!same_bytes(game->initial.data, game->initial.len, payload->initial,
-					payload->initial_len))
+	(void) gs_history_archived(payload, 1, &initial, &wrong);
+	if (wrong ||
+		!same_bytes(game->initial.data, game->initial.len, initial.data, initial.len))
 		return "initial state";
 	if (!same_bytes(game->state.data, game->state.len, payload->final,
 					payload->final_len))
@@ -194,7 +198,7 @@ look_for(GsImport *import, MemoryContext mcxt)
 {
 	const pg_uuid_t *id = &import->game.game_id;
 	GsGame *live = gs_table_find(id, true);
-	GsArchivedGame *old;
+	GsStoredGame *old;
 	const char *what;
 
 	if (live != NULL)
@@ -205,9 +209,16 @@ look_for(GsImport *import, MemoryContext mcxt)
 			   "a live game has this id");
 		return;
 	}
-	old = gs_archive_get(id, true, mcxt);
+	old = gs_tier_get(id, true, mcxt);
 	if (old == NULL)
 		return;
+	if (old->tier != GS_TIER_ARCHIVED)
+	{
+		decide(import, GS_IMPORT_REFUSED, ERRCODE_GS_DUPLICATE_GAME,
+			   MemoryContextStrdup(mcxt, psprintf("a game of this id is %s",
+												  gs_tier_name(old->tier))));
+		return;
+	}
 	what = difference(import, old);
 	if (what == NULL)
 		decide(import, GS_IMPORT_SKIPPED, ERRCODE_SUCCESSFUL_COMPLETION,
@@ -481,6 +492,7 @@ gs_import_games(PG_FUNCTION_ARGS)
 				 errhint("Set gamestate.enabled to on for this database.")));
 	PreventCommandIfReadOnly("import_games()");
 	PreventCommandIfParallelMode("import_games()");
+	gs_hook_refuse("import_games()");
 	(void) gs_ready();
 
 	read_arguments(&call, PG_GETARG_ARRAYTYPE_P(0));

@@ -255,6 +255,7 @@ read_states(GsImport *import)
 		bytes = says_bytes;
 	}
 	game->h.encoding = bytes ? GS_ENCODING_BYTES : GS_ENCODING_JSON;
+	game->h.history = GS_HISTORY_EVENTS; /* there are no deltas in what is read */
 	if (bytes && (game->initial.data || game->state.data))
 		refuse(ERRCODE_GS_WRONG_ENCODING,
 			   "the game's encoding is bytes, and a state is json");

@@ -28,7 +28,6 @@
 
 #include "gs_config.h"
 #include "gs_database.h"
-#include "gs_delta.h"
 #include "gs_journal.h"
 #include "gs_light.h"
 #include "gs_protect.h"
@@ -129,7 +128,7 @@ set_header(GsRecord *record, const GsHeader *h)
 	record->incarnation = h->incarnation;
 	record->version = h->version;
 	record->status = h->status;
-	record->encoding = h->encoding;
+	record->encoding = h->encoding | h->history << GS_RECORD_HISTORY_SHIFT;
 	record->moves = h->moves;
 	record->created_at = h->created_at;
 	record->started_at = h->started_at;
@@ -162,6 +161,20 @@ set_info(GsRecord *record, const GsInfoParts *info)
 	record->result = bytes(&info->result);
 }
 
+/*
+ * An entry as the journal has it: the delta that leads back to the state before
+ * the transaction follows from what the record says of the state, so it is empty.
+ */
+static GsEntry
+journal_entry(const GsChange *change, int i)
+{
+	GsEntry e = change->entry_array[i]->e;
+
+	if (change->entry_array[i] == change->first_state)
+		e.delta_len = 0;
+	return e;
+}
+
 /* The new log entries as a run. */
 static void
 set_log(GsRecord *record, const GsChange *change, GsRecordRun *run)
@@ -175,10 +188,18 @@ set_log(GsRecord *record, const GsChange *change, GsRecordRun *run)
 		return;
 	base = change->entry_array[0]->e.at;
 	for (int i = 0; i < change->nentries; i++)
-		size += gs_entry_size(&change->entry_array[i]->e, base);
+	{
+		GsEntry e = journal_entry(change, i);
+
+		size += gs_entry_size(&e, base);
+	}
 	p = data = MemoryContextAllocHuge(group_context, size);
 	for (int i = 0; i < change->nentries; i++)
-		p = gs_entry_encode(&change->entry_array[i]->e, base, p);
+	{
+		GsEntry e = journal_entry(change, i);
+
+		p = gs_entry_encode(&e, base, p);
+	}
 
 	run->first_version = change->entry_array[0]->version;
 	run->base = base;
@@ -216,39 +237,28 @@ changed_fields(const GsHeader *old, const GsHeader *h)
 	return fields;
 }
 
-/*
- * The new state and header, without what they have in common with the
- * committed ones.  A delta is worth it if it saves an eighth of the state; the
- * lock is held while it is looked for, a microsecond for 2 KB.
- */
+/* The new state and header, without what they have in common with the committed ones. */
 static void
 set_state(GsRecord *record, const GsChange *change)
 {
-	const GsText *state = &change->state;
-	Size room = change->state_changed ? state->len - state->len / 8 : 0;
-	char *delta = room > 0 ? MemoryContextAllocHuge(group_context, room) : NULL;
-	Size delta_len = 0;
 	GsGame *game = dshash_find(GsGames, &change->key, false);
 
 	if (game == NULL)
 		gs_table_removed();
 	record->fields = changed_fields(&game->h, &change->h);
-	if (room > 0)
-		delta_len = gs_delta_encode(GS_PTR(game->state), game->state_len, state->data,
-									state->len, delta, room);
 	dshash_release_lock(GsGames, game);
 
 	if (!change->state_changed)
 		return;
-	if (delta_len > 0)
+	if (change->delta.len > 0)
 	{
 		record->parts |= GS_RECORD_HAS_DELTA;
-		record->delta = (GsBytes){delta, delta_len};
+		record->delta = bytes(&change->delta);
 	}
 	else
 	{
 		record->parts |= GS_RECORD_HAS_STATE;
-		record->state = bytes(state);
+		record->state = bytes(&change->state);
 	}
 }
 
@@ -270,6 +280,11 @@ add_creation(GsChange *change)
 	memcpy(record.id, change->key.id.data, UUID_LEN);
 	set_header(&record, &change->h);
 	set_info(&record, &change->info);
+	if (change->returns)
+	{
+		record.parts |= GS_RECORD_MOVED;
+		record.base_version = change->base_version;
+	}
 	record.parts |= GS_RECORD_HAS_STATE;
 	record.state = bytes(&change->state);
 	if (change->initial.data)
@@ -305,6 +320,8 @@ add_removal(GsChange *change)
 	memcpy(record.id, change->key.id.data, UUID_LEN);
 	record.incarnation = change->h.incarnation;
 	record.version = change->h.version;
+	if (change->kind == GS_CHANGE_ARCHIVE)
+		record.parts = GS_RECORD_MOVED;
 	put_record(&record);
 }
 
@@ -322,8 +339,9 @@ gs_journal_image(const GsGameCopy *copy, GsRecord *record, GsRecordRun *run,
 	set_info(record, &copy->info);
 	record->parts |= GS_RECORD_HAS_STATE;
 	record->state = bytes(&copy->state);
-	if (copy->initial.len != copy->state.len ||
-		memcmp(copy->initial.data, copy->state.data, copy->state.len) != 0)
+	if (copy->initial.data &&
+		(copy->initial.len != copy->state.len ||
+		 memcmp(copy->initial.data, copy->state.data, copy->state.len) != 0))
 	{
 		record->parts |= GS_RECORD_HAS_INITIAL;
 		record->initial = bytes(&copy->initial);
@@ -386,6 +404,28 @@ needs_image_first(const GsGameKey *key)
 	return needs;
 }
 
+static void
+add_image_first(GsChange *change)
+{
+	if (!needs_image_first(&change->key))
+		return;
+	add_image(change);
+	note_image(change);
+	change->imaged = true;
+}
+
+/* What the game has become on its way to a table: a standby tells of it. */
+static void
+add_move(GsChange *change)
+{
+	if (change->nentries > 0)
+	{
+		add_image_first(change);
+		add_update(change);
+	}
+	add_removal(change);
+}
+
 void
 gs_journal_add(GsChange *change)
 {
@@ -401,17 +441,14 @@ gs_journal_add(GsChange *change)
 				add_removal(change);
 			break;
 		case GS_CHANGE_UPDATE:
-			if (needs_image_first(&change->key))
-			{
-				add_image(change);
-				note_image(change);
-				change->imaged = true;
-			}
+			add_image_first(change);
 			add_update(change);
 			break;
 		case GS_CHANGE_REMOVE:
-		case GS_CHANGE_ARCHIVE:
 			add_removal(change);
+			break;
+		case GS_CHANGE_ARCHIVE:
+			add_move(change);
 			break;
 		case GS_CHANGE_IMAGE:
 			add_image(change);

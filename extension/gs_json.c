@@ -23,9 +23,10 @@
  */
 #include "postgres.h"
 
+#include "gs_json.h"
+
 #include "fmgr.h"
 #include "utils/builtins.h"
-#include "utils/jsonb.h"
 #include "utils/memutils.h"
 
 /* an error that says: jsonb cannot hold this document */
@@ -41,14 +42,13 @@ is_content_error(int sqlerrcode)
 
 PG_FUNCTION_INFO_V1(gs_to_jsonb);
 
-Datum
-gs_to_jsonb(PG_FUNCTION_ARGS)
+Jsonb *
+gs_json_to_jsonb(const text *document)
 {
 	static MemoryContext parse_context = NULL;
-	text *document = PG_GETARG_TEXT_PP(0);
 	MemoryContext caller_context = CurrentMemoryContext;
 	Jsonb *volatile parsed = NULL;
-	Jsonb *result = NULL;
+	Jsonb *result;
 
 	if (parse_context == NULL)
 		parse_context = AllocSetContextCreate(TopMemoryContext, "gamestate to_jsonb",
@@ -77,14 +77,23 @@ gs_to_jsonb(PG_FUNCTION_ARGS)
 	PG_END_TRY();
 
 	MemoryContextSwitchTo(caller_context);
+	result = NULL;
 	if (parsed != NULL)
 	{
 		result = palloc(VARSIZE(parsed));
 		memcpy(result, parsed, VARSIZE(parsed));
 	}
 	MemoryContextReset(parse_context);
-	PG_FREE_IF_COPY(document, 0);
+	return result;
+}
 
+Datum
+gs_to_jsonb(PG_FUNCTION_ARGS)
+{
+	text *document = PG_GETARG_TEXT_PP(0);
+	Jsonb *result = gs_json_to_jsonb(document);
+
+	PG_FREE_IF_COPY(document, 0);
 	if (result == NULL)
 		PG_RETURN_NULL();
 	PG_RETURN_JSONB_P(result);

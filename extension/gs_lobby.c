@@ -373,6 +373,7 @@ create_room(Search *search)
 	GsHeader *h = &search->h;
 
 	h->durability = gs_policy_durability(&search->parts.game_type);
+	h->history = gs_policy(&search->parts.game_type)->history;
 	h->version = 1;
 	h->created_at = h->updated_at = GetCurrentTimestamp();
 	if (search->request.id)

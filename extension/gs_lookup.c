@@ -23,9 +23,9 @@ typedef bool (*InfoTest)(const GsInfo *info, const GsText *text);
  * for a game whose status or info the write set has changed.
  */
 static bool
-check_committed(const pg_uuid_t *id, InfoTest test, const GsText *text)
+check_committed(const pg_uuid_t *id, bool for_write, InfoTest test, const GsText *text)
 {
-	GsGame *game = gs_table_find(id, false);
+	GsGame *game = gs_table_find(id, for_write);
 	bool result;
 
 	if (game == NULL)
@@ -46,7 +46,7 @@ overridden(const pg_uuid_t *id)
 }
 
 bool
-gs_lookup_room(const GsText *room_code, pg_uuid_t *id)
+gs_lookup_room(const GsText *room_code, bool for_write, pg_uuid_t *id)
 {
 	pg_uuid_t *candidates;
 	int n;
@@ -66,7 +66,7 @@ gs_lookup_room(const GsText *room_code, pg_uuid_t *id)
 	for (int i = 0; i < n && !found; i++)
 	{
 		if (!overridden(&candidates[i]) &&
-			check_committed(&candidates[i], gs_info_has_room, room_code))
+			check_committed(&candidates[i], for_write, gs_info_has_room, room_code))
 		{
 			*id = candidates[i];
 			found = true;
@@ -139,7 +139,8 @@ gs_lookup_player(const GsText *player, int *n)
 	*n = 0;
 	for (int i = 0; i < ncandidates; i++)
 	{
-		if (!overridden(&ids[i]) && check_committed(&ids[i], gs_info_has_player, player))
+		if (!overridden(&ids[i]) &&
+			check_committed(&ids[i], false, gs_info_has_player, player))
 			ids[(*n)++] = ids[i];
 	}
 	*n = unique_ids(ids, *n);

@@ -24,6 +24,7 @@
 #include "gs_config.h"
 #include "gs_deleted.h"
 #include "gs_maintenance.h"
+#include "gs_ranking.h"
 #include "gs_retention.h"
 #include "gs_repack.h"
 #include "gs_tablespace.h"
@@ -62,6 +63,7 @@ static Task tasks[] = {
 	{.what = "train compression dictionaries", .run = gs_train_run},
 	{.what = "repack a partition", .run = gs_repack_run},
 	{.what = "move old partitions to their tablespace", .run = gs_tablespace_run},
+	{.what = "make rankings of players", .run = gs_ranking_run},
 	{.what = "forget requests of deleted games", .run = gs_deleted_purge},
 };
 

@@ -15,6 +15,7 @@
 
 #include "gs_config.h"
 #include "gs_policy.h"
+#include "gs_rate_limit.h"
 #include "gs_shmem.h"
 #include "gs_worker.h"
 #include "gs_writeset.h"
@@ -43,6 +44,7 @@ _PG_init(void)
 	gs_shmem_install_hooks();
 	gs_writeset_init();
 	gs_policy_init();
+	gs_rate_policy_init();
 	gs_worker_init();
 }
 

@@ -20,7 +20,6 @@
  */
 #include "postgres.h"
 
-#include "gs_archive.h"
 #include "gs_compat.h"
 #include "gs_config.h"
 #include "gs_database.h"
@@ -28,7 +27,11 @@
 #include "gs_errors.h"
 #include "gs_lock.h"
 #include "gs_merge.h"
+#include "gs_policy.h"
+#include "gs_rate_limit.h"
+#include "gs_suspend.h"
 #include "gs_target.h"
+#include "gs_tier.h"
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
@@ -85,10 +88,13 @@ move_is_allowed(const Move *move, const char *function, const GsTarget *target,
 		gs_refuse_encoding(target, function, refusal);
 	else if (unlikely(h->status != GS_STATUS_ACTIVE))
 		gs_refuse_status(target, "make a move in", refusal);
-	else if (unlikely(move->expected_version && *move->expected_version != h->version))
-		gs_refuse_version(target, *move->expected_version, refusal);
 	else if (unlikely(move->player.data && !target->has_player))
 		gs_refuse_player(target, &move->player, refusal);
+	else if (unlikely(gs_policy_limits_moves()) &&
+			 !gs_rate_allows_move(target, &move->player, &move->event, refusal))
+		return false;
+	else if (unlikely(move->expected_version && *move->expected_version != h->version))
+		gs_refuse_version(target, *move->expected_version, refusal);
 	else if (unlikely(h->version >= gs_max_log))
 		gs_refuse_log(target, refusal);
 	else
@@ -114,7 +120,7 @@ record_move(const Move *move, GsText state, GsTarget *target)
 	pending = gs_next_version(target, e.at);
 	pending->change.h.moves++;
 	if (state.data)
-		gs_set_state(pending, state);
+		gs_set_state(pending, state, &e);
 	gs_writeset_log(pending, &e);
 	return pending;
 }
@@ -125,6 +131,16 @@ request_function(GsEncoding encoding)
 {
 	return encoding == GS_ENCODING_JSON ? GS_REQUEST_APPLY_MOVE
 										: GS_REQUEST_APPLY_MOVE_BYTES;
+}
+
+/* The move would be allowed, so the game it is for may come back. */
+static inline void
+resume_for_move(GsTarget *target)
+{
+	const GsRequest none = {NULL, 0};
+
+	if (unlikely(target->suspended))
+		(void) gs_resume(&none, target);
 }
 
 /*
@@ -150,12 +166,13 @@ open_move(FunctionCallInfo fcinfo, const char *function, GsRequestFunction reque
 	if (unlikely(!sizes_are_allowed(move, &refusal)))
 		gs_raise(&refusal);
 
-	if (!gs_open_target(fcinfo, &move->request, move->player.data ? &move->player : NULL,
-						target))
+	if (!gs_open_move_target(fcinfo, &move->request,
+							 move->player.data ? &move->player : NULL, target))
 		return false;
 	if (unlikely(!move_is_allowed(move, function, target, &refusal)))
 		gs_raise(&refusal);
 	gs_check_memory(gs_my_database(), 0);
+	resume_for_move(target);
 	return true;
 }
 
@@ -462,6 +479,23 @@ answer_again(const GsRequest *request, const pg_uuid_t *id, const GsAnswered *an
 		gs_refuse_request(request, id, answered, &outcome->refusal);
 }
 
+static bool
+find_target(const Move *move, GsTarget *target)
+{
+	const GsText *player = move->player.data ? &move->player : NULL;
+
+	return gs_find_locked_target(move->id, player, target) ||
+		   (gs_may_be_stored(target) && gs_find_suspended(move->id, player, target));
+}
+
+static bool
+is_answered(const Move *move, GsTarget *target)
+{
+	return target->suspended ? gs_suspended_has_answered(&move->request, target)
+							 : gs_request_find(&move->request, move->id, target->pending,
+											   &target->answered);
+}
+
 /* Make one of the moves, or say in its outcome why not. */
 static GsPending *
 try_move(Batch *batch, int i)
@@ -475,7 +509,6 @@ try_move(Batch *batch, int i)
 				 .state = text_element(&args[ARG_STATES], i),
 				 .player = text_element(&args[ARG_PLAYERS], i)};
 	GsTarget target;
-	GsAnswered answered;
 	GsPending *pending;
 
 	if (!is_null(&args[ARG_EXPECTED_VERSIONS], i))
@@ -491,22 +524,28 @@ try_move(Batch *batch, int i)
 	if (!sizes_are_allowed(&move, &outcome->refusal))
 		return NULL;
 	take_request(batch, i, &move);
-	if (!gs_find_locked_target(move.id, move.player.data ? &move.player : NULL, &target))
+	if (!find_target(&move, &target))
 	{
 		outcome->request = move.request;
-		outcome->in_archive = target.pending == NULL;
+		outcome->in_archive = gs_may_be_stored(&target);
 		gs_refuse_no_such_game(move.id, &outcome->refusal);
 		return NULL;
 	}
-	if (gs_request_find(&move.request, move.id, target.pending, &answered))
+	if (is_answered(&move, &target))
 	{
-		answer_again(&move.request, move.id, &answered, outcome);
+		answer_again(&move.request, move.id, &target.answered, outcome);
+		return NULL;
+	}
+	if (target.suspended && !target.resumes_on_move)
+	{
+		gs_refuse_suspended(move.id, &outcome->refusal);
 		return NULL;
 	}
 	if (!move_is_allowed(&move, batch->function, &target, &outcome->refusal))
 		return NULL;
 
 	gs_check_memory(gs_my_database(), 0);
+	resume_for_move(&target);
 	pending = record_move(&move, gs_keep(&move.state), &target);
 	outcome->version = pending->change.h.version;
 	return pending;
@@ -518,15 +557,17 @@ look_up_archived(Batch *batch, int i)
 	Outcome *outcome = &batch->outcomes[i];
 	const pg_uuid_t *id = uuid_element(&batch->args[ARG_GAME_IDS], i);
 	GsAnswered answered;
+	GsTier tier;
 
 	CHECK_FOR_INTERRUPTS();
 	if (outcome->request.id == NULL)
 	{
-		if (gs_archive_exists(id))
-			gs_refuse_over(id, "archived", &outcome->refusal);
+		tier = gs_tier_of(id);
+		if (tier != GS_TIER_NONE)
+			gs_refuse_stored(id, tier, &outcome->refusal);
 		return;
 	}
-	switch (gs_request_find_archived(&outcome->request, id, false, &answered))
+	switch (gs_request_find_stored(&outcome->request, id, false, &tier, &answered))
 	{
 		case GS_REQUEST_NO_GAME:
 			break;
@@ -535,7 +576,7 @@ look_up_archived(Batch *batch, int i)
 			break;
 		case GS_REQUEST_NOT_THERE:
 		case GS_REQUEST_NO_PAYLOAD:
-			gs_refuse_over(id, "archived", &outcome->refusal);
+			gs_refuse_stored(id, tier, &outcome->refusal);
 			break;
 	}
 }

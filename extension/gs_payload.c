@@ -31,22 +31,29 @@ static ZSTD_DCtx *decompress_context = NULL;
  * ----------
  */
 
-static inline bool
-final_is_initial(const GsPayload *payload)
+bool
+gs_payload_same_state(const GsPayload *payload)
 {
-	return payload->final_len == payload->initial_len &&
+	return !payload->has_deltas && payload->final_len == payload->initial_len &&
 		   (payload->final_len == 0 || payload->final == payload->initial ||
 			memcmp(payload->final, payload->initial, payload->final_len) == 0);
+}
+
+int
+gs_payload_flags(const GsPayload *payload)
+{
+	return (gs_payload_same_state(payload) ? GS_PAYLOAD_SAME_STATE : 0) |
+		   (payload->has_deltas ? GS_PAYLOAD_HAS_DELTAS : 0);
 }
 
 size_t
 gs_payload_size(const GsPayload *payload)
 {
-	size_t size = 1;
+	size_t size = 2;
 
-	size += gs_varint_size(payload->initial_len) + payload->initial_len;
-	size += 1;
-	if (!final_is_initial(payload))
+	if (!payload->has_deltas)
+		size += gs_varint_size(payload->initial_len) + payload->initial_len;
+	if (!gs_payload_same_state(payload))
 		size += gs_varint_size(payload->final_len) + payload->final_len;
 	size += gs_varint_size((uint64_t) payload->first_version);
 	size += gs_varint_size(payload->nentries);
@@ -58,11 +65,12 @@ gs_payload_size(const GsPayload *payload)
 void
 gs_payload_encode(const GsPayload *payload, char *dst)
 {
-	bool same = final_is_initial(payload);
+	bool same = gs_payload_same_state(payload);
 
 	*dst++ = GS_PAYLOAD_FORMAT_1;
-	dst = gs_put_bytes(dst, payload->initial, payload->initial_len);
-	*dst++ = same ? 1 : 0;
+	*dst++ = (char) gs_payload_flags(payload);
+	if (!payload->has_deltas)
+		dst = gs_put_bytes(dst, payload->initial, payload->initial_len);
 	if (!same)
 		dst = gs_put_bytes(dst, payload->final, payload->final_len);
 	dst = gs_varint_put(dst, (uint64_t) payload->first_version);
@@ -76,6 +84,7 @@ gs_payload_decode(const char *raw, size_t raw_len, GsPayload *payload)
 {
 	const char *p = raw;
 	const char *end = raw + raw_len;
+	int flags;
 	uint64_t n;
 
 	memset(payload, 0, sizeof(*payload));
@@ -85,24 +94,22 @@ gs_payload_decode(const char *raw, size_t raw_len, GsPayload *payload)
 	if (*p++ != GS_PAYLOAD_FORMAT_1)
 		return "payload has an unknown format";
 
-	if (!gs_consume_bytes(&p, end, &payload->initial, &payload->initial_len))
+	if (p >= end || (*p & ~GS_PAYLOAD_FLAGS) != 0)
+		return "payload has unknown flags";
+	flags = *p++;
+	payload->has_deltas = (flags & GS_PAYLOAD_HAS_DELTAS) != 0;
+	if (!payload->has_deltas &&
+		!gs_consume_bytes(&p, end, &payload->initial, &payload->initial_len))
 		return "payload has a broken initial state";
-
-	if (p >= end)
-		return "payload has a broken final state";
-	switch (*p++)
+	if (flags & GS_PAYLOAD_SAME_STATE)
 	{
-		case 0:
-			if (!gs_consume_bytes(&p, end, &payload->final, &payload->final_len))
-				return "payload has a broken final state";
-			break;
-		case 1:
-			payload->final = payload->initial;
-			payload->final_len = payload->initial_len;
-			break;
-		default:
-			return "payload has a broken final state";
+		if (payload->has_deltas)
+			return "payload has flags that exclude each other";
+		payload->final = payload->initial;
+		payload->final_len = payload->initial_len;
 	}
+	else if (!gs_consume_bytes(&p, end, &payload->final, &payload->final_len))
+		return "payload has a broken final state";
 
 	if (!gs_consume_int64(&p, end, &payload->first_version))
 		return "payload has a broken first version";

@@ -8,9 +8,9 @@
  *
  *	raw, format 1 (GS_PAYLOAD_FORMAT_1):
  *		byte	1					format, repeated so that raw bytes name themselves
- *		varint	initial_len, bytes	initial state
- *		byte	0|1					1 = the final state equals the initial one
- *		varint	final_len, bytes	final state, only after a 0
+ *		byte	flags				GS_PAYLOAD_*; others are an error
+ *		varint	initial_len, bytes	initial state, unless the entries lead back to it
+ *		varint	final_len, bytes	final state, unless it is the initial one
  *		varint	first_version		version of the first entry
  *		varint	number of entries
  *		varint	zigzag(base)		base time of the entries
@@ -40,10 +40,15 @@
 #define GS_PAYLOAD_FORMAT_1 1
 #define GS_PAYLOAD_FORMAT_2 2 /* gs_columns.h */
 
-/* An entry run as the active-game table keeps it: encoded, one after another. */
+#define GS_PAYLOAD_SAME_STATE 0x01 /* the final state equals the initial one */
+#define GS_PAYLOAD_HAS_DELTAS 0x02 /* the entries lead back to each state before them */
+#define GS_PAYLOAD_FLAGS	  0x03 /* not both */
+
+/* The states, and entries as the active-game table keeps them: encoded, one after another. */
 typedef struct GsPayload
 {
-	const char *initial;
+	bool has_deltas;
+	const char *initial; /* not with deltas: it follows from them, see gs_history.h */
 	uint32_t initial_len;
 	const char *final;
 	uint32_t final_len;
@@ -53,6 +58,10 @@ typedef struct GsPayload
 	const char *entries; /* encoded, all relative to base */
 	size_t entries_len;
 } GsPayload;
+
+/* is the final state the initial one?; GS_PAYLOAD_*, as they will be written */
+extern bool gs_payload_same_state(const GsPayload *payload);
+extern int gs_payload_flags(const GsPayload *payload);
 
 /* bytes that gs_payload_encode() will write */
 extern size_t gs_payload_size(const GsPayload *payload);

@@ -77,10 +77,12 @@ static const GsPolicy builtin_policy = {.durability = GS_POLICY_SETTING,
 										.dictionary = true,
 										.repack_level = GS_REPACK_LEVEL_DEFAULT,
 										.retention_action = GS_RETENTION_DROP,
+										.player_stats = true,
 										.make_ahead = GS_POLICY_SETTING};
 
 static GsPolicy default_policy;
-static HTAB *policies = NULL; /* NULL = there is at most a default */
+static bool limits_moves = false; /* any of them */
+static HTAB *policies = NULL;	  /* NULL = there is at most a default */
 static MemoryContext policies_context = NULL;
 static Oid policy_table = InvalidOid; /* as of the last reading */
 static uint64 changes = 1;
@@ -132,6 +134,16 @@ gs_policy_changed(PG_FUNCTION_ARGS)
 	return PointerGetDatum(NULL);
 }
 
+int64
+gs_interval_us(const Interval *interval)
+{
+	double us =
+		interval->time + (interval->day + interval->month * (double) DAYS_PER_MONTH) *
+							 (double) USECS_PER_DAY;
+
+	return (int64) Min(Max(us, -1e18), 1e18);
+}
+
 /* false if the type cannot be one: it is too long */
 static bool
 set_type_key(TypeKey *key, const char *type, Size len)
@@ -161,6 +173,12 @@ set_durability(GsPolicy *policy, Datum value)
 {
 	policy->durability =
 		is_word(value, "memory") ? GS_DURABILITY_MEMORY : GS_DURABILITY_JOURNAL;
+}
+
+static void
+set_history(GsPolicy *policy, Datum value)
+{
+	policy->history = is_word(value, "events") ? GS_HISTORY_EVENTS : GS_HISTORY_FULL;
 }
 
 static void
@@ -238,8 +256,64 @@ set_old_tablespace_after(GsPolicy *policy, Datum value)
 	policy->old_tablespace_after = *DatumGetIntervalP(value);
 }
 
+/* What is too long is no name of a limit. */
+static void
+set_name(char *name, Datum value)
+{
+	const text *t = DatumGetTextPP(value);
+	Size len = VARSIZE_ANY_EXHDR(t);
+
+	if (len > GS_MAX_ID_LENGTH)
+		len = 0;
+	memcpy(name, VARDATA_ANY(t), len);
+	name[len] = '\0';
+}
+
+static void
+set_player_rate_limit(GsPolicy *policy, Datum value)
+{
+	set_name(policy->player_rate_limit, value);
+}
+
+static void
+set_game_rate_limit(GsPolicy *policy, Datum value)
+{
+	set_name(policy->game_rate_limit, value);
+}
+
+static void
+set_player_stats(GsPolicy *policy, Datum value)
+{
+	policy->player_stats = DatumGetBool(value);
+}
+
+static void
+set_stats_rule(GsPolicy *policy, Datum value)
+{
+	policy->stats_rule = TextDatumGetCString(value);
+}
+
+static void
+set_archive_hook(GsPolicy *policy, Datum value)
+{
+	policy->archive_hook = TextDatumGetCString(value);
+}
+
+static void
+set_hook_failure(GsPolicy *policy, Datum value)
+{
+	policy->hook_skip = is_word(value, "skip");
+}
+
+static void
+set_resume_on_move(GsPolicy *policy, Datum value)
+{
+	policy->resume_on_move = DatumGetBool(value);
+}
+
 static const PolicyColumn policy_columns[] = {
 	{"durability", TEXTOID, set_durability},
+	{"history", TEXTOID, set_history},
 	{"retention", INTERVALOID, set_retention},
 	{"retention_action", TEXTOID, set_retention_action},
 	{"payload_retention", INTERVALOID, set_payload_retention},
@@ -251,6 +325,13 @@ static const PolicyColumn policy_columns[] = {
 	{"make_ahead", INT2OID, set_make_ahead},
 	{"old_tablespace", NAMEOID, set_old_tablespace},
 	{"old_tablespace_after", INTERVALOID, set_old_tablespace_after},
+	{"player_rate_limit", TEXTOID, set_player_rate_limit},
+	{"game_rate_limit", TEXTOID, set_game_rate_limit},
+	{"player_stats", BOOLOID, set_player_stats},
+	{"stats_rule", TEXTOID, set_stats_rule},
+	{"archive_hook", TEXTOID, set_archive_hook},
+	{"hook_failure", TEXTOID, set_hook_failure},
+	{"resume_on_move", BOOLOID, set_resume_on_move},
 };
 
 #define NCOLUMNS ((int) lengthof(policy_columns))
@@ -277,6 +358,7 @@ find_columns(Relation rel, AttrNumber *numbers)
 	}
 }
 
+/* In the memory of the policies, which strings stay in. */
 static void
 take_row(GsPolicy *policy, TupleTableSlot *slot, const AttrNumber *numbers)
 {
@@ -341,13 +423,36 @@ read_table(Relation rel, GsPolicy *defaults, MemoryContext context)
 	AttrNumber numbers[lengthof(policy_columns) + 1];
 	/* not the transaction's: what is committed now holds */
 	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	MemoryContext old = MemoryContextSwitchTo(context);
 	HTAB *table;
 
 	find_columns(rel, numbers);
 	(void) read_rows(rel, snapshot, numbers, defaults, false, context);
 	table = read_rows(rel, snapshot, numbers, defaults, true, context);
+	MemoryContextSwitchTo(old);
 	UnregisterSnapshot(snapshot);
 	return table;
+}
+
+static bool
+has_rate_limit(const GsPolicy *policy)
+{
+	return policy->player_rate_limit[0] != '\0' || policy->game_rate_limit[0] != '\0';
+}
+
+static bool
+any_has_rate_limit(void)
+{
+	HASH_SEQ_STATUS scan;
+	const Policy *entry;
+	bool any = has_rate_limit(&default_policy);
+
+	if (policies == NULL)
+		return any;
+	hash_seq_init(&scan, policies);
+	while ((entry = hash_seq_search(&scan)) != NULL)
+		any |= has_rate_limit(&entry->policy);
+	return any;
 }
 
 static void
@@ -378,7 +483,16 @@ read_policies(void)
 	policies_context = context;
 	default_policy = defaults;
 	policies = table;
+	limits_moves = any_has_rate_limit();
 	changes_read = seen;
+}
+
+static inline void
+refresh(void)
+{
+	AcceptInvalidationMessages();
+	if (unlikely(changes_read != changes))
+		read_policies();
 }
 
 const GsPolicy *
@@ -387,9 +501,7 @@ gs_policy(const GsText *game_type)
 	TypeKey key;
 	const Policy *entry;
 
-	AcceptInvalidationMessages();
-	if (unlikely(changes_read != changes))
-		read_policies();
+	refresh();
 	if (likely(policies == NULL) || !set_type_key(&key, game_type->data, game_type->len))
 		return &default_policy;
 	entry = hash_search(policies, &key, HASH_FIND, NULL);
@@ -402,4 +514,11 @@ gs_policy_durability(const GsText *game_type)
 	int durability = gs_policy(game_type)->durability;
 
 	return (GsDurability) (durability == GS_POLICY_SETTING ? gs_durability : durability);
+}
+
+bool
+gs_policy_limits_moves(void)
+{
+	refresh();
+	return limits_moves;
 }

@@ -27,12 +27,20 @@ typedef enum GsRetentionAction
 typedef struct GsPolicy
 {
 	int durability; /* GsDurability, or GS_POLICY_SETTING */
+	GsHistory history;
 
 	/* how games are compressed when they are archived, and later once more */
 	int compression_level; /* or GS_POLICY_SETTING */
 	bool dictionary;
 	bool repack;
 	int repack_level;
+
+	/* functions called when games are archived (gs_hook.c), by qualified names */
+	bool player_stats;
+	bool hook_skip;			  /* a failure does not hold up the games */
+	const char *stats_rule;	  /* NULL = the default rule */
+	const char *archive_hook; /* NULL = none */
+	bool resume_on_move;	  /* a move on a suspended game */
 
 	/* how long archived games are kept; without a limit if there is none */
 	GsRetentionAction retention_action;
@@ -48,7 +56,13 @@ typedef struct GsPolicy
 	bool has_old_tablespace_after;
 	NameData old_tablespace;
 	Interval old_tablespace_after;
+	/* rows of gamestate.rate_limit that moves are counted by; empty = none */
+	char player_rate_limit[GS_MAX_ID_LENGTH + 1];
+	char game_rate_limit[GS_MAX_ID_LENGTH + 1];
 } GsPolicy;
+
+/* A month is 30 days, a day 24 hours. */
+extern int64 gs_interval_us(const Interval *interval);
 
 /* from _PG_init */
 extern void gs_policy_init(void);
@@ -65,5 +79,8 @@ extern const GsPolicy *gs_policy(const GsText *game_type);
  * that of the default row, and then gamestate.durability.
  */
 extern GsDurability gs_policy_durability(const GsText *game_type);
+
+/* Do the moves of any game type have a limit? */
+extern bool gs_policy_limits_moves(void);
 
 #endif /* GS_POLICY_H */

@@ -4,16 +4,15 @@
  *	  SQL functions that read games.
  *
  * The model: look into this transaction's write set, then into shared memory,
- * then into the archive.  Only the last step runs SQL.  A game is copied
- * under its partition lock and turned into rows after that: nothing that
- * could wait or touch the disk happens under a lock.  Before a function
+ * then into the tables of games that are not live (gs_tier.h).  A game is
+ * copied under its partition lock and turned into rows after that: nothing
+ * that could wait or touch the disk happens under a lock.  Before a function
  * answers, it waits until what it has seen is durable (gs_durable.h).
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include "gs_archive.h"
 #include "gs_compat.h"
 #include "gs_config.h"
 #include "gs_database.h"
@@ -79,35 +78,38 @@ make_varlena(const char *data, uint32 len)
 	return result;
 }
 
+/* The state of a game that is not live; *again: look into memory once more. */
 static struct varlena *
-archived_state(const pg_uuid_t *id, bool want_bytes, int64 after_version)
+stored_state(const pg_uuid_t *id, GsTierLook look, bool want_bytes, int64 after_version,
+			 bool *again)
 {
-	GsArchivedGame *archived = gs_archive_get(id, true, CurrentMemoryContext);
+	GsStoredGame *stored = gs_tier_get(id, true, CurrentMemoryContext);
 
-	if (archived == NULL)
+	if (stored == NULL)
 	{
 		gs_require_games();
+		*again = gs_tier_again(id, look);
 		return NULL;
 	}
-	check_encoding(id, archived->is_bytes, want_bytes);
-	return archived->has_payload && archived->version > after_version
-			   ? make_varlena(archived->payload.final, archived->payload.final_len)
+	check_encoding(id, stored->is_bytes, want_bytes);
+	return stored->has_payload && stored->version > after_version
+			   ? make_varlena(stored->payload.final, stored->payload.final_len)
 			   : NULL;
 }
 
-/* The hot read; NULL also if the game is not beyond a version. */
+/* One look; *again: nothing was found, but may be there now. */
 static struct varlena *
-read_state(const pg_uuid_t *id, bool want_bytes, int64 after_version)
+look_for_state(const pg_uuid_t *id, bool want_bytes, int64 after_version, bool *again)
 {
-	GsPending *pending;
+	GsTierLook look = gs_tier_look();
+	GsPending *pending = own_change(id);
 	GsGame *game;
 	struct varlena *result;
 
-	gs_attach();
-	(void) gs_ready();
-	pending = own_change(id);
-	if (pending && !pending->exists)
+	if (pending && gs_pending_is_deleted(pending))
 		return NULL;
+	if (pending && !pending->exists)
+		return stored_state(id, look, want_bytes, after_version, again);
 	if (pending && pending->change.state_changed)
 	{
 		check_encoding(id, pending->change.h.encoding == GS_ENCODING_BYTES, want_bytes);
@@ -118,7 +120,7 @@ read_state(const pg_uuid_t *id, bool want_bytes, int64 after_version)
 
 	game = gs_table_find(id, pending != NULL);
 	if (game == NULL)
-		return archived_state(id, want_bytes, after_version);
+		return stored_state(id, look, want_bytes, after_version, again);
 	if (unlikely((game->h.encoding == GS_ENCODING_BYTES) != want_bytes))
 	{
 		gs_table_release(game);
@@ -132,11 +134,21 @@ read_state(const pg_uuid_t *id, bool want_bytes, int64 after_version)
 	return result;
 }
 
+/* The hot read; NULL also if the game is not beyond a version. */
 static Datum
 get_state(FunctionCallInfo fcinfo, bool want_bytes, int64 after_version)
 {
-	struct varlena *state = read_state(PG_GETARG_UUID_P(0), want_bytes, after_version);
+	const pg_uuid_t *id = PG_GETARG_UUID_P(0);
+	struct varlena *state;
+	bool again;
 
+	gs_attach();
+	(void) gs_ready();
+	do
+	{
+		again = false;
+		state = look_for_state(id, want_bytes, after_version, &again);
+	} while (unlikely(again));
 	gs_durable_wait();
 	if (state == NULL)
 		PG_RETURN_NULL();
@@ -173,7 +185,8 @@ gs_get_version(PG_FUNCTION_ARGS)
 	pg_uuid_t *id = PG_GETARG_UUID_P(0);
 	GsPending *pending;
 	GsGame *game;
-	GsArchivedGame *archived;
+	GsStoredGame *stored;
+	GsTierLook look;
 	int64 version;
 
 	gs_attach();
@@ -181,27 +194,31 @@ gs_get_version(PG_FUNCTION_ARGS)
 	pending = own_change(id);
 	if (pending)
 	{
-		if (!pending->exists)
+		if (gs_pending_is_deleted(pending))
 			PG_RETURN_NULL();
 		PG_RETURN_INT64(pending->change.h.version);
 	}
-	game = gs_table_find(id, false);
-	if (game)
+	do
 	{
-		version = game->h.version;
-		gs_table_release(game);
-		gs_durable_wait();
-		gs_confirm_read();
-		PG_RETURN_INT64(version);
-	}
-	archived = gs_archive_get(id, false, CurrentMemoryContext);
+		look = gs_tier_look();
+		game = gs_table_find(id, false);
+		if (game)
+		{
+			version = game->h.version;
+			gs_table_release(game);
+			gs_durable_wait();
+			gs_confirm_read();
+			PG_RETURN_INT64(version);
+		}
+		stored = gs_tier_get(id, false, CurrentMemoryContext);
+	} while (stored == NULL && gs_tier_again(id, look));
 	gs_durable_wait();
-	if (archived == NULL)
+	if (stored == NULL)
 	{
 		gs_require_games();
 		PG_RETURN_NULL();
 	}
-	PG_RETURN_INT64(archived->version);
+	PG_RETURN_INT64(stored->version);
 }
 
 TupleDesc
@@ -228,33 +245,37 @@ gs_get_game(PG_FUNCTION_ARGS)
 {
 	pg_uuid_t *id = PG_GETARG_UUID_P(0);
 	GsPending *pending;
-	GsGameCopy *game;
+	GsTierLook look;
+	GsGameCopy *game = NULL;
+	GsStoredGame *stored = NULL;
 	Datum values[GS_GAME_NATTS];
 	bool nulls[GS_GAME_NATTS];
 
 	gs_attach();
 	(void) gs_ready();
 	pending = own_change(id);
-	if (pending && !pending->exists)
+	if (pending && gs_pending_is_deleted(pending))
 		PG_RETURN_NULL();
-	if (pending)
-		game = gs_writeset_copy(pending, GS_COPY_STATE, CurrentMemoryContext);
-	else
-		game = gs_table_copy(id, GS_COPY_STATE, false, CurrentMemoryContext);
+	do
+	{
+		look = gs_tier_look();
+		if (pending == NULL)
+			game = gs_table_copy(id, GS_COPY_STATE, false, CurrentMemoryContext);
+		else if (pending->exists)
+			game = gs_writeset_copy(pending, GS_COPY_STATE, CurrentMemoryContext);
+		if (game == NULL)
+			stored = gs_tier_get(id, true, CurrentMemoryContext);
+	} while (game == NULL && stored == NULL && gs_tier_again(id, look));
 
 	gs_durable_wait();
 	if (game)
 		gs_row_live_game(game, values, nulls);
+	else if (stored)
+		gs_row_stored_game(stored, values, nulls);
 	else
 	{
-		GsArchivedGame *archived = gs_archive_get(id, true, CurrentMemoryContext);
-
-		if (archived == NULL)
-		{
-			gs_require_games();
-			PG_RETURN_NULL();
-		}
-		gs_row_archived_game(archived, values, nulls);
+		gs_require_games();
+		PG_RETURN_NULL();
 	}
 	gs_confirm_read();
 	return HeapTupleGetDatum(heap_form_tuple(gs_result_type(fcinfo), values, nulls));
@@ -309,26 +330,25 @@ live_changes(ChangeSink *sink, const GsGameCopy *game, int64 first_version)
 }
 
 static void
-archived_changes(ChangeSink *sink)
+stored_changes(ChangeSink *sink, const GsStoredGame *stored)
 {
-	GsArchivedGame *archived = gs_archive_get(sink->id, true, CurrentMemoryContext);
 	const GsPayload *payload;
 	const char *p;
 	GsEntry e;
 
-	if (archived == NULL)
+	if (stored == NULL)
 	{
 		gs_require_games();
 		return;
 	}
-	if (!archived->has_payload)
+	if (!stored->has_payload)
 		ereport(ERROR,
 				(errcode(ERRCODE_GS_HISTORY_NOT_KEPT),
 				 errmsg("the log of game %s is no longer kept",
 						DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(sink->id)))),
 				 errdetail("The game is archived, but its row of gamestate.archive_payload is gone.")));
-	sink->is_bytes = archived->is_bytes;
-	payload = &archived->payload;
+	sink->is_bytes = stored->is_bytes;
+	payload = &stored->payload;
 	p = payload->entries;
 	for (uint64 i = 0; i < payload->nentries; i++)
 	{
@@ -338,7 +358,7 @@ archived_changes(ChangeSink *sink)
 		if (wrong)
 			ereport(ERROR,
 					(errcode(ERRCODE_DATA_CORRUPTED),
-					 errmsg("damaged payload of an archived game"),
+					 errmsg("damaged payload of a game that is %s", gs_tier_name(stored->tier)),
 					 errdetail("%s.", wrong)));
 		add_change(sink, payload->first_version + i, &e);
 	}
@@ -350,7 +370,9 @@ gs_get_changes(PG_FUNCTION_ARGS)
 	ChangeSink sink = {.rsinfo = (ReturnSetInfo *) fcinfo->resultinfo,
 					   .left = PG_INT64_MAX};
 	GsPending *pending;
-	GsGameCopy *game;
+	GsTierLook look;
+	GsGameCopy *game = NULL;
+	GsStoredGame *stored = NULL;
 	int64 first_version = 2;
 
 	gs_attach();
@@ -372,18 +394,24 @@ gs_get_changes(PG_FUNCTION_ARGS)
 				 errmsg("max_changes must not be negative")));
 
 	pending = own_change(sink.id);
-	if (pending && !pending->exists)
+	if (pending && gs_pending_is_deleted(pending))
 		return (Datum) 0;
-	if (pending)
-		game = gs_writeset_copy(pending, GS_COPY_LOG, CurrentMemoryContext);
-	else
-		game = gs_table_copy_log(sink.id, sink.after_version, sink.left, &first_version,
-								 CurrentMemoryContext);
+	do
+	{
+		look = gs_tier_look();
+		if (pending == NULL)
+			game = gs_table_copy_log(sink.id, sink.after_version, sink.left,
+									 &first_version, CurrentMemoryContext);
+		else if (pending->exists)
+			game = gs_writeset_copy(pending, GS_COPY_LOG, CurrentMemoryContext);
+		if (game == NULL)
+			stored = gs_tier_get(sink.id, true, CurrentMemoryContext);
+	} while (game == NULL && stored == NULL && gs_tier_again(sink.id, look));
 	gs_durable_wait();
 	if (game)
 		live_changes(&sink, game, first_version);
 	else
-		archived_changes(&sink);
+		stored_changes(&sink, stored);
 	gs_confirm_read();
 	return (Datum) 0;
 }
@@ -410,7 +438,7 @@ gs_find_room(PG_FUNCTION_ARGS)
 
 	gs_attach();
 	(void) gs_ready();
-	found = gs_lookup_room(&room_code, id);
+	found = gs_lookup_room(&room_code, false, id);
 	gs_durable_wait();
 	gs_require_games();
 	if (!found)
@@ -458,8 +486,7 @@ list_game(ListFilter *filter, const GsGameCopy *game)
 	Datum values[GS_GAME_NATTS];
 	bool nulls[GS_GAME_NATTS];
 
-	if (game == NULL ||
-		(filter->game_type.data &&
+	if ((filter->game_type.data &&
 		 !gs_text_equal(&filter->game_type, &game->info.game_type)) ||
 		(filter->status && strcmp(filter->status, gs_status_name(game->h.status)) != 0))
 		return;
@@ -480,6 +507,7 @@ list_all(ListFilter *filter)
 	pg_uuid_t *ids = gs_table_ids(&n);
 	GsWriteSetScan scan = {0};
 	GsPending *pending;
+	GsGameCopy *game;
 	MemoryContext old = MemoryContextSwitchTo(row);
 
 	for (int i = 0; i < n && filter->left > 0; i++)
@@ -487,7 +515,9 @@ list_all(ListFilter *filter)
 		CHECK_FOR_INTERRUPTS();
 		if (own_change(&ids[i]))
 			continue;
-		list_game(filter, gs_table_copy(&ids[i], filter->what, false, row));
+		game = gs_table_copy(&ids[i], filter->what, false, row);
+		if (game && !gs_tier_is_hidden(&ids[i], game->returned_by))
+			list_game(filter, game);
 		MemoryContextReset(row);
 	}
 	while (GsWriteSetActive && filter->left > 0 &&

@@ -38,11 +38,21 @@
 static unsigned char
 stored_parts(const GsRecord *record)
 {
+	unsigned char parts = record->parts;
+
 	if (record->kind == GS_RECORD_REMOVE)
-		return 0;
+		return parts & GS_RECORD_MOVED;
+	if (record->kind == GS_RECORD_UPDATE)
+		parts &= (unsigned char) ~GS_RECORD_MOVED;
 	if (record->nruns == 0)
-		return record->parts & (unsigned char) ~GS_RECORD_HAS_LOG;
-	return record->parts;
+		parts &= (unsigned char) ~GS_RECORD_HAS_LOG;
+	return parts;
+}
+
+static bool
+has_base(GsRecordKind kind, unsigned char parts)
+{
+	return kind == GS_RECORD_UPDATE || (parts & GS_RECORD_MOVED);
 }
 
 static unsigned char
@@ -225,7 +235,7 @@ gs_record_size(const GsRecord *record)
 	if (record->kind == GS_RECORD_REMOVE)
 		return size;
 
-	if (record->kind == GS_RECORD_UPDATE)
+	if (has_base(record->kind, parts))
 		size += gs_varint_size((uint64_t) (record->version - record->base_version));
 	size += gs_varint_size((uint64_t) (record->version - record->moves));
 	size += gs_varint_size(gs_zigzag(record->updated_at));
@@ -258,7 +268,7 @@ gs_record_encode(const GsRecord *record, char *dst)
 	if (record->kind == GS_RECORD_REMOVE)
 		return dst;
 
-	if (record->kind == GS_RECORD_UPDATE)
+	if (has_base(record->kind, parts))
 		dst = gs_varint_put(dst, (uint64_t) (record->version - record->base_version));
 	dst = gs_varint_put(dst, (uint64_t) (record->version - record->moves));
 	dst = gs_varint_put(dst, gs_zigzag(record->updated_at));
@@ -359,8 +369,10 @@ decode_head(const char **p, const char *end, GsRecord *record)
 
 	if ((record->parts & GS_RECORD_HAS_STATE) && (record->parts & GS_RECORD_HAS_DELTA))
 		return "record has both a state and a delta";
-	if (record->kind == GS_RECORD_REMOVE && record->parts != 0)
+	if (record->kind == GS_RECORD_REMOVE && (record->parts & ~GS_RECORD_MOVED))
 		return "record of a removal has parts";
+	if (record->kind == GS_RECORD_UPDATE && (record->parts & GS_RECORD_MOVED))
+		return "record of an update moves the game";
 	if (record->kind == GS_RECORD_IMAGE &&
 		(!(record->parts & GS_RECORD_HAS_INFO) || !(record->parts & GS_RECORD_HAS_STATE)))
 		return "record of an image is not whole";
@@ -420,7 +432,7 @@ decode_header(const char **p, const char *end, GsRecord *record)
 {
 	uint64_t n;
 
-	if (record->kind == GS_RECORD_UPDATE)
+	if (has_base(record->kind, record->parts))
 	{
 		/* only an image comes from nothing */
 		if (!gs_varint_get(p, end, &n) || n >= (uint64_t) record->version)

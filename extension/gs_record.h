@@ -9,17 +9,20 @@
  *
  *	format	1 byte		GS_RECORD_FORMAT
  *	kind	1 byte		GsRecordKind
- *	parts	1 byte		GS_RECORD_HAS_*; unknown bits are an error; REMOVE: 0
+ *	parts	1 byte		GS_RECORD_HAS_*, GS_RECORD_MOVED; unknown bits are an error;
+ *						REMOVE: nothing but GS_RECORD_MOVED
  *	id		16 bytes	game id
  *	incarnation, version	varint	after the change
  *
  *	REMOVE has nothing more.  IMAGE and UPDATE go on with
  *
- *	base	varint		UPDATE only: version - version before, which is not 0
+ *	base	varint		UPDATE, and IMAGE with GS_RECORD_MOVED: version - version
+ *						before, which is not 0
  *	others	varint		version - moves: the changes that were no moves
  *	updated_at	varint	zigzag, microseconds; the other times are zigzag(time - it)
  *	fields	1 byte		GS_RECORD_SET_*: which of these follow, in this order
- *		status, encoding	1 byte each, not zero
+ *		status, encoding	1 byte each, not zero; the encoding's upper half is the
+ *							history (GsHistory)
  *		created_at, started_at, ended_at, deadline	varint
  *		max_players varint
  *		create_request 16 bytes and 4 bytes, as in an entry
@@ -38,6 +41,11 @@
  *		varint	number of entries, not 0; the last is not beyond version
  *		varint	zigzag(base time - updated_at)
  *		varint + bytes	the entries, gs_entry.h
+ *
+ * In an update, the entry of the first new state has an empty delta if there is
+ * but one: what leads back to the state before follows from STATE or DELTA.
+ * With GS_RECORD_MOVED a removed game is a row of a table from now on, and the
+ * game of an image was one until now.
  *
  * An image has info, state, status, encoding and, if the game has any, the
  * whole log; a field that is not set is 0 and none is set to 0, the request id
@@ -60,7 +68,7 @@ typedef enum GsRecordKind
 {
 	GS_RECORD_IMAGE = 1,  /* the whole game */
 	GS_RECORD_UPDATE = 2, /* what changed since base_version */
-	GS_RECORD_REMOVE = 3  /* deleted or archived */
+	GS_RECORD_REMOVE = 3  /* deleted, or moved to a table */
 } GsRecordKind;
 
 #define GS_RECORD_HAS_INFO	  0x01
@@ -68,7 +76,8 @@ typedef enum GsRecordKind
 #define GS_RECORD_HAS_DELTA	  0x04
 #define GS_RECORD_HAS_INITIAL 0x08
 #define GS_RECORD_HAS_LOG	  0x10
-#define GS_RECORD_PARTS		  0x1F
+#define GS_RECORD_MOVED		  0x20 /* IMAGE, REMOVE: from, to a table */
+#define GS_RECORD_PARTS		  0x3F
 
 #define GS_RECORD_SET_STATUS	  0x01
 #define GS_RECORD_SET_ENCODING	  0x02
@@ -78,6 +87,9 @@ typedef enum GsRecordKind
 #define GS_RECORD_SET_DEADLINE	  0x20
 #define GS_RECORD_SET_MAX_PLAYERS 0x40
 #define GS_RECORD_SET_REQUEST	  0x80
+
+#define GS_RECORD_HISTORY_SHIFT 4
+#define GS_RECORD_ENCODING_MASK 0x0F
 
 #define GS_RECORD_ID_LEN 16
 #define GS_RECORD_MAX_BYTES \
@@ -107,11 +119,11 @@ typedef struct GsRecord
 {
 	GsRecordKind kind;
 	unsigned char
-		parts; /* GS_RECORD_HAS_*; set by the caller of encode (REMOVE: ignored) */
+		parts; /* GS_RECORD_HAS_* and GS_RECORD_MOVED; set by the caller of encode */
 	unsigned char id[GS_RECORD_ID_LEN];
 	int64_t incarnation;
 	int64_t version;
-	int64_t base_version; /* IMAGE: ignored by encode */
+	int64_t base_version; /* of an UPDATE, and of an IMAGE with GS_RECORD_MOVED */
 	int64_t moves;		  /* not above version */
 	int64_t updated_at;
 

@@ -81,7 +81,9 @@ check_record(const GsRecord *record)
 
 	if (record->kind == GS_RECORD_REMOVE)
 		return NULL;
-	if (record->status > GS_STATUS_ABANDONED || record->encoding > GS_ENCODING_BYTES)
+	if (record->status > GS_STATUS_ABANDONED ||
+		(record->encoding & GS_RECORD_ENCODING_MASK) > GS_ENCODING_BYTES ||
+		record->encoding >> GS_RECORD_HISTORY_SHIFT > GS_HISTORY_EVENTS)
 		return "a status or encoding is unknown";
 	if (!(record->parts & GS_RECORD_HAS_INFO))
 		return NULL;
@@ -131,7 +133,10 @@ take_header(GsHeader *h, const GsRecord *record)
 	if (set & GS_RECORD_SET_STATUS)
 		h->status = record->status;
 	if (set & GS_RECORD_SET_ENCODING)
-		h->encoding = record->encoding;
+	{
+		h->encoding = record->encoding & GS_RECORD_ENCODING_MASK;
+		h->history = record->encoding >> GS_RECORD_HISTORY_SHIFT;
+	}
 	if (set & GS_RECORD_SET_CREATED_AT)
 		h->created_at = record->created_at;
 	if (set & GS_RECORD_SET_STARTED_AT)
@@ -170,8 +175,12 @@ take_info(GsInfoParts *info, const GsRecord *record)
 	}
 }
 
+/*
+ * "back" leads to the state before; without it (which only damage can bring
+ * about) an empty delta stays, and who needs it will find it broken.
+ */
 static void
-take_log(GsChange *change, const GsRecord *record)
+take_log(GsChange *change, const GsRecord *record, const GsText *back)
 {
 	const char *p = record->runs_raw.data;
 
@@ -190,6 +199,11 @@ take_log(GsChange *change, const GsRecord *record)
 			if (gs_entry_decode(&q, run.entries.data + run.entries.len, run.base,
 								&entry->e) != NULL)
 				elog(ERROR, "entry that has been checked does not decode");
+			if (entry->e.delta && entry->e.delta_len == 0 && back->data)
+			{
+				entry->e.delta = back->data;
+				entry->e.delta_len = back->len;
+			}
 			entry->version = run.first_version + j;
 			entry->prev = change->entries;
 			change->entries = entry;
@@ -198,9 +212,31 @@ take_log(GsChange *change, const GsRecord *record)
 	}
 }
 
-/* The state after an update; NULL or what is wrong. */
+/* What leads back to the state before an update. */
+static GsText
+way_back(const GsText *old, const GsRecord *record)
+{
+	Size room = gs_delta_back_room(old->len, record->delta.len);
+	char *back = MemoryContextAllocHuge(CurrentMemoryContext, room);
+	Size len = record->parts & GS_RECORD_HAS_DELTA
+				   ? gs_delta_invert(old->data, old->len, record->delta.data,
+									 record->delta.len, back, room)
+				   : gs_delta_whole(old->data, old->len, back, room);
+
+	char *exact;
+
+	if (len == 0)
+		elog(ERROR, "delta that has been applied cannot be inverted");
+	/* a game may have many updates, and a delta is short */
+	exact = MemoryContextAllocHuge(CurrentMemoryContext, len);
+	memcpy(exact, back, len);
+	pfree(back);
+	return (GsText){exact, len};
+}
+
+/* The state after an update, and the way back; NULL or what is wrong. */
 static const char *
-take_state(GsChange *change, const GsRecord *record)
+take_state(GsChange *change, const GsRecord *record, GsText *back)
 {
 	const GsText old = change->state;
 	bool own = false;
@@ -228,9 +264,14 @@ take_state(GsChange *change, const GsRecord *record)
 	}
 	else
 		return NULL;
-	if (change->initial.data == NULL)
+	if (change->h.history == GS_HISTORY_FULL)
+		*back = way_back(&old, record);
+	else if (change->initial.data == NULL)
+	{
 		change->initial = old;
-	else if (change->own_state)
+		change->own_state = false;
+	}
+	if (change->own_state)
 		pfree(unconstify(char *, old.data)); /* a large one may change often */
 	change->own_state = own;
 	return NULL;
@@ -245,22 +286,23 @@ gs_replay_image(GsChange *change, const GsRecord *record)
 	change->state = text_of(&record->state);
 	if (record->parts & GS_RECORD_HAS_INITIAL)
 		change->initial = text_of(&record->initial);
-	take_log(change, record);
+	take_log(change, record, &(GsText){NULL, 0});
 }
 
 const char *
 gs_replay_update(GsChange *change, const GsRecord *record)
 {
+	GsText back = {NULL, 0};
 	const char *wrong;
 
 	if (record->base_version != change->h.version)
 		return "an update is missing";
-	wrong = take_state(change, record);
+	wrong = take_state(change, record, &back);
 	if (wrong)
 		return wrong;
 	take_header(&change->h, record);
 	if (record->parts & GS_RECORD_HAS_INFO)
 		take_info(&change->info, record);
-	take_log(change, record);
+	take_log(change, record, &back);
 	return NULL;
 }

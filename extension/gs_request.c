@@ -10,7 +10,8 @@
  *	   the change itself, for they are part of it.
  *	2. A request is looked for in the game it is for, with the game's lock held:
  *	   first among what this transaction has done, then in the ring of the game
- *	   in memory (gs_ring.c), or in the log that is in the archive's payload.
+ *	   in memory (gs_ring.c), or in the log that is in the payload of one that is
+ *	   not live (gs_tier.h).
  *	   So of two calls with the same id the second waits for the first's lock,
  *	   and then finds it.
  *	3. What was found is as durable as the change that left it there, which the
@@ -27,10 +28,10 @@
  */
 #include "postgres.h"
 
-#include "gs_archive.h"
 #include "gs_config.h"
 #include "gs_request.h"
 #include "gs_ring.h"
+#include "gs_tier.h"
 #include "gs_uuid.h"
 
 #include "catalog/pg_type.h"
@@ -269,6 +270,25 @@ find_in_log(const GsRequest *request, const GsPayload *payload, GsAnswered *answ
 	return found;
 }
 
+bool
+gs_request_find_in(const GsRequest *request, const GsGameCopy *game, GsAnswered *answered)
+{
+	if (game->h.has_create_request && is_request(request, game->h.create_request.data))
+	{
+		*answered = (GsAnswered){1, game->h.create_arguments};
+		return true;
+	}
+	for (uint64 i = game->nentries; i-- > 0;)
+		if (game->entries[i].request_id &&
+			is_request(request, game->entries[i].request_id))
+		{
+			*answered = (GsAnswered){game->h.version - (int64) (game->nentries - 1 - i),
+									 game->entries[i].request_arguments};
+			return true;
+		}
+	return false;
+}
+
 /*
  * A game whose id follows from a request id has not ended before this.  The
  * request id was made before the call that created the game, by a clock that
@@ -285,25 +305,38 @@ created_since(const pg_uuid_t *id, TimestampTz *from)
 	return true;
 }
 
-GsArchivedRequest
-gs_request_find_archived(const GsRequest *request, const pg_uuid_t *game_id,
-						 bool creation, GsAnswered *answered)
+/* As the creation of the game, whose entry may have been cut off its log. */
+static bool
+find_creation(const GsRequest *request, const GsStoredGame *game, GsAnswered *answered)
+{
+	if (!game->has_create_request || !is_request(request, game->create_request.data))
+		return false;
+	*answered = (GsAnswered){1, game->create_arguments};
+	return true;
+}
+
+GsStoredRequest
+gs_request_find_stored(const GsRequest *request, const pg_uuid_t *game_id, bool creation,
+					   GsTier *tier, GsAnswered *answered)
 {
 	MemoryContext mcxt = AllocSetContextCreate(CurrentMemoryContext, "gamestate request",
 											   ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(mcxt);
-	GsArchivedRequest result = GS_REQUEST_NOT_THERE;
-	GsArchivedGame *game;
+	GsStoredRequest result = GS_REQUEST_NOT_THERE;
+	GsStoredGame *game;
 	TimestampTz from;
 
 	if (creation && created_since(game_id, &from))
-		game = gs_archive_get_between(game_id, from, GetCurrentTimestamp() + CLOCK_STEP,
-									  mcxt);
+		game =
+			gs_tier_get_between(game_id, from, GetCurrentTimestamp() + CLOCK_STEP, mcxt);
 	else
-		game = gs_archive_get(game_id, true, mcxt);
+		game = gs_tier_get(game_id, true, mcxt);
 
+	*tier = game ? game->tier : GS_TIER_NONE;
 	if (game == NULL)
 		result = GS_REQUEST_NO_GAME;
+	else if (find_creation(request, game, answered))
+		result = GS_REQUEST_IS_ANSWERED;
 	else if (!game->has_payload)
 		result = GS_REQUEST_NO_PAYLOAD;
 	else if (find_in_log(request, &game->payload, answered))

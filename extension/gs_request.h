@@ -8,7 +8,7 @@
  *	1. gs_request() with its arguments, before anything else.
  *	2. With the game locked, and before it checks anything of the game: has
  *	   the request been answered (gs_request_find(), for games that are not in
- *	   memory gs_request_find_archived())?  Then gs_request_check(), and the
+ *	   memory gs_request_find_stored())?  Then gs_request_check(), and the
  *	   answer is that version.
  *	3. gs_request_keep() into the log entry of the change.
  *
@@ -113,22 +113,27 @@ gs_request_find(const GsRequest *request, const pg_uuid_t *game_id,
 		   gs_request_find_slow(request, game_id, pending, answered);
 }
 
-/* What the archive knows. */
-typedef enum GsArchivedRequest
+/* What the tables of games that are not live know. */
+typedef enum GsStoredRequest
 {
-	GS_REQUEST_NO_GAME,	   /* the game is not archived */
-	GS_REQUEST_NOT_THERE,  /* it is, and has not answered it */
-	GS_REQUEST_NO_PAYLOAD, /* it is, and its log is gone */
+	GS_REQUEST_NO_GAME,	   /* there is no such game */
+	GS_REQUEST_NOT_THERE,  /* there is, and it has not answered it */
+	GS_REQUEST_NO_PAYLOAD, /* there is, and its log is gone */
 	GS_REQUEST_IS_ANSWERED
-} GsArchivedRequest;
+} GsStoredRequest;
 
 /*
- * The same for an archived game.  With "creation" the game is looked for
- * where one would be whose id follows from this request's (gs_uuid.h).
+ * The same for a game that is not live; *tier is where it is.  With "creation"
+ * the game is looked for where one would be whose id follows from this
+ * request's (gs_uuid.h).
  */
-extern GsArchivedRequest gs_request_find_archived(const GsRequest *request,
-												  const pg_uuid_t *game_id, bool creation,
-												  GsAnswered *answered);
+extern GsStoredRequest gs_request_find_stored(const GsRequest *request,
+											  const pg_uuid_t *game_id, bool creation,
+											  GsTier *tier, GsAnswered *answered);
+
+/* The same for a copy of a whole game. */
+extern bool gs_request_find_in(const GsRequest *request, const GsGameCopy *game,
+							   GsAnswered *answered);
 
 /* Is it a retry, and not something else with the same id (GS014)? */
 static inline bool

@@ -393,7 +393,7 @@ check_room_codes(const SavedRows *saved)
 		CHECK_FOR_INTERRUPTS();
 		if (i > 0 && compare_room_codes(&with_room[i - 1], &with_room[i]) == 0)
 			room_taken(with_room[i], &with_room[i - 1]->id, true);
-		if (gs_lookup_room(&with_room[i]->room_code, &holder))
+		if (gs_lookup_room(&with_room[i]->room_code, true, &holder))
 			room_taken(with_room[i], &holder, false);
 	}
 	pfree(with_room);

@@ -67,7 +67,8 @@ gs_row_live_game(const GsGameCopy *game, Datum *values, bool *nulls)
 	set_text(values, nulls, GS_GAME_TYPE, &game->info.game_type);
 	set_value(values, nulls, GS_GAME_STATUS,
 			  CStringGetTextDatum(gs_status_name(h->status)));
-	set_value(values, nulls, GS_GAME_TIER, CStringGetTextDatum("live"));
+	set_value(values, nulls, GS_GAME_TIER,
+			  CStringGetTextDatum(gs_tier_name(GS_TIER_LIVE)));
 	set_value(values, nulls, GS_GAME_VERSION, Int64GetDatum(h->version));
 	set_value(values, nulls, GS_GAME_ENCODING,
 			  CStringGetTextDatum(is_bytes ? "bytes" : "json"));
@@ -94,13 +95,13 @@ set_pointer(Datum *values, bool *nulls, int column, void *p)
 }
 
 void
-gs_row_archived_game(const GsArchivedGame *game, Datum *values, bool *nulls)
+gs_row_stored_game(const GsStoredGame *game, Datum *values, bool *nulls)
 {
 	memset(nulls, true, sizeof(bool) * GS_GAME_NATTS);
 	set_value(values, nulls, GS_GAME_ID, UUIDPGetDatum(&game->game_id));
 	set_value(values, nulls, GS_GAME_TYPE, CStringGetTextDatum(game->game_type));
 	set_value(values, nulls, GS_GAME_STATUS, CStringGetTextDatum(game->status));
-	set_value(values, nulls, GS_GAME_TIER, CStringGetTextDatum("archived"));
+	set_value(values, nulls, GS_GAME_TIER, CStringGetTextDatum(gs_tier_name(game->tier)));
 	set_value(values, nulls, GS_GAME_VERSION, Int64GetDatum(game->version));
 	set_value(values, nulls, GS_GAME_ENCODING,
 			  CStringGetTextDatum(game->is_bytes ? "bytes" : "json"));
@@ -116,7 +117,8 @@ gs_row_archived_game(const GsArchivedGame *game, Datum *values, bool *nulls)
 	set_value(values, nulls, GS_GAME_MOVES, Int64GetDatum(game->moves));
 	set_time(values, nulls, GS_GAME_CREATED_AT, game->created_at);
 	set_time(values, nulls, GS_GAME_STARTED_AT, game->started_at);
-	set_time(values, nulls, GS_GAME_UPDATED_AT, game->ended_at);
+	set_time(values, nulls, GS_GAME_DEADLINE, game->deadline);
+	set_time(values, nulls, GS_GAME_UPDATED_AT, game->updated_at);
 	set_time(values, nulls, GS_GAME_ENDED_AT, game->ended_at);
 }
 

@@ -54,7 +54,7 @@ enum
 };
 
 extern void gs_row_live_game(const GsGameCopy *game, Datum *values, bool *nulls);
-extern void gs_row_archived_game(const GsArchivedGame *game, Datum *values, bool *nulls);
+extern void gs_row_stored_game(const GsStoredGame *game, Datum *values, bool *nulls);
 extern void gs_row_change(const pg_uuid_t *id, bool is_bytes, int64 version,
 						  const GsEntry *e, Datum *values, bool *nulls);
 

@@ -199,7 +199,7 @@ is_live(const pg_uuid_t *id, const SavedGame *copied, bool *same)
 
 	if (game == NULL)
 		return false;
-	live = game->visible && game->link_state != GS_LINK_ARCHIVED;
+	live = game->visible && game->link_state != GS_LINK_ARCHIVED && !game->returning;
 	*same = copied && game->h.incarnation == copied->incarnation &&
 			game->h.version == copied->version;
 	dshash_release_lock(GsGames, game);

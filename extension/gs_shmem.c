@@ -30,6 +30,7 @@
 #include "gs_feed.h"
 #include "gs_follow.h"
 #include "gs_index.h"
+#include "gs_rate_limit.h"
 #include "gs_shmem.h"
 #include "gs_table.h"
 #include "gs_worker.h"
@@ -97,6 +98,7 @@ shmem_request(void)
 	RequestAddinShmemSpace(gs_worker_shmem_size());
 	RequestAddinShmemSpace(gs_follow_shmem_size());
 	RequestAddinShmemSpace(gs_feed_shmem_size());
+	RequestAddinShmemSpace(gs_rate_shmem_size());
 	RequestNamedLWLockTranche(GS_TRANCHE, GS_LWLOCK_COUNT);
 }
 
@@ -150,6 +152,7 @@ shmem_startup(void)
 		GsShmem->queue_tranche = LWLockNewTrancheId();
 		GsShmem->pages_tranche = LWLockNewTrancheId();
 		GsShmem->feed_tranche = LWLockNewTrancheId();
+		GsShmem->rate_tranche = LWLockNewTrancheId();
 		gs_tick_init(&GsShmem->tick);
 		for (int level = 0; level < GS_DURABLE_LEVELS; level++)
 			pg_atomic_init_u64(&GsShmem->waited_lsn[level], 0);
@@ -165,6 +168,7 @@ shmem_startup(void)
 	gs_worker_shmem_init(found);
 	gs_follow_shmem_init(found);
 	gs_feed_shmem_init(found);
+	gs_rate_shmem_init(found);
 	LWLockRelease(AddinShmemInitLock);
 }
 
@@ -202,6 +206,7 @@ gs_attach_slow(void)
 	LWLockRegisterTranche(GsShmem->queue_tranche, "GamestateQueue");
 	LWLockRegisterTranche(GsShmem->pages_tranche, "GamestatePages");
 	LWLockRegisterTranche(GsShmem->feed_tranche, "GamestateFeed");
+	LWLockRegisterTranche(GsShmem->rate_tranche, "GamestateRates");
 
 	old = MemoryContextSwitchTo(TopMemoryContext);
 	PG_TRY();

@@ -35,7 +35,8 @@
  *
  *	The content locks of the pages that a light commit writes to (gs_light.c)
  *	come before 2; pages_lock (gs_pages.c) is taken with nothing but the
- *	relation extension lock, and nothing is taken while it is held.
+ *	relation extension lock, and nothing is taken while it is held.  So it is with
+ *	the locks of rate limits (gs_rate_accounts.c).
  *
  * Two partitions of one hash table are never held together, and nothing is
  * allocated by gs_alloc() while any of 2 to 6 is held.  4 -> 6 happens when
@@ -59,6 +60,7 @@ typedef struct GsShared
 	int queue_tranche;
 	int pages_tranche;
 	int feed_tranche;
+	int rate_tranche;
 	dshash_table_handle games_handle;
 	dshash_table_handle index_handle;
 	Size area_size;

@@ -12,18 +12,19 @@
  *	   the game as of that moment.
  *	3. Games of which this transaction has changed something are as it sees
  *	   them; it holds their locks, so they cannot change meanwhile.
- *	4. What is not in memory at that moment is looked for in the archive after
- *	   it: an archived game does not change any more.
+ *	4. What is not in memory at that moment is looked for in the tables of games
+ *	   that are not live after it (gs_tier.h).  If one of the games has moved
+ *	   meanwhile all are looked at once more.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include "gs_archive.h"
 #include "gs_compat.h"
 #include "gs_database.h"
 #include "gs_durable.h"
 #include "gs_errors.h"
+#include "gs_tier.h"
 #include "gs_writeset.h"
 
 #include "catalog/pg_type.h"
@@ -74,11 +75,13 @@ copy_first(StateCopy *copy)
 	GsGame *game;
 
 	copy->own = pending != NULL;
-	if (pending && !pending->exists)
+	if (pending && gs_pending_is_deleted(pending))
 	{
 		copy->id = NULL;
 		return;
 	}
+	if (pending && !pending->exists)
+		return;
 	if (pending == NULL || !pending->change.state_changed)
 	{
 		game = gs_table_find(copy->id, pending != NULL);
@@ -94,6 +97,18 @@ copy_first(StateCopy *copy)
 		copy->version = pending->change.h.version;
 		copy->encoding = pending->change.h.encoding;
 	}
+}
+
+/*
+ * Has a commit moved the game to a table, where it is at another version than
+ * here?  What the same commit has changed of other games is new already.  A
+ * game that is over is archived at the version that it has here.
+ */
+static bool
+has_left(const GsGame *game)
+{
+	return (game->link_state == GS_LINK_ARCHIVED || game->returning) &&
+		   game->moved_to != GS_TIER_ARCHIVED;
 }
 
 /*
@@ -116,6 +131,8 @@ copy_again(StateCopy *copy)
 		gs_durable_note_gone(gs_my_database());
 		copy->version = 0;
 	}
+	else if (has_left(game))
+		copy->version = 0;
 	else if ((game->h.incarnation != copy->incarnation ||
 			  game->h.version != copy->version) &&
 			 !(copy->version == 0 && TransactionIdIsValid(game->archive_xid)))
@@ -156,12 +173,14 @@ check_encoding(const pg_uuid_t *id, bool is_bytes, bool want_bytes)
 			 errhint("Use %s.", is_bytes ? "get_states_bytes()" : "get_states()")));
 }
 
-/* One row; false if there is no such game. */
+/* One row; false if there is no such game, or *again: it may be in memory now. */
 static bool
-state_row(const StateCopy *copy, bool want_bytes, Datum *values, bool *nulls)
+state_row(const StateCopy *copy, GsTierLook look, bool want_bytes, Datum *values,
+		  bool *nulls, bool *again)
 {
-	GsArchivedGame *archived;
+	GsStoredGame *stored;
 
+	*again = false;
 	if (copy->id == NULL)
 		return false;
 	values[0] = UUIDPGetDatum(copy->id);
@@ -174,41 +193,46 @@ state_row(const StateCopy *copy, bool want_bytes, Datum *values, bool *nulls)
 			PointerGetDatum(cstring_to_text_with_len(copy->state.data, copy->state.len));
 		return true;
 	}
-	archived = gs_archive_get(copy->id, true, CurrentMemoryContext);
-	if (archived == NULL)
+	stored = gs_tier_get(copy->id, true, CurrentMemoryContext);
+	if (stored == NULL)
 	{
 		gs_require_games();
+		*again = gs_tier_again(copy->id, look);
 		return false;
 	}
-	check_encoding(copy->id, archived->is_bytes, want_bytes);
-	values[1] = Int64GetDatum(archived->version);
-	nulls[2] = !archived->has_payload;
-	if (archived->has_payload)
-		values[2] =
-			PointerGetDatum(cstring_to_text_with_len(archived->payload.final,
-													 archived->payload.final_len));
+	check_encoding(copy->id, stored->is_bytes, want_bytes);
+	values[1] = Int64GetDatum(stored->version);
+	nulls[2] = !stored->has_payload;
+	if (stored->has_payload)
+		values[2] = PointerGetDatum(
+			cstring_to_text_with_len(stored->payload.final, stored->payload.final_len));
 	return true;
 }
 
-static void
-answer(const StateCopy *copies, int n, bool want_bytes, ReturnSetInfo *rsinfo)
+/* All rows; false if games have to be looked at once more. */
+static bool
+answer(const StateCopy *copies, int n, GsTierLook look, bool want_bytes,
+	   ReturnSetInfo *rsinfo)
 {
 	MemoryContext row = AllocSetContextCreate(CurrentMemoryContext, "gamestate states",
 											  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(row);
+	bool again = false;
 
-	for (int i = 0; i < n; i++)
+	tuplestore_clear(rsinfo->setResult);
+	for (int i = 0; i < n && !again; i++)
 	{
 		Datum values[STATES_NATTS] = {0};
 		bool nulls[STATES_NATTS];
 
 		CHECK_FOR_INTERRUPTS();
-		if (state_row(&copies[i], want_bytes, values, nulls))
+		if (state_row(&copies[i], look, want_bytes, values, nulls, &again))
 			tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 		MemoryContextReset(row);
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(row);
+	return !again;
 }
 
 static Datum
@@ -219,6 +243,7 @@ get_states(FunctionCallInfo fcinfo, bool want_bytes)
 	bool *nulls;
 	int nids;
 	StateCopy *copies;
+	GsTierLook look;
 	int n = 0;
 
 	gs_attach();
@@ -232,10 +257,13 @@ get_states(FunctionCallInfo fcinfo, bool want_bytes)
 		if (!nulls[i])
 			copies[n++].id = DatumGetUUIDP(ids[i]);
 
-	copy_games(copies, n);
-	gs_durable_wait();
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
-	answer(copies, n, want_bytes, (ReturnSetInfo *) fcinfo->resultinfo);
+	do
+	{
+		look = gs_tier_look();
+		copy_games(copies, n);
+		gs_durable_wait();
+	} while (!answer(copies, n, look, want_bytes, (ReturnSetInfo *) fcinfo->resultinfo));
 	gs_confirm_read();
 	return (Datum) 0;
 }

@@ -10,11 +10,15 @@
  *	2. A reader holds the partition lock of the hash table shared while it
  *	   copies, and nothing else: it sees one committed version, whole.  There
  *	   are 128 partitions (dshash.c).
- *	3. Archived games.  The archiver's transaction marks a game with its xid
- *	   before it commits.  The rows of the archive are visible to a snapshot
- *	   exactly if the xid is, so a game is shown as live exactly to those
- *	   snapshots that do not see the xid: never in neither place, never in
- *	   both.  The entry is freed when no such snapshot is left.
+ *	3. Games that are moved to a table: archived, suspended.  The transaction
+ *	   marks the game with its xid before it commits.  The row is visible to
+ *	   a snapshot exactly if the xid is, so a game is shown as live exactly to
+ *	   those snapshots that do not see the xid: never in neither place, never
+ *	   in both.  The entry is freed when no such snapshot is left.
+ *	4. Games that come back from a table: the entry is there before the commit,
+ *	   invisible, or still with what older snapshots see of the game, and is
+ *	   marked with the xid.  Who sees that xid waits until the entry is what
+ *	   was committed.  See gs_tier.c.
  *
  * How games change is in gs_table_change.c.
  *
@@ -26,7 +30,9 @@
 #include "gs_table.h"
 
 #include "access/transam.h"
+#include "access/xlog.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
@@ -96,7 +102,7 @@ gs_table_removed(void)
 }
 
 /*
- * Does the archive, as this transaction sees it, have the game already?  The
+ * Does the table, as this transaction sees it, have the game already?  The
  * xid is one that a game is marked with.  A transaction that is no longer
  * running for the snapshot may also have rolled back, its mark not being
  * removed yet; so ask clog, in this order.
@@ -114,6 +120,60 @@ archived_for_us(TransactionId xid, bool for_write)
 	return TransactionIdDidCommit(xid);
 }
 
+/*
+ * Wait until the transaction that brings a game back has changed memory: it
+ * holds its xid's lock until then.  false if that is not for us to wait for.
+ */
+static bool
+wait_for_return(TransactionId xid)
+{
+	if (!TransactionIdIsValid(xid) || TransactionIdIsCurrentTransactionId(xid) ||
+		RecoveryInProgress())
+		return false;
+	XactLockTableWait(xid, NULL, NULL, XLTW_None);
+	return true;
+}
+
+/* Of an xid that is not older than the oldest one that anybody may ask for. */
+FullTransactionId
+gs_table_full_xid(TransactionId xid)
+{
+	FullTransactionId next = ReadNextFullTransactionId();
+
+	return FullTransactionIdFromU64(U64FromFullTransactionId(next) -
+									(uint32) (XidFromFullTransactionId(next) - xid));
+}
+
+/* Who brings the game back just now?  The caller holds the partition lock. */
+static TransactionId
+returning_by(const GsGame *game)
+{
+	return game->returning ? XidFromFullTransactionId(game->returned_by)
+						   : InvalidTransactionId;
+}
+
+/* For a snapshot that sees the xid the row is gone, so that memory must have the game. */
+static bool
+has_returned_for_us(TransactionId xid, bool for_write)
+{
+	return TransactionIdIsValid(xid) && !for_write && ActiveSnapshotSet() &&
+		   !XidInMVCCSnapshot(xid, GetActiveSnapshot()) && wait_for_return(xid);
+}
+
+bool
+gs_table_wait_for_return(const pg_uuid_t *id)
+{
+	GsGameKey key = {.dboid = MyDatabaseId, .id = *id};
+	GsGame *game = dshash_find(GsGames, &key, false);
+	TransactionId xid;
+
+	if (game == NULL)
+		return false;
+	xid = returning_by(game);
+	dshash_release_lock(GsGames, game);
+	return wait_for_return(xid);
+}
+
 GsGame *
 gs_table_find(const pg_uuid_t *id, bool for_write)
 {
@@ -124,11 +184,15 @@ gs_table_find(const pg_uuid_t *id, bool for_write)
 	{
 		GsGame *game = dshash_find(GsGames, &key, false);
 		TransactionId xid;
+		TransactionId returning;
 
 		if (game == NULL || !game->visible)
 		{
+			returning = game ? returning_by(game) : InvalidTransactionId;
 			if (game)
 				dshash_release_lock(GsGames, game);
+			if (has_returned_for_us(returning, for_write))
+				continue;
 			gs_durable_note_gone(gs_my_database());
 			return NULL;
 		}
@@ -140,10 +204,12 @@ gs_table_find(const pg_uuid_t *id, bool for_write)
 		}
 
 		/* clog may have to be read from disk: not under the lock */
+		returning = returning_by(game);
 		dshash_release_lock(GsGames, game);
-		if (archived_for_us(xid, for_write))
+		if (!archived_for_us(xid, for_write))
+			not_archived_by = xid;
+		else if (!has_returned_for_us(returning, for_write))
 			return NULL;
-		not_archived_by = xid;
 	}
 }
 
@@ -345,6 +411,7 @@ copy_fixed(const GsGame *game)
 	GsInfo *info = palloc(game->info_size);
 
 	copy->game_id = game->key.id;
+	copy->returned_by = game->returned_by;
 	copy->h = game->h;
 	memcpy(info, GS_PTR(game->info), game->info_size);
 	gs_info_parts(info, &copy->info, palloc(sizeof(GsText) * Max(info->nplayers, 1)));
@@ -365,7 +432,7 @@ gs_table_copy(const pg_uuid_t *id, int what, bool for_write, MemoryContext mcxt)
 	copy = copy_fixed(game);
 	if (what & GS_COPY_STATE)
 		copy->state = copy_bytes(game->state, game->state_len);
-	if (what & GS_COPY_INITIAL)
+	if ((what & GS_COPY_INITIAL) && game->h.history != GS_HISTORY_FULL)
 		copy->initial = DsaPointerIsValid(game->initial)
 							? copy_bytes(game->initial, game->initial_len)
 							: copy_bytes(game->state, game->state_len);
@@ -423,7 +490,7 @@ gs_table_ids(int *n)
 	dshash_seq_init(&scan, GsGames, false);
 	while ((game = dshash_seq_next(&scan)) != NULL)
 	{
-		if (game->key.dboid != MyDatabaseId || !game->visible)
+		if (game->key.dboid != MyDatabaseId || !(game->visible || game->returning))
 			continue;
 		if ((Size) *n == size)
 		{

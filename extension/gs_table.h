@@ -15,6 +15,7 @@
 #include "gs_config.h"
 #include "gs_entry.h"
 #include "gs_shmem.h"
+#include "gs_tier.h"
 
 #include "access/transam.h"
 #include "access/xlogdefs.h"
@@ -62,12 +63,25 @@ typedef enum GsDurability
 	GS_DURABILITY_MEMORY = 1 /* lost with the server's memory */
 } GsDurability;
 
+/*
+ * Fixed at creation.  Stored in the journal: values never change.
+ *
+ * With full history the log entry of each change of the state has the delta
+ * from the new state back to the one before (gs_delta.h), and no other state
+ * than the current one is kept.
+ */
+typedef enum GsHistory
+{
+	GS_HISTORY_FULL = 0,
+	GS_HISTORY_EVENTS = 1 /* the first and the current state, and the events */
+} GsHistory;
+
 /* Which of a database's lists a game is on. */
 typedef enum GsLink
 {
 	GS_LINK_NONE = 0,
 	GS_LINK_QUEUE = 1,	 /* over, waits for the archive */
-	GS_LINK_ARCHIVED = 2 /* archived, waits for old snapshots to end */
+	GS_LINK_ARCHIVED = 2 /* its row is in a table, waits for old snapshots to end */
 } GsLink;
 
 /*
@@ -92,6 +106,7 @@ typedef struct GsHeader
 	uint8 encoding;			  /* GsEncoding */
 	uint8 has_create_request;
 	uint8 durability; /* GsDurability */
+	uint8 history;	  /* GsHistory */
 } GsHeader;
 
 /*
@@ -104,7 +119,8 @@ typedef struct GsHeader
  * read before.
  *
  * initial, state, info and the log's chunks are separate allocations.
- * "initial" is invalid while the state is still the initial one.
+ * "initial" is invalid while the state is still the initial one, and always with
+ * full history.
  */
 typedef struct GsGame
 {
@@ -114,7 +130,10 @@ typedef struct GsGame
 	uint8 image_in;	  /* which journal table has the newest image */
 	uint8 wait_level; /* see gs_durable.h */
 	XLogRecPtr wait_lsn;
-	TransactionId archive_xid; /* archived by this transaction, see gs_table.c */
+	TransactionId archive_xid; /* moved to a table by this transaction, see gs_tier.c */
+	uint8 moved_to;			   /* GsTier; which table */
+	bool returning;			   /* returned_by has not ended yet */
+	FullTransactionId returned_by; /* it came back from a table; 0 = it did not */
 	GsHeader h;
 	dsa_pointer state;
 	dsa_pointer initial;
@@ -191,7 +210,11 @@ typedef struct GsLogChunk
 
 #define GS_LOG_CHUNK_HEADER offsetof(GsLogChunk, data)
 
-/* One new log entry, in local memory. */
+/*
+ * One new log entry, in local memory.  An empty delta stands for that of the
+ * first new state of a transaction: it leads back to the committed state, and is
+ * made when it is known that there is no other (gs_target.c, gs_table_reserve()).
+ */
 typedef struct GsNewEntry
 {
 	struct GsNewEntry *prev; /* newest first: rollback to a savepoint drops the head */
@@ -213,13 +236,21 @@ typedef struct GsFeedNote
 
 typedef enum GsChangeKind
 {
-	GS_CHANGE_NONE = 0, /* created and deleted by the same transaction */
+	GS_CHANGE_NONE = 0, /* of all that nothing is in memory, before or after */
 	GS_CHANGE_CREATE,
 	GS_CHANGE_UPDATE,
 	GS_CHANGE_REMOVE,  /* deleted */
-	GS_CHANGE_ARCHIVE, /* archived by this transaction's rows */
+	GS_CHANGE_ARCHIVE, /* this transaction has put its row into a table */
 	GS_CHANGE_IMAGE	   /* unchanged, but written to the journal as a whole */
 } GsChangeKind;
+
+/* GS_CHANGE_NONE: what the change feed tells of it all the same. */
+typedef enum GsTold
+{
+	GS_TOLD_NOTHING = 0, /* created and deleted by the same transaction */
+	GS_TOLD_ENTRIES,	 /* it was created or resumed, and suspended */
+	GS_TOLD_DELETION	 /* it was suspended, and is deleted */
+} GsTold;
 
 /*
  * A change record: what one transaction does to one game.  Pointers are to
@@ -232,11 +263,14 @@ typedef struct GsChange
 	struct GsDatabase *db;
 	bool replaces;		/* CREATE: a committed game of this id is deleted first */
 	bool frees;			/* finish, archive, delete: may use the reserve */
+	GsTold told;		/* NONE */
 	int64 base_version; /* version before; 0 = this incarnation did not exist */
 	GsHeader h;			/* as it will be */
 	bool state_changed;
 	GsText state;	/* new state, if state_changed */
-	GsText initial; /* CREATE only: initial state, if not the new state */
+	GsText initial; /* CREATE only: initial state, if not the new state or full history */
+	bool wants_delta;	  /* UPDATE: the journal, or the history, will need one */
+	bool has_empty_delta; /* one of the new entries, see GsNewEntry */
 	bool info_changed;
 	GsInfoParts info;	 /* new info, if info_changed */
 	int nentries;		 /* new log entries ... */
@@ -248,12 +282,13 @@ typedef struct GsChange
 
 	GsFeedNote feed;
 
-	bool own_state; /* state was allocated by gs_replay.c, for an update */
+	bool own_state; /* state was allocated by itself, not as a part of something */
 
-	bool imaged;	/* UPDATE: after an image of what was before */
-	uint8 image_in; /* CREATE, IMAGE, imaged: journal table written to */
-	TransactionId
-		archive_xid; /* ARCHIVE: on a standby, who did it; else this transaction */
+	bool imaged;	 /* UPDATE: after an image of what was before */
+	uint8 image_in;	 /* CREATE, IMAGE, imaged: journal table written to */
+	GsTier moved_to; /* ARCHIVE: which table */
+	bool returns;	 /* CREATE: it comes back from a table, where base_version was */
+	TransactionId archive_xid; /* who moves it: on a standby; else 0, this transaction */
 
 	/*
 	 * Filled by gs_table_reserve(), private to gs_table_change.c; but whoever
@@ -261,8 +296,11 @@ typedef struct GsChange
 	 * it over here (CREATE only).
 	 */
 	bool reserved;
-	bool inserted; /* an invisible entry stands in the hash table */
-	bool marked;   /* ARCHIVE: the game carries our xid */
+	bool inserted;				/* an invisible entry stands in the hash table */
+	bool marked;				/* ARCHIVE: the game carries our xid */
+	FullTransactionId moved_by; /* returns: the xid of who moves it */
+	bool over_moved; /* returns: old snapshots still have the entry of before ... */
+	FullTransactionId returned_before; /* ... and this is what its returned_by was */
 	dsa_pointer new_state;
 	Size new_state_size;
 	dsa_pointer new_initial;
@@ -278,12 +316,15 @@ typedef struct GsChange
 	int ndropped; /* index nodes that go with this change */
 	dsa_pointer *dropped;
 	GsNewEntry **entry_array; /* the new entries, oldest first */
+	GsText delta;			  /* the state as told to the journal; len 0 = not worth it */
+	GsNewEntry *first_state;  /* the entry that had an empty delta, now has one */
 } GsChange;
 
 /* A private copy of a whole game, in one memory context. */
 typedef struct GsGameCopy
 {
 	pg_uuid_t game_id;
+	FullTransactionId returned_by; /* see GsGame */
 	GsHeader h;
 	GsInfoParts info;
 	GsText state;
@@ -293,7 +334,7 @@ typedef struct GsGameCopy
 	char *log;		  /* the bytes that entries point into */
 } GsGameCopy;
 
-/* What gs_table_copy() shall copy. */
+/* What gs_table_copy() shall copy; the initial state only if it is kept apart. */
 #define GS_COPY_STATE	0x01
 #define GS_COPY_INITIAL 0x02
 #define GS_COPY_LOG		0x04
@@ -307,12 +348,17 @@ extern void gs_table_attach(void);
 
 /*
  * Look up one committed game of this database and lock its partition shared;
- * NULL if there is none.  An archived game is found as long as this
- * transaction's snapshot cannot see the archive's row, unless for_write:
- * then it counts as archived as soon as that has committed.
+ * NULL if there is none.  A game that was moved to a table is found as long as
+ * this transaction's snapshot cannot see the row, unless for_write: then it is
+ * gone as soon as that has committed.  May wait for the end of a commit.
  */
 extern GsGame *gs_table_find(const pg_uuid_t *id, bool for_write);
 extern void gs_table_release(GsGame *game);
+
+extern FullTransactionId gs_table_full_xid(TransactionId xid);
+
+/* Is somebody bringing this game back from a table?  Waits until he has; see gs_tier.h. */
+extern bool gs_table_wait_for_return(const pg_uuid_t *id);
 
 /*
  * The pieces of a GsInfo; the caller holds the partition lock, or the game's
@@ -340,7 +386,7 @@ extern GsGameCopy *gs_table_copy_log(const pg_uuid_t *id, int64 after_version,
 /* Games of this database in the order of this hash are in the order of the hash table. */
 extern uint32 gs_table_hash(const pg_uuid_t *id);
 
-/* ids of all committed games of this database, in no order; palloc'd */
+/* ids of all games of this database, in no order, those that are just coming back included; palloc'd */
 extern pg_uuid_t *gs_table_ids(int *n);
 
 /* ---- changing: gs_table_change.c ---- */

@@ -26,6 +26,7 @@
 #include "postgres.h"
 
 #include "gs_database.h"
+#include "gs_delta.h"
 #include "gs_index.h"
 #include "gs_ring.h"
 #include "gs_table.h"
@@ -218,8 +219,8 @@ alloc_bytes(GsChange *change, const GsText *text, bool may_use_reserve, Size *si
 static bool
 state_fits(const GsGame *game, uint32 len)
 {
-	return DsaPointerIsValid(game->initial) && len <= game->state_size &&
-		   gs_alloc_size(Max(len, 1)) * 2 > game->state_size;
+	return (DsaPointerIsValid(game->initial) || game->h.history == GS_HISTORY_FULL) &&
+		   len <= game->state_size && gs_alloc_size(Max(len, 1)) * 2 > game->state_size;
 }
 
 /* ----------------------------------------------------------------
@@ -259,6 +260,42 @@ append_entries(const GsChange *change, GsLogChunk *chunk)
 	chunk->used = p - chunk->data;
 	chunk->nentries += change->nentries;
 	Assert(GS_LOG_CHUNK_HEADER + chunk->used <= chunk->size);
+}
+
+/*
+ * What tells the new state from the committed one, and, for the history, what
+ * leads back.  The caller holds the partition lock: a microsecond for 2 KB.  A
+ * delta is worth it if it saves an eighth of the state.
+ */
+static void
+make_deltas(GsChange *change, const GsGame *game, char *delta, Size room)
+{
+	const char *old = GS_PTR(game->state);
+	const GsText *state = &change->state;
+	Size len = 0;
+	Size back_room;
+	Size back_len;
+	char *back;
+
+	if (room > 0)
+		len = gs_delta_encode(old, game->state_len, state->data, state->len, delta, room);
+	change->delta = (GsText){delta, len};
+	for (int i = 0; i < change->nentries && change->first_state == NULL; i++)
+	{
+		const GsEntry *e = &change->entry_array[i]->e;
+
+		if (e->delta && e->delta_len == 0)
+			change->first_state = change->entry_array[i];
+	}
+	if (change->first_state == NULL)
+		return;
+	back_room = gs_delta_back_room(game->state_len, len);
+	back = MemoryContextAllocHuge(CurrentMemoryContext, back_room);
+	back_len = len > 0
+				   ? gs_delta_invert(old, game->state_len, delta, len, back, back_room)
+				   : gs_delta_whole(old, game->state_len, back, back_room);
+	change->first_state->e.delta = back;
+	change->first_state->e.delta_len = back_len;
 }
 
 /* Has the last chunk of the log room for the new entries?  The caller holds the partition lock. */
@@ -319,10 +356,51 @@ find_committed(const GsChange *change)
 }
 
 static void delete_entry(GsDatabase *db, GsGame *game);
+static void set_link(GsDatabase *db, GsGame *game, GsLink link);
+
+/* The xid of who moves the game between memory and a table. */
+static FullTransactionId
+moving_xid(const GsChange *change)
+{
+	return TransactionIdIsValid(change->archive_xid)
+			   ? gs_table_full_xid(change->archive_xid)
+			   : GetTopFullTransactionId();
+}
+
+/* A new entry, invisible until the change is applied. */
+static void
+init_entry(GsChange *change, GsGame *game)
+{
+	memset((char *) game + sizeof(GsGameKey), 0, sizeof(GsGame) - sizeof(GsGameKey));
+	game->h.incarnation = change->h.incarnation;
+	if (change->returns)
+	{
+		game->returning = true;
+		game->returned_by = change->moved_by;
+	}
+	change->inserted = true;
+}
+
+/*
+ * A game comes back while old snapshots still have the entry of the time before
+ * it was moved: that stays until the change is applied.  Off its list, so
+ * that nobody frees it meanwhile.
+ */
+static void
+take_over(GsChange *change, GsGame *game)
+{
+	set_link(change->db, game, GS_LINK_NONE);
+	change->returned_before = game->returned_by;
+	game->returning = true;
+	game->returned_by = change->moved_by;
+	change->over_moved = true;
+}
 
 static void
 reserve_create(GsChange *change)
 {
+	if (change->returns)
+		change->moved_by = moving_xid(change);
 	if (change->replaces)
 		dshash_release_lock(GsGames, find_committed(change));
 	else
@@ -332,27 +410,28 @@ reserve_create(GsChange *change)
 									  change->frees, &found);
 
 		/*
-		 * An archived game that old snapshots still need here, whose row somebody
-		 * has deleted from the archive since: it makes place, as it does when
+		 * A game that was moved to a table, that old snapshots still need here,
+		 * and whose row has been deleted since: it makes place, as it does when
 		 * memory is short.
 		 */
-		while (found && game->link_state == GS_LINK_ARCHIVED)
+		while (found && game->link_state == GS_LINK_ARCHIVED && !change->returns)
 		{
 			delete_entry(change->db, game);
 			game = gs_hash_insert(change->db, GsGames, &change->key, sizeof(GsGame),
 								  change->frees, &found);
 		}
-		if (found)
+		if (found && game->link_state == GS_LINK_ARCHIVED)
+			take_over(change, game);
+		else if (found)
 		{
 			dshash_release_lock(GsGames, game);
 			ereport(ERROR,
 					(errcode(ERRCODE_INTERNAL_ERROR),
 					 errmsg("a game of this id exists already")));
 		}
-		memset((char *) game + sizeof(GsGameKey), 0, sizeof(GsGame) - sizeof(GsGameKey));
-		game->h.incarnation = change->h.incarnation;
+		else
+			init_entry(change, game);
 		dshash_release_lock(GsGames, game);
-		change->inserted = true;
 	}
 
 	if (!DsaPointerIsValid(change->new_state))
@@ -379,10 +458,19 @@ reserve_update(GsChange *change)
 	bool new_chunk;
 	uint32 log_bytes;
 	GsRing ring = {.size = 0};
+	Size room = 0;
+	char *delta = NULL;
 
 	if (change->nentries > 0)
 		order_entries(change);
+	if (change->wants_delta)
+	{
+		room = change->state.len - change->state.len / 8;
+		delta = MemoryContextAllocHuge(CurrentMemoryContext, Max(room, 1));
+	}
 	game = find_committed(change);
+	if (change->wants_delta)
+		make_deltas(change, game, delta, room);
 	new_state = change->state_changed && !state_fits(game, change->state.len);
 	new_chunk = change->nentries > 0 && !log_has_room(change, game);
 	log_bytes = game->log_bytes;
@@ -415,12 +503,15 @@ reserve_archive(GsChange *change)
 
 	if (!TransactionIdIsValid(xid))
 		xid = GetTopTransactionId();
+	if (change->nentries > 0)
+		order_entries(change); /* for journal and feed */
 
 	dshash_release_lock(GsGames, find_committed(change));
 	game = dshash_find(GsGames, &change->key, true);
 	if (game)
 	{
 		game->archive_xid = xid;
+		game->moved_to = change->moved_to;
 		change->marked = true;
 		dshash_release_lock(GsGames, game);
 	}
@@ -444,8 +535,11 @@ gs_table_reserve(GsChange *change)
 		case GS_CHANGE_IMAGE:
 			dshash_release_lock(GsGames, find_committed(change));
 			break;
-		case GS_CHANGE_REMOVE:
 		case GS_CHANGE_NONE:
+			if (change->told == GS_TOLD_ENTRIES)
+				order_entries(change);
+			break;
+		case GS_CHANGE_REMOVE:
 			break;
 	}
 }
@@ -576,15 +670,21 @@ set_wait(GsGame *game, const GsChange *change)
 	game->wait_lsn = change->lsn;
 }
 
+static void
+note_type(GsChange *change, const char *type, uint32 len)
+{
+	change->feed.applied = true;
+	change->feed.type_len = Min(len, GS_MAX_ID_LENGTH);
+	memcpy(change->feed.type, type, change->feed.type_len);
+}
+
 /* Before the game is unlocked: its info may be gone afterwards. */
 static void
 note_for_feed(GsChange *change, const GsGame *game)
 {
 	const GsInfo *info = GS_PTR(game->info);
 
-	change->feed.applied = true;
-	change->feed.type_len = Min(info->type_len, GS_MAX_ID_LENGTH);
-	memcpy(change->feed.type, &info->nodes[gs_info_nodes(info)], change->feed.type_len);
+	note_type(change, (const char *) &info->nodes[gs_info_nodes(info)], info->type_len);
 }
 
 /* Something is no longer to be found. */
@@ -605,23 +705,27 @@ apply_create(GsChange *change)
 {
 	Garbage garbage = {0};
 	Size ring_size;
-	GsGame *game = find_for_apply(change, change->replaces ? 0 : change->h.incarnation);
+	bool has_old = change->replaces || change->over_moved;
+	GsGame *game = find_for_apply(change, has_old ? 0 : change->h.incarnation);
 
 	if (game == NULL)
 	{
 		gs_table_unreserve(change);
 		return;
 	}
-	if (change->replaces)
+	if (has_old)
 	{
 		collect_game(game, &garbage);
 		if (game->link_state != GS_LINK_NONE)
 			set_link(change->db, game, GS_LINK_NONE);
 	}
-	else
+	if (!change->replaces)
 		pg_atomic_fetch_add_u64(&change->db->ngames, 1);
 
 	game->archive_xid = InvalidTransactionId;
+	game->moved_to = GS_TIER_NONE;
+	game->returning = false;
+	game->returned_by = change->moved_by; /* 0 unless it returns */
 	game->image_in = change->image_in;
 	game->h = change->h;
 	set_wait(game, change);
@@ -661,7 +765,7 @@ install_state(GsChange *change, GsGame *game, Garbage *garbage)
 		game->state_len = change->state.len;
 		return;
 	}
-	if (!DsaPointerIsValid(game->initial))
+	if (!DsaPointerIsValid(game->initial) && game->h.history != GS_HISTORY_FULL)
 	{
 		/* the first new state: the old one is the initial one */
 		game->initial = game->state;
@@ -720,6 +824,13 @@ apply_update(GsChange *change)
 	free_garbage(change->db, &garbage);
 }
 
+/* Does GsDatabase.ngames count it? */
+static bool
+is_counted(const GsGame *game)
+{
+	return game->visible && game->link_state != GS_LINK_ARCHIVED && !game->returning;
+}
+
 /* Delete an entry and everything it has; the caller holds its partition lock exclusively. */
 static void
 delete_entry(GsDatabase *db, GsGame *game)
@@ -728,7 +839,7 @@ delete_entry(GsDatabase *db, GsGame *game)
 	Oid dboid = game->key.dboid;
 
 	collect_game(game, &garbage);
-	if (game->visible && game->link_state != GS_LINK_ARCHIVED)
+	if (is_counted(game))
 		pg_atomic_fetch_sub_u64(&db->ngames, 1);
 	if (game->link_state != GS_LINK_NONE)
 		set_link(db, game, GS_LINK_NONE);
@@ -762,6 +873,7 @@ apply_archive(GsChange *change)
 		return;
 	set_link(change->db, game, GS_LINK_ARCHIVED);
 	pg_atomic_fetch_sub_u64(&change->db->ngames, 1);
+	note_for_feed(change, game);
 	dshash_release_lock(GsGames, game);
 }
 
@@ -797,12 +909,16 @@ gs_table_apply(GsChange *change)
 			apply_image(change);
 			break;
 		case GS_CHANGE_NONE:
+			if (change->told != GS_TOLD_NOTHING)
+				note_type(change, change->info.game_type.data,
+						  change->info.game_type.len);
 			break;
 	}
 	change->reserved = false;
-	if (GS_STATUS_IS_OVER(change->h.status) &&
-		(change->kind == GS_CHANGE_CREATE || change->kind == GS_CHANGE_UPDATE))
-		gs_worker_wake_archiver(change->db);
+	if ((GS_STATUS_IS_OVER(change->h.status) &&
+		 (change->kind == GS_CHANGE_CREATE || change->kind == GS_CHANGE_UPDATE)) ||
+		(change->kind == GS_CHANGE_ARCHIVE && change->moved_to == GS_TIER_SUSPENDED))
+		gs_worker_wake_archiver(change->db); /* to archive it, or to free it */
 }
 
 /* ----------------------------------------------------------------
@@ -831,6 +947,19 @@ gs_table_unreserve(GsChange *change)
 			gs_account_hash_delete(db, sizeof(GsGame));
 		}
 	}
+	if (change->over_moved)
+	{
+		GsGame *game = find_for_apply(change, 0);
+
+		if (game && game->returning)
+		{
+			game->returning = false;
+			game->returned_by = change->returned_before;
+			set_link(db, game, GS_LINK_ARCHIVED);
+		}
+		if (game)
+			dshash_release_lock(GsGames, game);
+	}
 	if (change->marked)
 	{
 		GsGame *game = find_for_apply(change, change->h.incarnation);
@@ -838,6 +967,7 @@ gs_table_unreserve(GsChange *change)
 		if (game)
 		{
 			game->archive_xid = InvalidTransactionId;
+			game->moved_to = GS_TIER_NONE;
 			dshash_release_lock(GsGames, game);
 		}
 	}
@@ -908,6 +1038,9 @@ gs_table_free_archived(GsDatabase *db, bool even_if_needed, int max)
 			dshash_release_lock(GsGames, game);
 			continue;
 		}
+		/* before it is gone: who misses it there looks again.  An archived one never comes back */
+		if (even_if_needed && game->moved_to != GS_TIER_ARCHIVED)
+			pg_atomic_fetch_add_u64(&db->freed_early, 1);
 		delete_entry(db, game);
 		n++;
 	}
@@ -933,7 +1066,7 @@ gs_table_remove_database(GsDatabase *db)
 		if (game->key.dboid != db->dboid)
 			continue;
 		collect_game(game, &garbage);
-		if (game->visible && game->link_state != GS_LINK_ARCHIVED)
+		if (is_counted(game))
 			pg_atomic_fetch_sub_u64(&db->ngames, 1);
 		if (game->link_state != GS_LINK_NONE)
 			set_link(db, game, GS_LINK_NONE);

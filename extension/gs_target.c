@@ -21,13 +21,16 @@
  */
 #include "postgres.h"
 
-#include "gs_archive.h"
 #include "gs_config.h"
 #include "gs_database.h"
+#include "gs_delta.h"
 #include "gs_durable.h"
 #include "gs_errors.h"
+#include "gs_hook.h"
 #include "gs_lock.h"
+#include "gs_suspend.h"
 #include "gs_target.h"
+#include "gs_tier.h"
 
 #include "access/xact.h"
 #include "miscadmin.h"
@@ -55,6 +58,7 @@ gs_begin_write(const char *function)
 				 errhint("Set gamestate.enabled to on for this database.")));
 	PreventCommandIfReadOnly(function);
 	PreventCommandIfParallelMode(function);
+	gs_hook_refuse(function);
 	(void) gs_ready();
 	lock_mark = gs_lock_mark();
 }
@@ -188,6 +192,12 @@ gs_refuse_over(const pg_uuid_t *id, const char *status, GsRefusal *refusal)
 }
 
 void
+gs_refuse_stored(const pg_uuid_t *id, GsTier tier, GsRefusal *refusal)
+{
+	gs_refuse_over(id, gs_tier_name(tier), refusal);
+}
+
+void
 gs_refuse_version(const GsTarget *target, int64 expected, GsRefusal *refusal)
 {
 	*refusal = (GsRefusal){
@@ -297,28 +307,32 @@ gs_answer_again(const GsRequest *request, const pg_uuid_t *game_id,
 }
 
 bool
-gs_is_retry_of_archived(const pg_uuid_t *id, const GsRequest *request,
-						GsAnswered *answered)
+gs_is_retry_of_stored(const pg_uuid_t *id, const GsRequest *request, GsAnswered *answered)
 {
+	GsTier tier;
+	GsRefusal refusal;
+
 	gs_unlock_to(lock_mark);
 	if (request->id == NULL)
 	{
-		if (gs_archive_exists(id))
-			gs_game_over(id, "archived");
-		return false;
-	}
-	switch (gs_request_find_archived(request, id, false, answered))
-	{
-		case GS_REQUEST_NO_GAME:
+		tier = gs_tier_of(id);
+		if (tier == GS_TIER_NONE)
 			return false;
-		case GS_REQUEST_IS_ANSWERED:
-			gs_answer_again(request, id, answered);
-			return true;
-		case GS_REQUEST_NOT_THERE:
-		case GS_REQUEST_NO_PAYLOAD:
-			break;
 	}
-	gs_game_over(id, "archived");
+	else
+		switch (gs_request_find_stored(request, id, false, &tier, answered))
+		{
+			case GS_REQUEST_NO_GAME:
+				return false;
+			case GS_REQUEST_IS_ANSWERED:
+				gs_answer_again(request, id, answered);
+				return true;
+			case GS_REQUEST_NOT_THERE:
+			case GS_REQUEST_NO_PAYLOAD:
+				break;
+		}
+	gs_refuse_stored(id, tier, &refusal);
+	gs_raise(&refusal);
 }
 
 bool
@@ -328,6 +342,7 @@ gs_find_locked_target(const pg_uuid_t *id, const GsText *player, GsTarget *targe
 
 	target->id = *id;
 	target->has_player = false;
+	target->suspended = false;
 	target->pending = GsWriteSetActive ? gs_writeset_find(id) : NULL;
 	if (target->pending && !target->pending->exists)
 		return false;
@@ -364,24 +379,45 @@ gs_find_target(const pg_uuid_t *id, const GsText *player, GsTarget *target)
 	return gs_find_locked_target(id, player, target);
 }
 
-bool
-gs_open_target(FunctionCallInfo fcinfo, const GsRequest *request, const GsText *player,
-			   GsTarget *target)
+/*
+ * A game that is not live: true if it is suspended and for_move may resume it,
+ * false if the request is a retry, else an error.
+ */
+static bool
+open_stored(const pg_uuid_t *id, const GsRequest *request, const GsText *player,
+			bool for_move, GsTarget *target)
+{
+	GsRefusal refusal;
+
+	if (gs_may_be_stored(target) && gs_find_suspended(id, player, target))
+	{
+		if (gs_suspended_has_answered(request, target))
+		{
+			gs_answer_again(request, id, &target->answered);
+			return false;
+		}
+		if (for_move && target->resumes_on_move)
+			return true;
+		gs_refuse_suspended(id, &refusal);
+	}
+	else if (gs_may_be_stored(target) &&
+			 gs_is_retry_of_stored(id, request, &target->answered))
+		return false;
+	else
+		gs_refuse_no_such_game(id, &refusal);
+	gs_raise(&refusal);
+}
+
+static bool
+open_target(FunctionCallInfo fcinfo, const GsRequest *request, const GsText *player,
+			bool for_move, GsTarget *target)
 {
 	pg_uuid_t *id;
 
 	GS_REQUIRE_ARG(0, "game_id");
 	id = PG_GETARG_UUID_P(0);
 	if (unlikely(!gs_find_target(id, player, target)))
-	{
-		GsRefusal refusal;
-
-		if (target->pending == NULL &&
-			gs_is_retry_of_archived(id, request, &target->answered))
-			return false;
-		gs_refuse_no_such_game(id, &refusal);
-		gs_raise(&refusal);
-	}
+		return open_stored(id, request, player, for_move, target);
 	/* first of all: since then the game may have gone on, and ended */
 	if (gs_request_find(request, id, target->pending, &target->answered))
 	{
@@ -391,6 +427,20 @@ gs_open_target(FunctionCallInfo fcinfo, const GsRequest *request, const GsText *
 	if (unlikely(GS_STATUS_IS_OVER(target->h.status)))
 		gs_game_over(id, gs_status_name(target->h.status));
 	return true;
+}
+
+bool
+gs_open_target(FunctionCallInfo fcinfo, const GsRequest *request, const GsText *player,
+			   GsTarget *target)
+{
+	return open_target(fcinfo, request, player, false, target);
+}
+
+bool
+gs_open_move_target(FunctionCallInfo fcinfo, const GsRequest *request,
+					const GsText *player, GsTarget *target)
+{
+	return open_target(fcinfo, request, player, true, target);
 }
 
 GsText
@@ -411,6 +461,25 @@ gs_target_state(const GsTarget *target)
 	memcpy(data, GS_PTR(game->state), state.len);
 	gs_table_release(game);
 	return state;
+}
+
+GsText
+gs_target_type(const GsTarget *target, char *buffer)
+{
+	GsText type = {buffer, 0};
+	GsGame *game;
+	const GsInfo *info;
+
+	if (target->pending && target->pending->change.info_changed)
+		return target->pending->change.info.game_type;
+	game = gs_table_find(&target->id, true);
+	if (game == NULL)
+		gs_table_removed();
+	info = GS_PTR(game->info);
+	type.len = Min(info->type_len, GS_MAX_ID_LENGTH);
+	memcpy(buffer, &info->nodes[gs_info_nodes(info)], type.len);
+	gs_table_release(game);
+	return type;
 }
 
 void
@@ -485,18 +554,68 @@ gs_change_info(const GsRequest *request, GsTarget *target, GsKind kind,
 	return pending;
 }
 
-void
-gs_set_state(GsPending *pending, GsText state)
+/* The delta from a state to the one before, in the write set's memory. */
+static void
+lead_back(GsEntry *e, const GsText *state, const char *before, uint32 before_len)
+{
+	Size room = gs_delta_back_room(before_len, 0);
+	char *delta = MemoryContextAllocHuge(gs_writeset_context(), room);
+
+	e->delta = delta;
+	e->delta_len =
+		gs_delta_encode(state->data, state->len, before, before_len, delta, room);
+	if (e->delta_len == 0)
+		e->delta_len = gs_delta_whole(before, before_len, delta, room);
+}
+
+/* The committed state is followed by a second new one: what leads back to it now? */
+static void
+resolve_first(GsPending *pending)
 {
 	GsChange *change = &pending->change;
+	GsGame *game;
+	GsNewEntry *entry = change->entries;
 
+	if (!change->has_empty_delta)
+		return;
+	change->has_empty_delta = false;
+	while (entry && !(entry->e.delta && entry->e.delta_len == 0))
+		entry = entry->prev;
+	if (entry == NULL)
+		return;
+	game = gs_table_find(&change->key.id, true);
+	if (game == NULL)
+		gs_table_removed();
+	lead_back(&entry->e, &change->state, GS_PTR(game->state), game->state_len);
+	gs_table_release(game);
+}
+
+void
+gs_set_state(GsPending *pending, GsText state, GsEntry *e)
+{
+	GsChange *change = &pending->change;
+	bool full = change->h.history == GS_HISTORY_FULL;
+
+	if (full && !change->state_changed)
+	{
+		e->delta = ""; /* see GsNewEntry */
+		e->delta_len = 0;
+		change->has_empty_delta = true;
+	}
+	else if (full)
+	{
+		resolve_first(pending);
+		lead_back(e, &state, change->state.data, change->state.len);
+	}
 	if (change->state_changed)
 	{
-		if (change->kind == GS_CHANGE_CREATE && change->initial.data == NULL)
+		if (!full && change->kind == GS_CHANGE_CREATE && change->initial.data == NULL)
 			change->initial = change->state;
-		else if (!gs_writeset_is_saved(pending))
+		else if (change->own_state && !gs_writeset_is_saved(pending))
 			pfree(unconstify(char *, change->state.data));
 	}
 	change->state = state;
+	change->own_state = true;
 	change->state_changed = true;
+	change->wants_delta = change->kind == GS_CHANGE_UPDATE;
 }

@@ -19,8 +19,10 @@ typedef struct GsTarget
 	pg_uuid_t id;
 	GsPending *pending; /* NULL: not touched by this transaction yet */
 	GsHeader h;
-	bool has_player;	 /* of the player that gs_find_target() was asked for */
-	GsAnswered answered; /* set if gs_open_target() says that it is a retry */
+	bool has_player;	  /* of the player that gs_find_target() was asked for */
+	bool suspended;		  /* it has to be resumed first; see gs_suspend.h */
+	bool resumes_on_move; /* then: the type's policy */
+	GsAnswered answered;  /* set if gs_open_target() says that it is a retry */
 } GsTarget;
 
 /*
@@ -100,12 +102,24 @@ extern bool gs_find_locked_target(const pg_uuid_t *id, const GsText *player,
 extern bool gs_open_target(FunctionCallInfo fcinfo, const GsRequest *request,
 						   const GsText *player, GsTarget *target);
 
+/* The same for a move, which may be on a suspended game: target->suspended. */
+extern bool gs_open_move_target(FunctionCallInfo fcinfo, const GsRequest *request,
+								const GsText *player, GsTarget *target);
+
+/* Of a target that was not found: not deleted by this transaction. */
+static inline bool
+gs_may_be_stored(const GsTarget *target)
+{
+	return target->pending == NULL || target->pending->stored;
+}
+
 /*
- * What is not in memory may be in the archive; the lock is given back.  Then
- * the request is a retry (true), or the game is over (an error).
+ * What is not in memory may be in a table.  Then the request is a retry (true),
+ * or the game cannot be changed: an error.  The lock of a game that is over is
+ * given back for that.
  */
-extern bool gs_is_retry_of_archived(const pg_uuid_t *id, const GsRequest *request,
-									GsAnswered *answered);
+extern bool gs_is_retry_of_stored(const pg_uuid_t *id, const GsRequest *request,
+								  GsAnswered *answered);
 
 /*
  * A request that has been answered: an error unless it is the same one.
@@ -116,6 +130,9 @@ extern void gs_answer_again(const GsRequest *request, const pg_uuid_t *game_id,
 
 /* The state as this transaction sees it: not to be changed, maybe a copy. */
 extern GsText gs_target_state(const GsTarget *target);
+
+/* Its type, as this transaction sees it, in a buffer of GS_MAX_ID_LENGTH. */
+extern GsText gs_target_type(const GsTarget *target, char *buffer);
 
 /* ---- may it be changed? ---- */
 
@@ -137,6 +154,9 @@ extern void gs_refuse_player(const GsTarget *target, const GsText *player,
 extern void gs_refuse_request(const GsRequest *request, const pg_uuid_t *game_id,
 							  const GsAnswered *answered, GsRefusal *refusal);
 
+/* Of a game that is in this table. */
+extern void gs_refuse_stored(const pg_uuid_t *id, GsTier tier, GsRefusal *refusal);
+
 extern _Noreturn void gs_game_over(const pg_uuid_t *id, const char *status);
 extern _Noreturn void gs_not_a_player(const GsTarget *target, const GsText *player);
 
@@ -145,8 +165,11 @@ extern _Noreturn void gs_not_a_player(const GsTarget *target, const GsText *play
 /* A new version of the target, not yet logged. */
 extern GsPending *gs_next_version(GsTarget *target, TimestampTz now);
 
-/* Put a new state, already in the write set's memory, into the change. */
-extern void gs_set_state(GsPending *pending, GsText state);
+/*
+ * Put a new state, already in the write set's memory, into the change.  The log
+ * entry e gets the delta that leads back, if the game's history is full.
+ */
+extern void gs_set_state(GsPending *pending, GsText state, GsEntry *e);
 
 /*
  * Record the common part of a change other than a move: room in memory, the
@@ -164,6 +187,9 @@ extern int gs_count_players(const GsTarget *target);
 /* Record a creation; everything has been checked. */
 extern void gs_record_create(const pg_uuid_t *id, const GsHeader *h, const GsText *state,
 							 const GsInfoParts *parts);
+
+/* Lock the room code that the game has, if any, before it is given up. */
+extern void gs_give_up_room(const GsTarget *target);
 
 /* Record that a player joins; n players sit there. */
 extern GsPending *gs_take_seat(const GsRequest *request, GsTarget *target,

@@ -89,8 +89,9 @@ static bool drop_allowed = false;
 typedef struct GamesFound
 {
 	int64 live;
-	int64 archived; /* up to COUNT_LIMIT */
-	int64 saved;	/* likewise */
+	int64 archived; /* up to COUNT_LIMIT, as the next ones */
+	int64 suspended;
+	int64 saved; /* likewise */
 } GamesFound;
 
 static const GamesFound *games_found = NULL;
@@ -381,6 +382,7 @@ count_stored_games(GamesFound *found)
 	found->archived = count_rows("gamestate.archive");
 	if (found->archived == 0)
 		found->archived = count_rows("gamestate.archive_payload");
+	found->suspended = count_rows("gamestate.suspended");
 	found->saved = count_rows("gamestate.saved_games");
 
 	SPI_finish();
@@ -391,7 +393,8 @@ count_stored_games(GamesFound *found)
 static bool
 has_games(const GamesFound *found)
 {
-	return found->live > 0 || found->archived > 0 || found->saved > 0;
+	return found->live > 0 || found->suspended > 0 || found->archived > 0 ||
+		   found->saved > 0;
 }
 
 static _Noreturn void
@@ -402,8 +405,10 @@ refuse_drop(const GamesFound *found)
 			 errmsg("cannot drop extension %s because it has games", GS_EXTENSION_NAME),
 			 found == NULL ?
 			 errdetail("It is dropped in a way that does not allow to look for archived games.") :
-			 errdetail("This database has %lld live games, %s%lld archived games and %s%lld saved games.",
+			 errdetail("This database has %lld live games, %s%lld suspended games, %s%lld archived games and %s%lld saved games.",
 					   (long long) found->live,
+					   found->suspended >= COUNT_LIMIT ? "at least " : "",
+					   (long long) found->suspended,
 					   found->archived >= COUNT_LIMIT ? "at least " : "",
 					   (long long) found->archived,
 					   found->saved >= COUNT_LIMIT ? "at least " : "",

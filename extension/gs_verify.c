@@ -16,6 +16,7 @@
 #include "postgres.h"
 
 #include "gs_dictionary.h"
+#include "gs_history.h"
 #include "gs_unpack.h"
 
 #include "executor/spi.h"
@@ -62,6 +63,8 @@ check_row(HeapTuple tuple, TupleDesc desc)
 {
 	GsPacked packed;
 	GsPayload payload;
+	GsText state;
+	const char *wrong;
 	bytea *bytes;
 	char *raw;
 	bool null[COLUMN_PAYLOAD + 1];
@@ -79,7 +82,12 @@ check_row(HeapTuple tuple, TupleDesc desc)
 	packed.raw_size = DatumGetInt32(value[COLUMN_RAW_SIZE]);
 	packed.checksum = DatumGetInt64(value[COLUMN_CHECKSUM]);
 	bytes = DatumGetByteaPP(value[COLUMN_PAYLOAD]);
-	return gs_unpack(&packed, bytes, &raw, &payload);
+	wrong = gs_unpack(&packed, bytes, &raw, &payload);
+	/* back to the first state there is, through all the others */
+	if (wrong == NULL && payload.has_deltas)
+		(void) gs_history_archived(&payload, Max(payload.first_version - 1, 1), &state,
+								   &wrong);
+	return wrong;
 }
 
 static void

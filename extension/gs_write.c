@@ -9,7 +9,6 @@
  */
 #include "postgres.h"
 
-#include "gs_archive.h"
 #include "gs_config.h"
 #include "gs_database.h"
 #include "gs_deleted.h"
@@ -18,7 +17,9 @@
 #include "gs_lock.h"
 #include "gs_lookup.h"
 #include "gs_policy.h"
+#include "gs_suspend.h"
 #include "gs_target.h"
+#include "gs_tier.h"
 #include "gs_uuid.h"
 
 #include "access/xact.h"
@@ -94,7 +95,8 @@ take_room(const GsText *room_code, const pg_uuid_t *for_game)
 
 	gs_lock_names(false);
 	gs_lock_room(room_code);
-	if (gs_lookup_room(room_code, &holder) && memcmp(&holder, for_game, UUID_LEN) != 0)
+	if (gs_lookup_room(room_code, true, &holder) &&
+		memcmp(&holder, for_game, UUID_LEN) != 0)
 	{
 		gs_wait_before_answer();
 		ereport(ERROR,
@@ -115,22 +117,21 @@ duplicate_game(const pg_uuid_t *id, const char *status)
 }
 
 /*
- * Has the request been answered by the archived game of this id?  *exists: there
- * is one.  derived: the id follows from the request's.
+ * Has the request been answered by the game of this id that is not live?  *tier
+ * is where it is.  derived: the id follows from the request's.
  */
 static bool
-find_archived(const pg_uuid_t *id, const GsRequest *request, bool derived, bool *exists,
-			  GsAnswered *answered)
+find_stored(const pg_uuid_t *id, const GsRequest *request, bool derived, GsTier *tier,
+			GsAnswered *answered)
 {
-	GsArchivedRequest found;
+	GsStoredRequest found;
 
 	if (request->id == NULL)
 	{
-		*exists = gs_archive_exists(id);
+		*tier = gs_tier_of(id);
 		return false;
 	}
-	found = gs_request_find_archived(request, id, derived, answered);
-	*exists = found != GS_REQUEST_NO_GAME;
+	found = gs_request_find_stored(request, id, derived, tier, answered);
 	if (found == GS_REQUEST_NO_PAYLOAD && derived)
 	{
 		/* nothing else makes such ids; only the arguments are not known any more */
@@ -157,12 +158,12 @@ is_created(const pg_uuid_t *id, const GsRequest *request, bool derived)
 		found = gs_request_find(request, id, target.pending, &answered);
 		status = gs_status_name(target.h.status);
 	}
-	else if (target.pending == NULL)
+	else if (gs_may_be_stored(&target))
 	{
-		bool exists;
+		GsTier tier;
 
-		found = find_archived(id, request, derived, &exists, &answered);
-		status = exists ? "archived" : NULL;
+		found = find_stored(id, request, derived, &tier, &answered);
+		status = tier != GS_TIER_NONE ? gs_tier_name(tier) : NULL;
 	}
 	/* it may have been deleted since, and another one have the id */
 	if (!found && request->id)
@@ -290,6 +291,7 @@ gs_record_create(const pg_uuid_t *id, const GsHeader *h, const GsText *state,
 	change->h = *h;
 	change->state_changed = true;
 	change->state = kept_state;
+	change->own_state = true;
 	change->initial = (GsText){NULL, 0};
 	change->info_changed = true;
 	change->info = kept_parts;
@@ -328,6 +330,7 @@ create_game(FunctionCallInfo fcinfo, GsEncoding encoding)
 
 	h.encoding = encoding;
 	h.durability = gs_policy_durability(&parts.game_type);
+	h.history = gs_policy(&parts.game_type)->history;
 	h.status = arg_first_status(fcinfo, 6);
 	h.max_players = gs_arg_max_players(fcinfo, 7, parts.nplayers);
 	h.version = 1;
@@ -413,8 +416,8 @@ room_of(const GsTarget *target)
 	return copy ? copy->info.room_code : (GsText){NULL, 0};
 }
 
-static void
-give_up_room(const GsTarget *target)
+void
+gs_give_up_room(const GsTarget *target)
 {
 	GsText room_code = room_of(target);
 
@@ -443,7 +446,7 @@ gs_set_room_code(PG_FUNCTION_ARGS)
 	gs_check_log(&target);
 	gs_check_memory(gs_my_database(), room_code.len);
 
-	give_up_room(&target);
+	gs_give_up_room(&target);
 	initStringInfo(&event);
 	if (room_code.data)
 	{
@@ -637,7 +640,7 @@ gs_finish_game(PG_FUNCTION_ARGS)
 	if (!gs_open_target(fcinfo, &request, NULL, &target))
 		PG_RETURN_INT64(target.answered.version);
 	gs_check_version(&target, fcinfo, 2);
-	give_up_room(&target);
+	gs_give_up_room(&target);
 
 	result = gs_keep(&result);
 	pending =
@@ -657,7 +660,8 @@ is_deleted(const GsRequest *request, GsTarget *target, bool exists)
 {
 	if (request->id == NULL)
 		return false;
-	if ((exists &&
+	if ((target->suspended && gs_suspended_has_answered(request, target)) ||
+		(exists && !target->suspended &&
 		 gs_request_find(request, &target->id, target->pending, &target->answered)) ||
 		gs_deleted_find(request, &target->id, &target->answered))
 	{
@@ -680,20 +684,29 @@ gs_delete_game(PG_FUNCTION_ARGS)
 	GS_REQUIRE_ARG(0, "game_id");
 	id = PG_GETARG_UUID_P(0);
 	request = gs_request(fcinfo, GS_REQUEST_DELETE_GAME, "u8");
-	exists = gs_find_target(id, NULL, &target);
+	exists = gs_find_target(id, NULL, &target) ||
+			 (gs_may_be_stored(&target) && gs_find_suspended(id, NULL, &target));
 	if (is_deleted(&request, &target, exists))
 		PG_RETURN_BOOL(true);
 	if (!exists)
 	{
 		/* an archived one is an error: it cannot have been asked to delete itself */
-		if (target.pending == NULL)
-			(void) gs_is_retry_of_archived(id, &request, &target.answered);
+		if (gs_may_be_stored(&target))
+			(void) gs_is_retry_of_stored(id, &request, &target.answered);
 		gs_wait_before_answer();
 		PG_RETURN_BOOL(false);
 	}
 	gs_check_version(&target, fcinfo, 1);
+	if (target.suspended)
+	{
+		gs_deleted_keep(id, &request, &target.h);
+		gs_delete_suspended(&target);
+		if (IsTransactionBlock())
+			gs_durable_wait();
+		PG_RETURN_BOOL(true);
+	}
 	if (!GS_STATUS_IS_OVER(target.h.status))
-		give_up_room(&target);
+		gs_give_up_room(&target);
 	gs_deleted_keep(id, &request, &target.h);
 
 	pending = gs_writeset_open(id, &target.h);
@@ -702,6 +715,9 @@ gs_delete_game(PG_FUNCTION_ARGS)
 	pending->change.kind =
 		pending->base_incarnation != 0 ? GS_CHANGE_REMOVE : GS_CHANGE_NONE;
 	pending->change.h.incarnation = pending->base_incarnation;
+	/* it came back from a table by this transaction: nothing of it is in memory */
+	if (pending->change.kind == GS_CHANGE_NONE && pending->change.base_version > 0)
+		pending->change.told = GS_TOLD_DELETION;
 	if (IsTransactionBlock())
 		gs_durable_wait();
 	PG_RETURN_BOOL(true);

@@ -33,6 +33,7 @@
 
 #include "gs_config.h"
 #include "gs_database.h"
+#include "gs_delta.h"
 #include "gs_durable.h"
 #include "gs_feed.h"
 #include "gs_journal.h"
@@ -375,6 +376,30 @@ append_new_entries(GsGameCopy *copy, const GsChange *change)
 	copy->entries = all;
 }
 
+/*
+ * The entry that leads back to the committed state has no delta until the
+ * commit: here, if the state was copied, it gets one that says all of it.
+ */
+static void
+resolve_entry(GsGameCopy *copy, const GsText *committed)
+{
+	Size room = gs_delta_back_room(committed->len, 0);
+
+	if (committed->data == NULL)
+		return;
+	for (uint64 i = 0; i < copy->nentries; i++)
+	{
+		GsEntry *e = &copy->entries[i];
+		char *delta;
+
+		if (e->delta == NULL || e->delta_len > 0)
+			continue;
+		delta = MemoryContextAllocHuge(CurrentMemoryContext, room);
+		e->delta = delta;
+		e->delta_len = gs_delta_whole(committed->data, committed->len, delta, room);
+	}
+}
+
 GsGameCopy *
 gs_writeset_copy(const GsPending *pending, int what, MemoryContext mcxt)
 {
@@ -382,12 +407,14 @@ gs_writeset_copy(const GsPending *pending, int what, MemoryContext mcxt)
 	bool created = change->kind == GS_CHANGE_CREATE;
 	MemoryContext old = MemoryContextSwitchTo(mcxt);
 	GsGameCopy *copy;
+	GsText committed;
 
 	if (created)
 	{
 		copy = palloc0(sizeof(GsGameCopy));
 		copy->game_id = change->key.id;
-		copy->initial = change->initial.data ? change->initial : change->state;
+		if (change->h.history != GS_HISTORY_FULL)
+			copy->initial = change->initial.data ? change->initial : change->state;
 	}
 	else
 	{
@@ -396,12 +423,15 @@ gs_writeset_copy(const GsPending *pending, int what, MemoryContext mcxt)
 			gs_table_removed();
 	}
 	copy->h = change->h;
+	committed = copy->state;
 	if (change->state_changed)
 		copy->state = change->state;
 	if (change->info_changed)
 		copy->info = change->info;
 	if (what & GS_COPY_LOG)
 		append_new_entries(copy, change);
+	if ((what & GS_COPY_LOG) && !created && change->state_changed)
+		resolve_entry(copy, &committed);
 	MemoryContextSwitchTo(old);
 	return copy;
 }
@@ -412,7 +442,7 @@ gs_writeset_copy(const GsPending *pending, int what, MemoryContext mcxt)
  */
 
 /* A change of a whole game that leaves its content as it is. */
-static void
+static GsPending *
 open_whole(const pg_uuid_t *id, GsChangeKind kind)
 {
 	GsGame *game = gs_table_find(id, true);
@@ -427,18 +457,19 @@ open_whole(const pg_uuid_t *id, GsChangeKind kind)
 	pending = gs_writeset_open(id, &h);
 	pending->change.kind = kind;
 	pending->change.frees = true;
+	return pending;
 }
 
 void
 gs_writeset_archive(const pg_uuid_t *id)
 {
-	open_whole(id, GS_CHANGE_ARCHIVE);
+	open_whole(id, GS_CHANGE_ARCHIVE)->change.moved_to = GS_TIER_ARCHIVED;
 }
 
 void
 gs_writeset_image(const pg_uuid_t *id)
 {
-	open_whole(id, GS_CHANGE_IMAGE);
+	(void) open_whole(id, GS_CHANGE_IMAGE);
 }
 
 void

@@ -18,7 +18,8 @@
 typedef struct GsPending
 {
 	GsChange change;
-	bool exists;			/* false: deleted by this transaction */
+	bool exists;			/* false: deleted by this transaction ... */
+	bool stored;			/* ... or no longer live: its row is in a table */
 	int64 base_incarnation; /* of the committed game; 0 = there is none */
 } GsPending;
 
@@ -26,6 +27,13 @@ extern bool GsWriteSetActive; /* this transaction has changed games */
 
 /* from _PG_init: transaction callbacks */
 extern void gs_writeset_init(void);
+
+/* Has this transaction deleted it?  If not, and it does not exist, see gs_tier.h. */
+static inline bool
+gs_pending_is_deleted(const GsPending *pending)
+{
+	return !pending->exists && !pending->stored;
+}
 
 /* The transaction's view of a game; NULL if it has not touched it. */
 extern GsPending *gs_writeset_find(const pg_uuid_t *id);

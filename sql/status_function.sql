@@ -7,7 +7,7 @@
 CREATE TEMP TABLE subject (ord serial, status text, id uuid);
 INSERT INTO subject (status, id)
 SELECT s, ('57a70000-0000-4000-8000-00000000000' || ord)::uuid
-  FROM unnest('{waiting,active,finished,abandoned,archived,unknown}'::text[])
+  FROM unnest('{waiting,active,finished,abandoned,archived,unknown,suspended}'::text[])
        WITH ORDINALITY AS u(s, ord);
 CREATE TEMP TABLE function_call (ord serial, name text, call text);
 INSERT INTO function_call (name, call) VALUES
@@ -23,6 +23,8 @@ INSERT INTO function_call (name, call) VALUES
 ('leave_game, sits not',    $$SELECT gamestate.leave_game($1, 'new')$$),
 ('finish_game',             $$SELECT gamestate.finish_game($1)$$),
 ('finish_game abandoned',   $$SELECT gamestate.finish_game($1, status => 'abandoned')$$),
+('suspend_game',            $$SELECT gamestate.suspend_game($1)$$),
+('resume_game',             $$SELECT gamestate.resume_game($1)$$),
 ('delete_game',             $$SELECT gamestate.delete_game($1)$$),
 ('get_game',                $$SELECT status FROM gamestate.get_game($1)$$),
 ('get_state',               $$SELECT gamestate.get_state($1)$$),
@@ -43,6 +45,8 @@ BEGIN
                                   status => CASE status WHEN 'waiting' THEN 'waiting' ELSE 'active' END);
     IF status IN ('finished', 'archived') THEN
         PERFORM gamestate.finish_game(id);
+    ELSIF status = 'suspended' THEN
+        PERFORM gamestate.suspend_game(id);
     ELSIF status = 'abandoned' THEN
         PERFORM gamestate.finish_game(id, status => 'abandoned');
     END IF;
@@ -118,4 +122,4 @@ ALTER SYSTEM RESET gamestate.archiver;
 SELECT pg_reload_conf();
 -- the archived game is still as it was, the others leave
 SELECT gamestate.get_version(id) FROM subject WHERE status = 'archived';
-SELECT status, gamestate.delete_game(id) FROM subject WHERE status IN ('waiting', 'active') ORDER BY ord;
+SELECT status, gamestate.delete_game(id) FROM subject WHERE status IN ('waiting', 'active', 'suspended') ORDER BY ord;

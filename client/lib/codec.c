@@ -514,14 +514,14 @@ gsl_params_encode(Params *params, const gamestate_param *list, size_t count)
 		switch (param->type)
 		{
 			case PARAM_LITERAL:
-				params->formats[i] = 0;
-				params->values[i] = param->value.ref.data;
-				break;
 			case PARAM_TEXT:
 			case PARAM_JSON:
 			case PARAM_BYTEA:
 				params->values[i] = param->value.ref.data;
-				if (param->type == PARAM_TEXT)
+				if (param->type == PARAM_LITERAL)
+					params->formats[i] = 0;
+				/* libpq does not look at a literal's length, but copies of it do */
+				if (param->type == PARAM_TEXT || param->type == PARAM_LITERAL)
 					len = strlen(params->values[i]);
 				if (len > ARRAY_MAX_LENGTH)
 					return GAMESTATE_BAD_CALL;

@@ -276,6 +276,36 @@ many_moves(gamestate_conn *conn)
 	gamestate_result_free(result);
 }
 
+/* A game of history full whose versions are {"a":1,"b":2} and {"b":2}. */
+static void
+go_back(gamestate_conn *conn, const gamestate_uuid *id)
+{
+	gamestate_uuid request;
+	gamestate_result *result;
+	int64_t version = 0;
+
+	worked(conn, gamestate_state_at(conn, id, 1, &result), "state_at");
+	ok(same_text(gamestate_result_state(result), "{\"a\":1,\"b\":2}"),
+	   "the state it had");
+	gamestate_result_free(result);
+	worked(conn, gamestate_state_at(conn, id, 3, &result), "state_at of no version");
+	ok(gamestate_result_state(result).data == NULL, "none");
+	gamestate_result_free(result);
+	refused(conn, gamestate_state_at_bytes(conn, id, 1, &result),
+			GAMESTATE_WRONG_ENCODING);
+	gamestate_result_free(result);
+	gamestate_uuid_generate(&request);
+	for (int i = 0; i < 2; i++)
+	{
+		worked(conn, gamestate_restore_game(conn, id, 1, 2, &request, &version),
+			   "restore_game");
+		ok(version == 3, "version 3");
+	}
+	worked(conn, gamestate_get_state(conn, id, &result), "get_state");
+	ok(same_text(gamestate_result_state(result), "{\"a\":1,\"b\":2}"), "has it again");
+	gamestate_result_free(result);
+}
+
 static void
 patches(gamestate_conn *conn)
 {
@@ -308,6 +338,7 @@ patches(gamestate_conn *conn)
 		   "get_state_if_newer");
 	ok(gamestate_result_state(result).data == NULL, "it is not");
 	gamestate_result_free(result);
+	go_back(conn, &id);
 }
 
 static void

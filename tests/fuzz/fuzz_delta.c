@@ -44,6 +44,25 @@ exact_copy(const void *data, size_t len)
 	return copy;
 }
 
+/* A delta that has been applied leads back when it is inverted. */
+static void
+try_back(const char *old_state, uint32_t old_len, const char *new_state, uint32_t new_len,
+		 const char *delta, size_t len)
+{
+	size_t room = gs_delta_back_room(old_len, len);
+	char *back = malloc(room);
+	size_t n = gs_delta_invert(old_state, old_len, delta, len, back, room);
+	char *exact = exact_copy(back, n);
+	char *made = malloc(old_len > 0 ? old_len : 1);
+
+	check(n > 0);
+	check(gs_delta_apply(new_state, new_len, exact, n, made, old_len) == NULL);
+	check(memcmp(made, old_state, old_len) == 0);
+	free(made);
+	free(exact);
+	free(back);
+}
+
 static void
 try_delta(const char *old_state, uint32_t old_len, const char *delta, size_t len)
 {
@@ -56,8 +75,11 @@ try_delta(const char *old_state, uint32_t old_len, const char *delta, size_t len
 	if (wrong != NULL)
 		new_len = 0;
 	made = malloc(new_len > 0 ? new_len : 1);
-	check((gs_delta_apply(old_state, old_len, delta, len, made, new_len) == NULL) <=
-		  (wrong == NULL));
+	if (gs_delta_apply(old_state, old_len, delta, len, made, new_len) == NULL)
+	{
+		check(wrong == NULL);
+		try_back(old_state, old_len, made, new_len, delta, len);
+	}
 	free(made);
 }
 
@@ -80,6 +102,7 @@ try_states(const char *old_state, uint32_t old_len, const char *new_state,
 		exact = exact_copy(delta, len);
 		check(gs_delta_apply(old_state, old_len, exact, len, made, new_len) == NULL);
 		check(memcmp(made, new_state, new_len) == 0);
+		try_back(old_state, old_len, new_state, new_len, exact, len);
 		check(gs_delta_encode(old_state, old_len, new_state, new_len, exact, len) == len);
 		check(memcmp(exact, delta, len) == 0);
 		free(exact);

@@ -74,6 +74,8 @@ SELECT gamestate.create_game('gr', game_id => '0d000000-0000-4000-8000-000000000
 	   gamestate.create_game('gr', game_id => '0d000000-0000-4000-8000-000000000003',
 		status => 'waiting') \gset unused_
 
+INSERT INTO gamestate.rate_limit (name, amount) VALUES ('gr_limit', 1000);
+
 SELECT is((gamestate.get_game(:'archived')).tier, 'archived', 'the worker has archived a game');
 
 -- s = server, r = reader, l = reader with live, a = admin, m = monitor
@@ -91,6 +93,7 @@ INSERT INTO statements VALUES
 	('sa', $$SELECT gamestate.leave_game(G, 'anna')$$),
 	('sa', $$SELECT gamestate.finish_game(G)$$),
 	('sa', $$SELECT gamestate.delete_game(G)$$),
+	('sa', $$SELECT gamestate.allow('gr', 1, 'gr_limit')$$),
 	-- reads, of an archived game too
 	('sla', 'SELECT gamestate.get_game(G)'),
 	('sla', 'SELECT gamestate.get_game(A)'),
@@ -120,11 +123,16 @@ INSERT INTO statements VALUES
 	-- harmless
 	('srla', $$SELECT gamestate.to_jsonb('{}')$$),
 	('srla', 'SELECT gamestate.library_version()'),
+	('srla', $$SELECT gamestate.leaderboard('gr', 'wins')$$),
+	('srla', $$SELECT gamestate.default_stats_rule('gr', '{anna}', '{}')$$),
+	('srla', $$SELECT gamestate.add_counters('{}', '{}')$$),
+	('rla', 'SELECT * FROM gamestate.player_stats'),
 	-- statistics
 	('sam', 'SELECT gamestate.stat_memory()'),
 	('sam', 'SELECT * FROM gamestate.stat_memory'),
 	('am', 'SELECT gamestate.stat_workers()'),
 	('am', 'SELECT * FROM gamestate.stat_workers'),
+	('am', 'SELECT * FROM gamestate.hook_error'),
 	-- what belongs to the operator
 	('a', $$INSERT INTO gamestate.archive SELECT * FROM gamestate.archive WHERE false$$),
 	('a', $$UPDATE gamestate.archive SET room_code = 'x' WHERE game_id = A$$),
@@ -140,6 +148,13 @@ INSERT INTO statements VALUES
 	('a', $$UPDATE gamestate.policy SET durability = 'journal'$$),
 	('a', 'DELETE FROM gamestate.policy'),
 	('a', 'TRUNCATE gamestate.policy'),
+	('a', $$INSERT INTO gamestate.rate_limit (name, amount) VALUES ('gr', 1)$$),
+	('a', $$UPDATE gamestate.policy SET game_rate_limit = 'gr_limit'$$),
+	('am', 'SELECT * FROM gamestate.stat_rate_limit'),
+	('a', 'UPDATE gamestate.player_stats SET wins = 0'),
+	('a', 'DELETE FROM gamestate.hook_error'),
+	('a', 'SELECT * FROM gamestate.ranking'),
+	('a', 'SELECT * FROM gamestate.policy_function'),
 	('a', 'SELECT * FROM gamestate.saved_games'),
 	('a', 'TRUNCATE gamestate.saved_games'),
 	('a', 'CREATE TABLE gamestate_partitions.gr (x int)'),
@@ -150,6 +165,8 @@ INSERT INTO statements VALUES
 	('', 'CREATE FUNCTION gamestate.gr() RETURNS int LANGUAGE sql AS ''SELECT 1'''),
 	('', 'DROP EXTENSION gamestate'),
 	('', 'SELECT gamestate.allow_drop_extension()'),
+	('', 'DELETE FROM gamestate.policy_function'),
+	('', $$INSERT INTO gamestate.policy_function VALUES ('gr', 'pg_catalog.now', 'postgres')$$),
 	('', $$SELECT gamestate.grant_server('"gr nobody"')$$),
 	('', $$SELECT gamestate.grant_reader('"gr nobody"')$$),
 	('', $$SELECT gamestate.grant_admin('"gr nobody"')$$),
@@ -182,7 +199,7 @@ SELECT is(pg_temp.as_role(current_user, statement), '00000', 'superuser: ' || st
 SELECT is(pg_temp.as_role(role, statement),
 		  CASE WHEN role = 'gr_admin' THEN '55000' ELSE '42501' END, role || ': ' || statement)
   FROM unnest('{gr_server,gr_reader,gr_reader_live,gr_admin,gr_monitor,gr nobody}'::text[]) role,
-	   unnest('{SELECT * FROM gamestate.archiver_rows(),SELECT * FROM gamestate.archiver_payloads()}'::text[]) statement;
+	   unnest('{SELECT * FROM gamestate.archiver_rows(),SELECT * FROM gamestate.archiver_payloads(),SELECT * FROM gamestate.archiver_stats()}'::text[]) statement;
 
 -- ---------------------------------------------------------------------------
 -- Nothing is forgotten
@@ -198,7 +215,7 @@ SELECT set_eq($$
 	SELECT c.relname::text FROM pg_class c
 	 WHERE c.relnamespace = 'gamestate'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm', 'S')
 	   AND gamestate.privilege_class(c.relname) = 'internal'$$,
-	'{allow_drop_extension,dictionary_number_seq,dictionary_trigger,grant_admin,grant_privileges,journal_0,journal_1,journal_damage,journal_trigger,grant_reader,grant_server,policy_changed,privilege_class,privileges,repack,retention_log_entry_seq,revoke_all}'::text[],
+	'{allow_drop_extension,dictionary_number_seq,dictionary_trigger,grant_admin,grant_privileges,journal_0,journal_1,journal_damage,journal_trigger,grant_reader,grant_server,player_stats_changed,policy_bind,policy_changed,policy_tidy,privilege_class,privileges,ranking,ranking_count,ranking_entry,ranking_number_seq,repack,retention_log_entry_seq,revoke_all}'::text[],
 	'what nobody is granted');
 
 SELECT is_empty($$

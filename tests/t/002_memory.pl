@@ -23,6 +23,7 @@ gamestate.archiver = off
 $node->start;
 $node->safe_psql('postgres', q{
 CREATE EXTENSION gamestate;
+INSERT INTO gamestate.policy (game_type, history) VALUES ('', 'events'); -- states here have little in common
 CREATE FUNCTION doc(bytes integer) RETURNS json LANGUAGE sql AS
 $$SELECT ('"' || repeat('x', bytes - 2) || '"')::json$$;
 -- ids by number

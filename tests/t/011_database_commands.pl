@@ -160,7 +160,7 @@ my $blue = archiver('blue');
 quick('DROP EXTENSION without games', 'DROP EXTENSION gamestate', 'blue');
 quick('CREATE EXTENSION', 'CREATE EXTENSION gamestate', 'blue');
 my $live = $node->safe_psql('blue', q{SELECT gamestate.create_game('x', '{}')});
-my $refused = 'cannot drop extension gamestate because it has games.*1 live games, 0 archived games and 0 saved games.*allow_drop_extension';
+my $refused = 'cannot drop extension gamestate because it has games.*1 live games, 0 suspended games, 0 archived games and 0 saved games.*allow_drop_extension';
 fails_with('DROP EXTENSION with a live game', 'blue', 'DROP EXTENSION gamestate', '2BP01', $refused);
 fails_with('IF EXISTS ... CASCADE', 'blue', 'DROP EXTENSION IF EXISTS gamestate CASCADE', '2BP01', $refused);
 $node->safe_psql('blue', 'DROP SCHEMA public CASCADE; CREATE SCHEMA public');
@@ -223,7 +223,7 @@ is($node->safe_psql('postgres', q{SELECT used_bytes = database_bytes FROM gamest
 $node->safe_psql('postgres', 'CREATE DATABASE grey');
 $node->safe_psql('grey', q{CREATE EXTENSION gamestate; SELECT gamestate.create_game('x', game_id => '11110000-0000-4000-8000-000000000001');
 	SELECT gamestate.save_live_games(); SELECT gamestate.delete_game('11110000-0000-4000-8000-000000000001')});
-fails_with('DROP EXTENSION with a saved game', 'grey', 'DROP EXTENSION gamestate', '2BP01', '0 live games, 0 archived games and 1 saved games');
+fails_with('DROP EXTENSION with a saved game', 'grey', 'DROP EXTENSION gamestate', '2BP01', '0 live games, 0 suspended games, 0 archived games and 1 saved games');
 $node->safe_psql('grey', 'TRUNCATE gamestate.saved_games');
 quick('without it', 'DROP EXTENSION gamestate', 'grey');
 

@@ -198,6 +198,7 @@ note 'Two tables with rows';
 # grows beyond it.  Whichever is taken for the active one after a crash, what
 # stands only in the other one must not be thrown away with it.
 $node->safe_psql('postgres', q{
+	INSERT INTO gamestate.policy (game_type, history) VALUES ('', 'events'); -- from here on states have little in common
 	SELECT gamestate.create_game('two', to_json(repeat('x', 1000)), game_id => id(i)) FROM generate_series(100, 120) i;
 	SELECT gamestate.create_game('two', '"deleted in between"', game_id => id(121))});
 my $old = active();

@@ -34,6 +34,7 @@ sub node
 	$node->start;
 	$node->safe_psql('postgres', q{
 CREATE EXTENSION gamestate;
+INSERT INTO gamestate.policy (game_type, history) VALUES ('', 'events'); -- states here have little in common
 CREATE FUNCTION id(n int) RETURNS uuid LANGUAGE sql AS
 $$SELECT ('22220000-0000-4000-8000-' || lpad(n::text, 12, '0'))::uuid$$;
 CREATE FUNCTION filler(n int, v int) RETURNS text LANGUAGE sql AS

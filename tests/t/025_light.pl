@@ -27,7 +27,7 @@ gamestate.pitr_tick = 0
 });
 $node->start;
 $node->safe_psql('postgres', q{
-CREATE EXTENSION gamestate;
+CREATE EXTENSION gamestate; INSERT INTO gamestate.policy (game_type, history) VALUES ('', 'events');
 CREATE EXTENSION amcheck;
 CREATE FUNCTION id(n int) RETURNS uuid LANGUAGE sql AS
 $$SELECT ('25250000-0000-4000-8000-' || lpad(n::text, 12, '0'))::uuid$$;

@@ -32,7 +32,7 @@ my $primary = PostgreSQL::Test::Cluster->new('primary');
 $primary->init(allows_streaming => 1);
 $primary->append_conf('postgresql.conf', $conf);
 $primary->start;
-$primary->safe_psql('postgres', 'CREATE EXTENSION gamestate');
+$primary->safe_psql('postgres', q{CREATE EXTENSION gamestate; INSERT INTO gamestate.policy (game_type, history) VALUES ('', 'events')});
 $primary->backup('backup');
 my $standby = PostgreSQL::Test::Cluster->new('standby');
 $standby->init_from_backup($primary, 'backup', has_streaming => 1);

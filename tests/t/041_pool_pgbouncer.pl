@@ -75,6 +75,12 @@ is($node->safe_psql('postgres', q{SELECT count(*) <= 3 FROM pg_stat_activity WHE
 	'which are three');
 $players->check('pgbouncer', $node);
 
+# The command, whose calls are pipelined where there is no pooler.
+my ($rc, $stdout, $stderr) = (0, '', '');
+$rc = IPC::Run::run([ 'gamestate', 'play', '-q', '--json', '-d', $conninfo, '-g', 40, '-t', 40, '-c', 4, '-P', 8, 'hokm' ], '>', \$stdout, '2>', \$stderr);
+ok($rc, 'gamestate play') or diag($stderr);
+like($stdout, qr/"checked_games": ?40\b/, 'its games are in the archive, by the rules');
+
 # Cancels go through PgBouncer, too, and hit the right session.
 $players = PoolPlayers->start($conninfo, '-g', 6, '-t', 400);
 my $game = $node->safe_psql('postgres', q{SELECT game_id FROM gamestate.list_live_games('pool') ORDER BY created_at DESC LIMIT 1});

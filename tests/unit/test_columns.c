@@ -51,7 +51,8 @@ make_raw(int n, EventMaker make, bool everything, GsPayload *payload)
 			e.event = NULL;
 		p = gs_entry_encode(&e, BASE, p);
 	}
-	*payload = (GsPayload){.initial = "{}",
+	*payload = (GsPayload){.has_deltas = everything,
+						   .initial = "{}",
 						   .initial_len = 2,
 						   .final = "{\"a\":1}",
 						   .final_len = 7,

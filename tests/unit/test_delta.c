@@ -81,6 +81,30 @@ delta_size(const char *old_state, size_t old_len, const char *new_state, size_t 
 		gs_delta_encode(a, (uint32_t) old_len, b, (uint32_t) new_len, exact, len - 1) !=
 			0)
 		goto done;
+	/* and back, by the inverted delta and by one that says it all */
+	{
+		size_t room = gs_delta_back_room((uint32_t) old_len, len);
+		char *back = malloc(room);
+		char *old_made = exact_copy(a, old_len);
+		bool good = true;
+
+		for (int i = 0; i < 2 && good; i++)
+		{
+			size_t n =
+				i == 0 ? gs_delta_invert(a, (uint32_t) old_len, delta, len, back, room)
+					   : gs_delta_whole(a, (uint32_t) old_len, back, room);
+
+			memset(old_made, 0x55, old_len);
+			good =
+				n > 0 && gs_delta_length(back, n, &says) == NULL && says == old_len &&
+				gs_delta_apply(b, (uint32_t) new_len, back, n, old_made, says) == NULL &&
+				memcmp(old_made, a, old_len) == 0;
+		}
+		free(old_made);
+		free(back);
+		if (!good)
+			goto done;
+	}
 	result = (long) len;
 done:
 	free(exact);

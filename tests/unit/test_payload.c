@@ -44,8 +44,8 @@ make_entries(int n, size_t *len)
 static bool
 same_payload(const GsPayload *a, const GsPayload *b)
 {
-	return a->initial_len == b->initial_len &&
-		   memcmp(a->initial, b->initial, a->initial_len) == 0 &&
+	return a->has_deltas == b->has_deltas && a->initial_len == b->initial_len &&
+		   (a->initial_len == 0 || memcmp(a->initial, b->initial, a->initial_len) == 0) &&
 		   a->final_len == b->final_len &&
 		   memcmp(a->final, b->final, a->final_len) == 0 &&
 		   a->first_version == b->first_version && a->nentries == b->nentries &&
@@ -140,6 +140,11 @@ test_round_trips(void)
 	payload.entries = entries;
 	payload.entries_len = len;
 	round_trip(&payload, "400 moves");
+	payload.has_deltas = true;
+	payload.initial = "";
+	payload.initial_len = 0;
+	round_trip(&payload, "with deltas");
+	payload.has_deltas = false;
 
 	for (int i = 0; i < 200000; i++)
 		state[i] = (char) ((i * 7919) >> 3);
@@ -157,9 +162,10 @@ test_round_trips(void)
 static void
 test_bytes(void)
 {
-	static const unsigned char different[] = {1, 2, '{', '}', 0, 1, '1',
-											  2, 1, 20,	 5,	  0, 0};
-	static const unsigned char equal[] = {1, 2, '{', '}', 1, 2, 0, 0};
+	static const unsigned char different[] = {1, 0, 2,	'{', '}', 1, '1',
+											  2, 1, 20, 5,	 0,	  0};
+	static const unsigned char equal[] = {1, 1, 2, '{', '}', 2, 0, 0};
+	static const unsigned char deltas[] = {1, 2, 2, '{', '}', 2, 0, 0};
 	GsPayload payload;
 	char bytes[sizeof(different)];
 
@@ -186,6 +192,11 @@ test_bytes(void)
 	ok(gs_payload_size(&payload) == sizeof(equal), "an unchanged state is stored once");
 	gs_payload_encode(&payload, bytes);
 	ok(memcmp(bytes, equal, sizeof(equal)) == 0, "a game whose state never changed");
+
+	payload.has_deltas = true;
+	ok(gs_payload_size(&payload) == sizeof(deltas), "with deltas, the last state only");
+	gs_payload_encode(&payload, bytes);
+	ok(memcmp(bytes, deltas, sizeof(deltas)) == 0, "a game whose entries have deltas");
 }
 
 static void
@@ -200,24 +211,29 @@ test_damage(void)
 #define DECODE(bytes) gs_payload_decode(bytes, sizeof(bytes) - 1, &payload)
 	is(DECODE(""), "payload is empty", "no bytes");
 	is(DECODE("\2"), "payload has an unknown format", "format 2");
-	is(DECODE("\1\5ab"), "payload has a broken initial state", "initial state too long");
-	is(DECODE("\1\0\2"), "payload has a broken final state",
-	   "neither equal nor different");
+	is(DECODE("\1"), "payload has unknown flags", "no flags");
+	is(DECODE("\1\100\0"), "payload has unknown flags", "flag 64");
+	is(DECODE("\1\0\5ab"), "payload has a broken initial state",
+	   "initial state too long");
+	is(DECODE("\1\3\0"), "payload has flags that exclude each other",
+	   "the initial state is not there, and the final one is that");
+	is(DECODE("\1\2\5ab"), "payload has a broken final state",
+	   "without an initial state");
 	is(DECODE("\1\0\0\5ab"), "payload has a broken final state", "final state too long");
-	is(DECODE("\1\0\1"), "payload has a broken first version", "no version");
-	is(DECODE("\1\0\1\377\377\377\377\377\377\377\377\377\1\0\0"),
+	is(DECODE("\1\1\0"), "payload has a broken first version", "no version");
+	is(DECODE("\1\1\0\377\377\377\377\377\377\377\377\377\1\0\0"),
 	   "payload has a broken first version", "version 2^64 - 1");
-	is(DECODE("\1\0\1\2"), "payload has a broken number of entries",
+	is(DECODE("\1\1\0\2"), "payload has a broken number of entries",
 	   "no number of entries");
-	is(DECODE("\1\0\1\2\377\377\377\377\377\377\377\377\177\0"),
+	is(DECODE("\1\1\0\2\377\377\377\377\377\377\377\377\177\0"),
 	   "payload has a broken number of entries", "versions beyond 2^63");
-	is(DECODE("\1\0\1\2\0"), "payload has a broken base time", "no base time");
-	is(DECODE("\1\0\1\2\1\0"), "entry is cut off", "one entry fewer than said");
-	is(DECODE("\1\0\1\2\0\0\5\0\0"), "payload has bytes behind its last entry",
+	is(DECODE("\1\1\0\2\0"), "payload has a broken base time", "no base time");
+	is(DECODE("\1\1\0\2\1\0"), "entry is cut off", "one entry fewer than said");
+	is(DECODE("\1\1\0\2\0\0\5\0\0"), "payload has bytes behind its last entry",
 	   "one entry more than said");
-	is(DECODE("\1\0\1\2\1\0\143\0\0"), "entry has an unknown kind",
+	is(DECODE("\1\1\0\2\1\0\143\0\0"), "entry has an unknown kind",
 	   "an entry of no kind");
-	is(DECODE("\1\0\1\2\1\0\5\0\0"), NULL, "the same, whole");
+	is(DECODE("\1\1\0\2\1\0\5\0\0"), NULL, "the same, whole");
 #undef DECODE
 
 	memset(raw, 'a', sizeof(raw));

@@ -96,13 +96,14 @@ sample(GsRecordKind kind, unsigned char parts)
 
 	memset(&r, 0, sizeof(r));
 	r.kind = kind;
-	r.parts = parts;
+	/* what is put in beside the caller's is seen to in test_damage_head() */
+	r.parts = kind == GS_RECORD_UPDATE ? parts & ~GS_RECORD_MOVED : parts;
 	r.fields = 0xFF;
 	for (int i = 0; i < GS_RECORD_ID_LEN; i++)
 		r.id[i] = (unsigned char) (i + 240);
 	r.incarnation = 1000;
 	r.version = 7;
-	r.base_version = kind == GS_RECORD_UPDATE ? 6 : 0;
+	r.base_version = kind == GS_RECORD_UPDATE || (parts & GS_RECORD_MOVED) ? 6 : 0;
 	r.status = 2;
 	r.encoding = 1;
 	r.moves = 5;
@@ -216,8 +217,9 @@ same_record(const GsRecord *a, const GsRecord *b)
 		a->incarnation != b->incarnation || a->version != b->version)
 		return false;
 	if (a->kind == GS_RECORD_REMOVE)
-		return b->parts == 0 && b->status == 0 && b->nplayers == 0 && b->nruns == 0 &&
-			   b->state.data == NULL && b->initial.data == NULL;
+		return b->parts == (a->parts & GS_RECORD_MOVED) && b->status == 0 &&
+			   b->nplayers == 0 && b->nruns == 0 && b->state.data == NULL &&
+			   b->initial.data == NULL;
 	if (a->parts != b->parts || a->base_version != b->base_version ||
 		a->moves != b->moves || a->updated_at != b->updated_at || !same_fields(a, b))
 		return false;
@@ -300,7 +302,7 @@ test_parts(void)
 			ok(comes_back(&r), "image with parts %02x", parts);
 		}
 	}
-	ok(refused == 8, "state and delta exclude each other");
+	ok(refused == 16, "state and delta exclude each other");
 
 	for (unsigned int fields = 0; fields <= 0xFF; fields++)
 	{
@@ -322,7 +324,7 @@ test_parts(void)
 static void
 test_values(void)
 {
-	const unsigned char all = GS_RECORD_PARTS & ~GS_RECORD_HAS_DELTA;
+	const unsigned char all = GS_RECORD_PARTS & ~(GS_RECORD_HAS_DELTA | GS_RECORD_MOVED);
 	GsRecord r = sample(GS_RECORD_IMAGE, all);
 	char *big = malloc(3 * 1024 * 1024);
 
@@ -436,6 +438,9 @@ test_damage_head(void)
 	REFUSED(HEAD("\3", "\0") "\1", "did not read all",
 			"what is behind a removal is not read");
 	REFUSED(HEAD("\3", "\2"), "record of a removal has parts", "a removal with parts");
+	REFUSED(HEAD("\3", "\40"), NULL, "a removal to a table");
+	REFUSED(HEAD("\2", "\40"), "record of an update moves the game",
+			"an update that moves its game");
 	REFUSED(HEAD("\1", "\1") "\0", "record of an image is not whole",
 			"an image without state");
 	REFUSED(HEAD("\1", "\2") "\0", "record of an image is not whole",

@@ -1,0 +1,332 @@
+/*-------------------------------------------------------------------------
+ *
+ * gs_history.c
+ *	  Earlier states of a game: state_at(), restore_game().
+ *
+ * The model:
+ *	1. With full history each log entry that changed the state has the delta
+ *	   from the new state back to the one before (see GsHistory).  So an
+ *	   earlier state is the current one, or an archived game's last one, with
+ *	   the deltas of all later entries applied, the newest first.
+ *	2. Without, there are the first state and the current one.
+ *	3. restore_game() makes an earlier state the current one by a change like
+ *	   any other, so that what was between stays in the log, and can be had
+ *	   again.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "gs_config.h"
+#include "gs_database.h"
+#include "gs_delta.h"
+#include "gs_durable.h"
+#include "gs_errors.h"
+#include "gs_history.h"
+#include "gs_target.h"
+#include "gs_tier.h"
+
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+PG_FUNCTION_INFO_V1(gs_state_at);
+PG_FUNCTION_INFO_V1(gs_state_at_bytes);
+PG_FUNCTION_INFO_V1(gs_restore_game);
+
+/* ----------------------------------------------------------------
+ *		Going back
+ * ----------------------------------------------------------------
+ */
+
+/* The state before an entry's change; "own": the one after it may be freed. */
+static const char *
+step_back(GsText *state, const GsEntry *e, bool *own)
+{
+	const char *wrong;
+	uint32 len;
+	char *before;
+
+	if (e->delta == NULL)
+		return NULL;
+	wrong = gs_delta_length(e->delta, e->delta_len, &len);
+	if (wrong)
+		return wrong;
+	before = MemoryContextAllocHuge(CurrentMemoryContext, (Size) len + 1);
+	wrong = gs_delta_apply(state->data, state->len, e->delta, e->delta_len, before, len);
+	if (wrong)
+	{
+		pfree(before);
+		return wrong;
+	}
+	if (*own)
+		pfree(unconstify(char *, state->data));
+	*own = true;
+	*state = (GsText){before, len};
+	return NULL;
+}
+
+/* n entries, oldest first: the state before the first of them */
+static const char *
+go_back(GsText *state, const GsEntry *entries, uint64 n)
+{
+	const char *wrong = NULL;
+	bool own = false;
+
+	while (n > 0 && wrong == NULL)
+	{
+		CHECK_FOR_INTERRUPTS();
+		wrong = step_back(state, &entries[--n], &own);
+	}
+	return wrong;
+}
+
+static _Noreturn void
+damaged(const pg_uuid_t *id, const char *wrong)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_DATA_CORRUPTED),
+			 errmsg("history of game %s is damaged", gs_id_text(id)),
+			 errdetail("%s.", wrong)));
+}
+
+static _Noreturn void
+not_kept(const pg_uuid_t *id, int64 version)
+{
+	gs_durable_wait();
+	ereport(ERROR,
+			(errcode(ERRCODE_GS_HISTORY_NOT_KEPT),
+			 errmsg("the state of game %s as of version %lld is not kept", gs_id_text(id),
+					(long long) version),
+			 errhint("Set history to full in gamestate.policy before such games are created.")));
+}
+
+/* false if there is no such version */
+static bool
+live_state_at(const GsGameCopy *game, int64 version, GsText *state)
+{
+	int64 before = game->h.version - (int64) game->nentries; /* all entries */
+	const char *wrong;
+
+	if (version > game->h.version)
+		return false;
+	if (version == game->h.version)
+		*state = game->state;
+	else if (game->h.history == GS_HISTORY_FULL && version >= before)
+	{
+		*state = game->state;
+		wrong =
+			go_back(state, game->entries + (version - before), game->h.version - version);
+		if (wrong)
+			damaged(&game->game_id, wrong);
+	}
+	else if (game->h.history != GS_HISTORY_FULL && version == 1)
+		*state = game->initial;
+	else
+		not_kept(&game->game_id, version);
+	return true;
+}
+
+/* All entries of a payload, which have been checked when it was read. */
+static GsEntry *
+decode_entries(const GsPayload *payload)
+{
+	const char *p = payload->entries;
+	const char *end = p + payload->entries_len;
+	GsEntry *entries =
+		MemoryContextAllocHuge(CurrentMemoryContext,
+							   sizeof(GsEntry) * Max(payload->nentries, 1));
+
+	for (uint64 i = 0; i < payload->nentries; i++)
+		if (gs_entry_decode(&p, end, payload->base, &entries[i]) != NULL)
+			elog(ERROR, "archived entry does not decode a second time");
+	return entries;
+}
+
+bool
+gs_history_archived(const GsPayload *payload, int64 version, GsText *state,
+					const char **wrong)
+{
+	int64 before = payload->first_version - 1; /* all entries */
+	int64 last = before + (int64) payload->nentries;
+
+	*wrong = NULL;
+	*state = (GsText){NULL, 0};
+	if (version == last)
+		*state = (GsText){payload->final, payload->final_len};
+	else if (!payload->has_deltas && version == 1)
+		*state = (GsText){payload->initial, payload->initial_len};
+	else if (payload->has_deltas && version >= Max(before, 1) && version < last)
+	{
+		GsText found = {payload->final, payload->final_len};
+
+		*wrong =
+			go_back(&found, decode_entries(payload) + (version - before), last - version);
+		if (*wrong == NULL)
+			*state = found;
+	}
+	else
+		return false;
+	return true;
+}
+
+static bool
+stored_state_at(const GsStoredGame *game, int64 version, GsText *state)
+{
+	const char *wrong;
+
+	if (version > game->version)
+		return false;
+	if (!game->has_payload ||
+		!gs_history_archived(&game->payload, version, state, &wrong))
+		not_kept(&game->game_id, version);
+	if (wrong)
+		damaged(&game->game_id, wrong);
+	return true;
+}
+
+/* ----------------------------------------------------------------
+ *		state_at
+ * ----------------------------------------------------------------
+ */
+
+static void
+check_encoding(const pg_uuid_t *id, bool is_bytes, bool want_bytes)
+{
+	if (is_bytes == want_bytes)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_GS_WRONG_ENCODING),
+			 errmsg("wrong encoding for game %s", gs_id_text(id)),
+			 errdetail("The game's encoding is %s.", is_bytes ? "bytes" : "json"),
+			 errhint("Use %s.", is_bytes ? "state_at_bytes()" : "state_at()")));
+}
+
+static Datum
+state_at(FunctionCallInfo fcinfo, bool want_bytes)
+{
+	pg_uuid_t *id = PG_GETARG_UUID_P(0);
+	int64 version = PG_GETARG_INT64(1);
+	GsPending *pending;
+	GsGameCopy *game = NULL;
+	GsStoredGame *stored = NULL;
+	GsTierLook look;
+	GsText state;
+	bool found;
+
+	gs_attach();
+	(void) gs_ready();
+	if (version < 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("version must be at least 1")));
+	pending = GsWriteSetActive ? gs_writeset_find(id) : NULL;
+	if (pending && gs_pending_is_deleted(pending))
+		PG_RETURN_NULL();
+	do
+	{
+		look = gs_tier_look();
+		if (pending == NULL)
+			game = gs_table_copy(id, GS_COPY_ALL, false, CurrentMemoryContext);
+		else if (pending->exists)
+			game = gs_writeset_copy(pending, GS_COPY_ALL, CurrentMemoryContext);
+		if (game == NULL)
+			stored = gs_tier_get(id, true, CurrentMemoryContext);
+	} while (game == NULL && stored == NULL && gs_tier_again(id, look));
+	gs_durable_wait();
+	if (game)
+	{
+		check_encoding(id, game->h.encoding == GS_ENCODING_BYTES, want_bytes);
+		found = live_state_at(game, version, &state);
+	}
+	else
+	{
+		if (stored == NULL)
+		{
+			gs_require_games();
+			PG_RETURN_NULL();
+		}
+		check_encoding(id, stored->is_bytes, want_bytes);
+		found = stored_state_at(stored, version, &state);
+	}
+	gs_confirm_read();
+	if (!found)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text_with_len(state.data, state.len));
+}
+
+Datum
+gs_state_at(PG_FUNCTION_ARGS)
+{
+	return state_at(fcinfo, false);
+}
+
+Datum
+gs_state_at_bytes(PG_FUNCTION_ARGS)
+{
+	return state_at(fcinfo, true);
+}
+
+/* ----------------------------------------------------------------
+ *		restore_game
+ * ----------------------------------------------------------------
+ */
+
+/* In the write set's memory. */
+static GsText
+state_to_restore(const GsTarget *target, int64 version)
+{
+	GsGameCopy *game =
+		target->pending
+			? gs_writeset_copy(target->pending, GS_COPY_ALL, CurrentMemoryContext)
+			: gs_table_copy(&target->id, GS_COPY_ALL, true, CurrentMemoryContext);
+	GsText state;
+
+	if (game == NULL)
+		gs_table_removed();
+	if (version < 1 || !live_state_at(game, version, &state))
+	{
+		gs_wait_before_answer();
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("game %s has no version %lld", gs_id_text(&target->id),
+						(long long) version),
+				 errdetail("It is at version %lld.", (long long) game->h.version)));
+	}
+	return gs_keep(&state);
+}
+
+Datum
+gs_restore_game(PG_FUNCTION_ARGS)
+{
+	GsRequest request;
+	GsTarget target;
+	GsEntry e = {.kind = GS_KIND_RESTORE};
+	GsPending *pending;
+	GsText state;
+	GsText event;
+
+	gs_begin_write("restore_game()");
+	GS_REQUIRE_ARG(1, "version");
+	request = gs_request(fcinfo, GS_REQUEST_RESTORE_GAME, "u88");
+	if (!gs_open_target(fcinfo, &request, NULL, &target))
+		PG_RETURN_INT64(target.answered.version);
+	gs_check_version(&target, fcinfo, 2);
+	gs_check_log(&target);
+	gs_check_memory(gs_my_database(), 0);
+
+	state = state_to_restore(&target, PG_GETARG_INT64(1));
+	event.data = psprintf("%lld", (long long) PG_GETARG_INT64(1));
+	event.len = strlen(event.data);
+	event = gs_keep(&event);
+	e.at = GetCurrentTimestamp();
+	e.event = event.data;
+	e.event_len = event.len;
+	gs_request_keep(&request, &e);
+	pending = gs_next_version(&target, e.at);
+	gs_set_state(pending, state, &e);
+	gs_writeset_log(pending, &e);
+	PG_RETURN_INT64(gs_new_version(pending));
+}
