@@ -28,8 +28,9 @@
  *	c. Columns are found by name: a table attached by hand may have them in
  *	   another order.
  *
- * Foreign tables as partitions are read by the views (through an ordinary
- * query), not by a look-up by game id alone.
+ * Frozen partitions (gs_freeze.c) are read like any.  A DBA's foreign tables as
+ * partitions are read by the views (through an ordinary query), not by a look-up by
+ * game id alone.
  *
  * For the views the last payload that was read is kept decompressed until the
  * transaction ends or another one is read, so that a query pays once a row
@@ -44,6 +45,7 @@
 #include "postgres.h"
 
 #include "gs_archive.h"
+#include "gs_cold.h"
 #include "gs_history.h"
 #include "gs_unpack.h"
 #include "gs_uuid.h"
@@ -261,6 +263,24 @@ search_leaf(Relation leaf, RowSearch *search)
 	return result;
 }
 
+/* A row in a file is the same for every snapshot. */
+static bool
+search_frozen(Relation leaf, RowSearch *search)
+{
+	HeapTuple tuple = gs_cold_find(leaf, search->id);
+
+	if (tuple == NULL || !row_matches(search, leaf, tuple))
+		return false;
+	if (search->found)
+	{
+		MemoryContext old = MemoryContextSwitchTo(search->mcxt);
+
+		search->found(search, leaf, tuple);
+		MemoryContextSwitchTo(old);
+	}
+	return true;
+}
+
 /* Is this the only column that the table is partitioned by? */
 static bool
 partitioned_by(Relation rel, PartitionKey key, const char *column, Oid type)
@@ -357,6 +377,8 @@ search_table(Oid relid, RowSearch *search)
 	}
 	else if (rel->rd_rel->relkind == RELKIND_RELATION)
 		result = search_leaf(rel, search);
+	else if (rel->rd_rel->relkind == RELKIND_FOREIGN_TABLE && gs_cold_is_frozen(relid))
+		result = search_frozen(rel, search);
 	else
 		search->foreign = true;
 

@@ -311,6 +311,13 @@ set_resume_on_move(GsPolicy *policy, Datum value)
 	policy->resume_on_move = DatumGetBool(value);
 }
 
+static void
+set_freeze_after(GsPolicy *policy, Datum value)
+{
+	policy->has_freeze_after = true;
+	policy->freeze_after = *DatumGetIntervalP(value);
+}
+
 static const PolicyColumn policy_columns[] = {
 	{"durability", TEXTOID, set_durability},
 	{"history", TEXTOID, set_history},
@@ -325,6 +332,7 @@ static const PolicyColumn policy_columns[] = {
 	{"make_ahead", INT2OID, set_make_ahead},
 	{"old_tablespace", NAMEOID, set_old_tablespace},
 	{"old_tablespace_after", INTERVALOID, set_old_tablespace_after},
+	{"freeze_after", INTERVALOID, set_freeze_after},
 	{"player_rate_limit", TEXTOID, set_player_rate_limit},
 	{"game_rate_limit", TEXTOID, set_game_rate_limit},
 	{"player_stats", BOOLOID, set_player_stats},

@@ -56,6 +56,8 @@ typedef struct GsPolicy
 	bool has_old_tablespace_after;
 	NameData old_tablespace;
 	Interval old_tablespace_after;
+	bool has_freeze_after;
+	Interval freeze_after;
 	/* rows of gamestate.rate_limit that moves are counted by; empty = none */
 	char player_rate_limit[GS_MAX_ID_LENGTH + 1];
 	char game_rate_limit[GS_MAX_ID_LENGTH + 1];
