@@ -9,6 +9,7 @@ override DATA = $(sort $(wildcard extension/gamestate--*.sql))
 OBJS = \
 	extension/gs_ahead.o \
 	extension/gs_archive.o \
+	extension/gs_archive_find.o \
 	extension/gs_archiver.o \
 	extension/gs_archiver_failures.o \
 	extension/gs_archiver_pass.o \

@@ -208,19 +208,19 @@ CREATE TABLE gamestate.policy (
 	dictionary boolean,
 	repack boolean,
 	repack_level smallint,
-	partition_interval text,
-	make_ahead smallint,
-	old_tablespace name,
-	old_tablespace_after interval,
-	freeze_after interval,
 	player_rate_limit text COLLATE pg_catalog."C" REFERENCES gamestate.rate_limit,
 	game_rate_limit text COLLATE pg_catalog."C" REFERENCES gamestate.rate_limit,
 	player_stats boolean,
 	stats_rule text COLLATE pg_catalog."C",
+	freeze_after interval,
 	leaderboards text[],
 	archive_hook text COLLATE pg_catalog."C",
 	hook_failure text,
 	resume_on_move boolean,
+	partition_interval text,
+	make_ahead smallint,
+	old_tablespace name,
+	old_tablespace_after interval,
 	CONSTRAINT policy_game_type_check
 		CHECK (pg_catalog.octet_length(game_type) OPERATOR(pg_catalog.<=) 63),
 	CONSTRAINT policy_durability_check
@@ -268,19 +268,19 @@ COMMENT ON COLUMN gamestate.policy.compression_level IS 'zstd level of games arc
 COMMENT ON COLUMN gamestate.policy.dictionary IS 'compress with dictionaries trained from the type''s own games (default true)';
 COMMENT ON COLUMN gamestate.policy.repack IS 'rewrite partitions whose period is over, smaller, in idle time (default false)';
 COMMENT ON COLUMN gamestate.policy.repack_level IS 'zstd level of that, 1 to 19 (default 19)';
-COMMENT ON COLUMN gamestate.policy.partition_interval IS 'period of a partition that is made from now on: hour, day (default), week (from Monday) or month, in UTC';
-COMMENT ON COLUMN gamestate.policy.make_ahead IS 'how many periods ahead partitions are made; 0 = not before the first game needs one';
-COMMENT ON COLUMN gamestate.policy.old_tablespace IS 'tablespace that old partitions are moved to, if old_tablespace_after is set too';
-COMMENT ON COLUMN gamestate.policy.old_tablespace_after IS 'how long after its end a partition is moved there';
-COMMENT ON COLUMN gamestate.policy.freeze_after IS 'how long after its end a partition of payloads is frozen: written to a file below gamestate.cold_directory; NULL = never';
 COMMENT ON COLUMN gamestate.policy.player_rate_limit IS 'rate limit of the moves of each player';
 COMMENT ON COLUMN gamestate.policy.game_rate_limit IS 'rate limit of the moves of each game';
 COMMENT ON COLUMN gamestate.policy.player_stats IS 'count archived games in gamestate.player_stats (default true)';
 COMMENT ON COLUMN gamestate.policy.stats_rule IS 'function (game_type text, players text[], result json) that says what a result means for its players, as a table (player text, outcome text, counters jsonb); NULL = gamestate.default_stats_rule';
+COMMENT ON COLUMN gamestate.policy.freeze_after IS 'how long after its end a partition of payloads is frozen: written to a file below gamestate.cold_directory; NULL = never';
 COMMENT ON COLUMN gamestate.policy.leaderboards IS 'metrics whose ranking is kept, so that gamestate.leaderboard() answers at once: games, wins, losses, draws or names of counters';
 COMMENT ON COLUMN gamestate.policy.archive_hook IS 'function (gamestate.archive[]) that is called with the rows of each batch, in its transaction, as the role that has set this';
 COMMENT ON COLUMN gamestate.policy.hook_failure IS 'when archive_hook or stats_rule fails: block (default; the games wait and are tried again) or skip (a row of gamestate.hook_error)';
 COMMENT ON COLUMN gamestate.policy.resume_on_move IS 'a move on a suspended game resumes it (default false: it is refused)';
+COMMENT ON COLUMN gamestate.policy.partition_interval IS 'period of a partition that is made from now on: hour, day (default), week (from Monday) or month, in UTC';
+COMMENT ON COLUMN gamestate.policy.make_ahead IS 'how many periods ahead partitions are made; 0 = not before the first game needs one';
+COMMENT ON COLUMN gamestate.policy.old_tablespace IS 'tablespace that old partitions are moved to, if old_tablespace_after is set too';
+COMMENT ON COLUMN gamestate.policy.old_tablespace_after IS 'how long after its end a partition is moved there';
 
 CREATE FUNCTION gamestate.policy_changed()
 RETURNS trigger
@@ -1811,7 +1811,7 @@ SELECT CASE
 		THEN 'archive'
 	WHEN object_name = 'stat_memory'
 		THEN 'memory'
-	WHEN object_name LIKE 'stat\_%' OR object_name IN ('retention_log', 'tablespace_log', 'hook_error')
+	WHEN object_name LIKE 'stat\_%' OR object_name IN ('retention_log', 'hook_error', 'tablespace_log')
 		THEN 'statistics'
 	WHEN object_name IN ('policy', 'rate_limit', 'dictionary', 'saved_games', 'deleted_games', 'save_live_games', 'load_saved_games',
 		'verify_archive', 'repack_partition', 'freeze_partition', 'thaw_partition', 'cold_file',

@@ -97,7 +97,8 @@ look_ahead(void)
 		ahead_retry_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), pause_ms);
 		/* in the way of a reader for a moment is no news */
 		if (ahead_failures > 3)
-			gs_failures_complain(error, "look at the next partitions of the archive", pause_ms);
+			gs_failures_complain(error, "look at the next partitions of the archive",
+								 pause_ms);
 	}
 	PG_END_TRY();
 }

@@ -65,8 +65,8 @@ static Task tasks[] = {
 	{.what = "repack a partition", .run = gs_repack_run},
 	{.what = "freeze a partition", .run = gs_freeze_run},
 	{.what = "remove files of partitions that are gone", .run = gs_freeze_clean_run},
-	{.what = "move old partitions to their tablespace", .run = gs_tablespace_run},
 	{.what = "make rankings of players", .run = gs_ranking_run},
+	{.what = "move old partitions to their tablespace", .run = gs_tablespace_run},
 	{.what = "forget requests of deleted games", .run = gs_deleted_purge},
 };
 

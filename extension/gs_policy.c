@@ -76,8 +76,8 @@ static const GsPolicy builtin_policy = {.durability = GS_POLICY_SETTING,
 										.compression_level = GS_POLICY_SETTING,
 										.dictionary = true,
 										.repack_level = GS_REPACK_LEVEL_DEFAULT,
-										.retention_action = GS_RETENTION_DROP,
 										.player_stats = true,
+										.retention_action = GS_RETENTION_DROP,
 										.make_ahead = GS_POLICY_SETTING};
 
 static GsPolicy default_policy;
@@ -227,35 +227,6 @@ set_repack_level(GsPolicy *policy, Datum value)
 	policy->repack_level = Min(Max(DatumGetInt16(value), GS_LEVEL_MIN), GS_LEVEL_MAX);
 }
 
-static void
-set_partition_interval(GsPolicy *policy, Datum value)
-{
-	policy->partition_interval = is_word(value, "hour")	   ? GS_INTERVAL_HOUR
-								 : is_word(value, "week")  ? GS_INTERVAL_WEEK
-								 : is_word(value, "month") ? GS_INTERVAL_MONTH
-														   : GS_INTERVAL_DAY;
-}
-
-static void
-set_make_ahead(GsPolicy *policy, Datum value)
-{
-	policy->make_ahead = Max(DatumGetInt16(value), 0);
-}
-
-static void
-set_old_tablespace(GsPolicy *policy, Datum value)
-{
-	policy->has_old_tablespace = true;
-	policy->old_tablespace = *DatumGetName(value);
-}
-
-static void
-set_old_tablespace_after(GsPolicy *policy, Datum value)
-{
-	policy->has_old_tablespace_after = true;
-	policy->old_tablespace_after = *DatumGetIntervalP(value);
-}
-
 /* What is too long is no name of a limit. */
 static void
 set_name(char *name, Datum value)
@@ -312,6 +283,35 @@ set_resume_on_move(GsPolicy *policy, Datum value)
 }
 
 static void
+set_partition_interval(GsPolicy *policy, Datum value)
+{
+	policy->partition_interval = is_word(value, "hour")	   ? GS_INTERVAL_HOUR
+								 : is_word(value, "week")  ? GS_INTERVAL_WEEK
+								 : is_word(value, "month") ? GS_INTERVAL_MONTH
+														   : GS_INTERVAL_DAY;
+}
+
+static void
+set_make_ahead(GsPolicy *policy, Datum value)
+{
+	policy->make_ahead = Max(DatumGetInt16(value), 0);
+}
+
+static void
+set_old_tablespace(GsPolicy *policy, Datum value)
+{
+	policy->has_old_tablespace = true;
+	policy->old_tablespace = *DatumGetName(value);
+}
+
+static void
+set_old_tablespace_after(GsPolicy *policy, Datum value)
+{
+	policy->has_old_tablespace_after = true;
+	policy->old_tablespace_after = *DatumGetIntervalP(value);
+}
+
+static void
 set_freeze_after(GsPolicy *policy, Datum value)
 {
 	policy->has_freeze_after = true;
@@ -328,18 +328,18 @@ static const PolicyColumn policy_columns[] = {
 	{"dictionary", BOOLOID, set_dictionary},
 	{"repack", BOOLOID, set_repack},
 	{"repack_level", INT2OID, set_repack_level},
-	{"partition_interval", TEXTOID, set_partition_interval},
-	{"make_ahead", INT2OID, set_make_ahead},
-	{"old_tablespace", NAMEOID, set_old_tablespace},
-	{"old_tablespace_after", INTERVALOID, set_old_tablespace_after},
-	{"freeze_after", INTERVALOID, set_freeze_after},
 	{"player_rate_limit", TEXTOID, set_player_rate_limit},
 	{"game_rate_limit", TEXTOID, set_game_rate_limit},
 	{"player_stats", BOOLOID, set_player_stats},
 	{"stats_rule", TEXTOID, set_stats_rule},
+	{"freeze_after", INTERVALOID, set_freeze_after},
 	{"archive_hook", TEXTOID, set_archive_hook},
 	{"hook_failure", TEXTOID, set_hook_failure},
 	{"resume_on_move", BOOLOID, set_resume_on_move},
+	{"partition_interval", TEXTOID, set_partition_interval},
+	{"make_ahead", INT2OID, set_make_ahead},
+	{"old_tablespace", NAMEOID, set_old_tablespace},
+	{"old_tablespace_after", INTERVALOID, set_old_tablespace_after},
 };
 
 #define NCOLUMNS ((int) lengthof(policy_columns))

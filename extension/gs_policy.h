@@ -49,18 +49,18 @@ typedef struct GsPolicy
 	Interval retention;
 	Interval payload_retention;
 
+	/* rows of gamestate.rate_limit that moves are counted by; empty = none */
+	char player_rate_limit[GS_MAX_ID_LENGTH + 1];
+	char game_rate_limit[GS_MAX_ID_LENGTH + 1];
 	/* partitions: how long, how many ahead, and where they go when they are old */
 	GsInterval partition_interval;
 	int make_ahead; /* or GS_POLICY_SETTING */
 	bool has_old_tablespace;
+	bool has_freeze_after;
+	Interval freeze_after;
 	bool has_old_tablespace_after;
 	NameData old_tablespace;
 	Interval old_tablespace_after;
-	bool has_freeze_after;
-	Interval freeze_after;
-	/* rows of gamestate.rate_limit that moves are counted by; empty = none */
-	char player_rate_limit[GS_MAX_ID_LENGTH + 1];
-	char game_rate_limit[GS_MAX_ID_LENGTH + 1];
 } GsPolicy;
 
 /* A month is 30 days, a day 24 hours. */

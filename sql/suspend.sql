@@ -262,3 +262,22 @@ ROLLBACK;
 DELETE FROM gamestate.policy WHERE game_type = 'susp move';
 SELECT count(gamestate.delete_game(game_id)) FROM gamestate.games WHERE game_type LIKE 'susp%';
 DROP EXTENSION dblink;
+
+-- history goes along: each state is there while it is suspended and afterwards
+SELECT gamestate.create_game('history', '{"n": 0}', game_id => '5a5a0000-0000-4000-8000-0000000000f1');
+SELECT gamestate.apply_move('5a5a0000-0000-4000-8000-0000000000f1', NULL, '1', '{"n": 1}'),
+	gamestate.apply_move('5a5a0000-0000-4000-8000-0000000000f1', NULL, '2', '{"n": 2}');
+SELECT gamestate.suspend_game('5a5a0000-0000-4000-8000-0000000000f1');
+SELECT v, gamestate.state_at('5a5a0000-0000-4000-8000-0000000000f1', v) FROM generate_series(1, 5) v;
+SELECT gamestate.resume_game('5a5a0000-0000-4000-8000-0000000000f1');
+SELECT gamestate.apply_move('5a5a0000-0000-4000-8000-0000000000f1', NULL, '3', '{"n": 3}');
+SELECT v, gamestate.state_at('5a5a0000-0000-4000-8000-0000000000f1', v) FROM generate_series(1, 6) v;
+BEGIN;
+SELECT gamestate.suspend_game('5a5a0000-0000-4000-8000-0000000000f1');
+SELECT gamestate.resume_game('5a5a0000-0000-4000-8000-0000000000f1');
+SELECT gamestate.apply_move('5a5a0000-0000-4000-8000-0000000000f1', NULL, '4', '{"n": 4}');
+SELECT gamestate.restore_game('5a5a0000-0000-4000-8000-0000000000f1', 2);
+SELECT v, gamestate.state_at('5a5a0000-0000-4000-8000-0000000000f1', v) FROM generate_series(1, 10) v;
+COMMIT;
+SELECT v, gamestate.state_at('5a5a0000-0000-4000-8000-0000000000f1', v) FROM generate_series(1, 10) v;
+SELECT gamestate.delete_game('5a5a0000-0000-4000-8000-0000000000f1');
