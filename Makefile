@@ -19,6 +19,7 @@ OBJS = \
 	extension/gs_cold_fdw.o \
 	extension/gs_cold_file.o \
 	extension/gs_cold_format.o \
+	extension/gs_changes.o \
 	extension/gs_columns.o \
 	extension/gs_columns_decode.o \
 	extension/gs_config.o \
@@ -45,6 +46,7 @@ OBJS = \
 	extension/gs_journal.o \
 	extension/gs_journal_stat.o \
 	extension/gs_json.o \
+	extension/gs_json_read.o \
 	extension/gs_launcher.o \
 	extension/gs_leaderboard.o \
 	extension/gs_leaves.o \
@@ -52,9 +54,11 @@ OBJS = \
 	extension/gs_load.o \
 	extension/gs_lobby.o \
 	extension/gs_lock.o \
+	extension/gs_log.o \
 	extension/gs_lookup.o \
 	extension/gs_maintenance.o \
 	extension/gs_merge.o \
+	extension/gs_merge_diff.o \
 	extension/gs_module.o \
 	extension/gs_move.o \
 	extension/gs_owner.o \
@@ -87,6 +91,7 @@ OBJS = \
 	extension/gs_shmem.o \
 	extension/gs_states.o \
 	extension/gs_stats_rule.o \
+	extension/gs_stored.o \
 	extension/gs_suspend.o \
 	extension/gs_suspended.o \
 	extension/gs_swap.o \
@@ -112,7 +117,9 @@ PURE_SRCS = \
 	extension/gs_columns_decode.c \
 	extension/gs_delta.c \
 	extension/gs_entry.c \
+	extension/gs_json_read.c \
 	extension/gs_merge.c \
+	extension/gs_merge_diff.c \
 	extension/gs_payload.c \
 	extension/gs_rate.c \
 	extension/gs_record.c \

@@ -226,7 +226,7 @@ CREATE TABLE gamestate.policy (
 	CONSTRAINT policy_durability_check
 		CHECK (durability OPERATOR(pg_catalog.=) 'journal' OR durability OPERATOR(pg_catalog.=) 'memory'),
 	CONSTRAINT policy_history_check
-		CHECK (history OPERATOR(pg_catalog.=) 'full' OR history OPERATOR(pg_catalog.=) 'events'),
+		CHECK (history OPERATOR(pg_catalog.~) '^(full|events|last ([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))$'),
 	CONSTRAINT policy_retention_check
 		CHECK (retention OPERATOR(pg_catalog.>=) '0'::interval),
 	CONSTRAINT policy_retention_action_check
@@ -259,7 +259,7 @@ CREATE TABLE gamestate.policy (
 );
 COMMENT ON TABLE gamestate.policy IS 'what holds for the games of a type; what is NULL, and types without a row, follow the row of the empty type, then the settings';
 COMMENT ON COLUMN gamestate.policy.game_type IS 'game type; empty = the default of all types';
-COMMENT ON COLUMN gamestate.policy.history IS 'of games created from now on: full (every state can be had, see state_at), or events (first and last state, and the events); full if nothing is said';
+COMMENT ON COLUMN gamestate.policy.history IS 'of games created from now on: full (every state can be had, see state_at), events (first and last state, and the events), or last N (the last N changes and their states, older ones are forgotten; 1 to 65535); full if nothing is said';
 COMMENT ON COLUMN gamestate.policy.durability IS 'of games created from now on: journal, or memory (faster, lost when the server stops or crashes)';
 COMMENT ON COLUMN gamestate.policy.retention IS 'how long after its end a partition of the archive is kept; NULL = for ever';
 COMMENT ON COLUMN gamestate.policy.retention_action IS 'what becomes of a partition then: drop (default), or detach: it stays as a table of its own';
@@ -499,8 +499,8 @@ COMMENT ON COLUMN gamestate.change.version IS 'the version that the change led t
 COMMENT ON COLUMN gamestate.change.kind IS 'create, move, metadata, room_code, start, join, leave, finish, abandon, restore, suspended, resumed; snapshot = the whole state as of that version';
 COMMENT ON COLUMN gamestate.change.at IS 'time of the server when the change was made';
 COMMENT ON COLUMN gamestate.change.event IS 'the move; of other kinds what was set: the metadata, the room code, the result; why it was suspended; the room code it has resumed with';
-COMMENT ON COLUMN gamestate.change.patch IS 'RFC 7396 merge patch from the state before, where history holds it';
-COMMENT ON COLUMN gamestate.change.state IS 'the state, in rows of kind snapshot';
+COMMENT ON COLUMN gamestate.change.patch IS 'RFC 7396 merge patch from the state before, if the history has it and the state changed';
+COMMENT ON COLUMN gamestate.change.state IS 'the state as of that version: of a snapshot, of the creation, and where a patch cannot say what changed';
 
 -- ---------------------------------------------------------------------------
 -- Functions that write
@@ -872,6 +872,19 @@ RETURNS SETOF gamestate.game
 AS 'MODULE_PATHNAME', 'gs_list_live_games' LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 10000;
 COMMENT ON FUNCTION gamestate.list_live_games(text, text, boolean, integer)
 IS 'the games in shared memory as rows, in no particular order; games are seen one after another, each as it is then';
+
+-- For who follows games by their type and was away: see extension/gs_stored.c.
+CREATE FUNCTION gamestate.list_stored_games(
+	game_type text,
+	updated_after timestamptz)
+RETURNS TABLE (
+	game_id uuid,
+	tier text,
+	version bigint,
+	updated_at timestamptz)
+AS 'MODULE_PATHNAME', 'gs_list_stored_games' LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 1000;
+COMMENT ON FUNCTION gamestate.list_stored_games(text, timestamptz)
+IS 'games of a type (NULL = of all) that are not live any more and have last changed at that time or later, in no particular order';
 
 CREATE FUNCTION gamestate.to_jsonb(document json)
 RETURNS jsonb
@@ -1798,7 +1811,7 @@ SELECT CASE
 		'get_game', 'get_state', 'get_state_bytes', 'get_state_if_newer',
 		'get_state_if_newer_bytes', 'get_states', 'get_states_bytes', 'get_version',
 		'state_at', 'state_at_bytes', 'get_changes', 'wait_changes', 'feed_position',
-		'find_room', 'player_games', 'open_rooms', 'list_live_games')
+		'find_room', 'player_games', 'open_rooms', 'list_live_games', 'list_stored_games')
 		THEN 'read'
 	WHEN object_name IN ('live_games', 'games', 'suspended', 'suspended_games',
 		'suspended_state', 'suspended_state_bytes')

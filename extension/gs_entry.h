@@ -78,6 +78,16 @@ typedef struct GsEntry
 	uint32_t delta_len;
 } GsEntry;
 
+/*
+ * Is it a request that is remembered, without the change that it has led to?  Such entries
+ * are in an image only (gs_record.h): a move has an event.
+ */
+static inline bool
+gs_entry_is_request(const GsEntry *e)
+{
+	return e->kind == GS_KIND_MOVE && e->event == NULL;
+}
+
 /* a request id and its arguments, here and in gs_record.h */
 static inline char *
 gs_put_request(char *dst, const unsigned char *id, uint32_t arguments)

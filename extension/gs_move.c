@@ -95,7 +95,7 @@ move_is_allowed(const Move *move, const char *function, const GsTarget *target,
 		return false;
 	else if (unlikely(move->expected_version && *move->expected_version != h->version))
 		gs_refuse_version(target, *move->expected_version, refusal);
-	else if (unlikely(h->version >= gs_max_log))
+	else if (unlikely(gs_log_is_full(h)))
 		gs_refuse_log(target, refusal);
 	else
 		return true;

@@ -329,8 +329,7 @@ create_game(FunctionCallInfo fcinfo, GsEncoding encoding)
 				  "gamestate.max_metadata_size");
 
 	h.encoding = encoding;
-	h.durability = gs_policy_durability(&parts.game_type);
-	h.history = gs_policy(&parts.game_type)->history;
+	gs_policy_new_game(&parts.game_type, &h);
 	h.status = arg_first_status(fcinfo, 6);
 	h.max_players = gs_arg_max_players(fcinfo, 7, parts.nplayers);
 	h.version = 1;
