@@ -15,11 +15,11 @@ OBJS = \
 	extension/gs_archiver_pass.o \
 	extension/gs_archiver_split.o \
 	extension/gs_batch.o \
+	extension/gs_changes.o \
 	extension/gs_cold.o \
 	extension/gs_cold_fdw.o \
 	extension/gs_cold_file.o \
 	extension/gs_cold_format.o \
-	extension/gs_changes.o \
 	extension/gs_columns.o \
 	extension/gs_columns_decode.o \
 	extension/gs_config.o \

@@ -359,7 +359,8 @@ found_encoding(GsRowSearch *search, Relation leaf, HeapTuple tuple)
 	CachedPayload *cached = search->arg;
 
 	cached->is_bytes =
-		strcmp(TextDatumGetCString(gs_row_column_not_null(tuple, leaf, "encoding", TEXTOID)),
+		strcmp(TextDatumGetCString(
+				   gs_row_column_not_null(tuple, leaf, "encoding", TEXTOID)),
 			   "bytes") == 0;
 	cached->is_known = true;
 }
