@@ -25,6 +25,7 @@ OBJS = \
 	extension/gs_config.o \
 	extension/gs_damage.o \
 	extension/gs_database.o \
+	extension/gs_deadline.o \
 	extension/gs_deleted.o \
 	extension/gs_delta.o \
 	extension/gs_dictionary.o \
@@ -101,6 +102,8 @@ OBJS = \
 	extension/gs_target.o \
 	extension/gs_tick.o \
 	extension/gs_tier.o \
+	extension/gs_timer.o \
+	extension/gs_timer_worker.o \
 	extension/gs_train.o \
 	extension/gs_unpack.o \
 	extension/gs_utility.o \
