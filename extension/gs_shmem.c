@@ -31,6 +31,7 @@
 #include "gs_feed.h"
 #include "gs_follow.h"
 #include "gs_index.h"
+#include "gs_lease.h"
 #include "gs_rate_limit.h"
 #include "gs_shmem.h"
 #include "gs_table.h"
@@ -116,6 +117,7 @@ create_area(void)
 
 	gs_table_create();
 	gs_index_create();
+	gs_leases_create();
 
 	(void) fill_reserve();
 
@@ -155,6 +157,7 @@ shmem_startup(void)
 		GsShmem->pages_tranche = LWLockNewTrancheId();
 		GsShmem->feed_tranche = LWLockNewTrancheId();
 		GsShmem->timers_tranche = LWLockNewTrancheId();
+		GsShmem->leases_tranche = LWLockNewTrancheId();
 		GsShmem->rate_tranche = LWLockNewTrancheId();
 		gs_tick_init(&GsShmem->tick);
 		for (int level = 0; level < GS_DURABLE_LEVELS; level++)
@@ -211,6 +214,7 @@ gs_attach_slow(void)
 	LWLockRegisterTranche(GsShmem->pages_tranche, "GamestatePages");
 	LWLockRegisterTranche(GsShmem->feed_tranche, "GamestateFeed");
 	LWLockRegisterTranche(GsShmem->timers_tranche, "GamestateTimers");
+	LWLockRegisterTranche(GsShmem->leases_tranche, "GamestateLeases");
 	LWLockRegisterTranche(GsShmem->rate_tranche, "GamestateRates");
 
 	old = MemoryContextSwitchTo(TopMemoryContext);
@@ -221,6 +225,7 @@ gs_attach_slow(void)
 		on_shmem_exit(release_area, (Datum) 0);
 		gs_table_attach();
 		gs_index_attach();
+		gs_leases_attach();
 	}
 	PG_CATCH();
 	{

@@ -26,6 +26,7 @@
 
 #include "gs_config.h"
 #include "gs_deadline.h"
+#include "gs_lease.h"
 #include "gs_timer.h"
 #include "gs_worker.h"
 
@@ -55,6 +56,7 @@
 
 static const GsTimerClass classes[GS_TIMER_KINDS] = {
 	[GS_TIMER_DEADLINE] = {"set off a deadline", gs_deadline_run, gs_deadline_again},
+	[GS_TIMER_LEASE] = {"end leases", gs_lease_run, gs_lease_again},
 };
 
 static GsDatabase *db = NULL;
