@@ -225,7 +225,7 @@ found_game_payload(GsRowSearch *search, Relation leaf, HeapTuple tuple)
 }
 
 static void
-found_whole_game(RowSearch *search, Relation leaf, HeapTuple tuple)
+found_whole_game(GsRowSearch *search, Relation leaf, HeapTuple tuple)
 {
 	found_game(search, leaf, tuple);
 	found_game_payload(search, leaf, tuple);
@@ -270,14 +270,14 @@ gs_archive_get(const pg_uuid_t *id, bool want_payload, MemoryContext mcxt)
 bool
 gs_archive_exists_in(const char *table, const pg_uuid_t *id)
 {
-	Oid relid = archive_table(table);
-	RowSearch search = {.id = id, .nsnapshots = 1};
+	Oid relid = gs_archive_table(table);
+	GsRowSearch search = {.id = id, .nsnapshots = 1};
 	bool result;
 
 	if (!OidIsValid(relid))
 		return false;
 	search.snapshots[0] = newest_snapshot(relid);
-	result = search_table(relid, &search);
+	result = gs_find_row(relid, &search);
 	UnregisterSnapshot(search.snapshots[0]);
 	return result;
 }
@@ -286,8 +286,8 @@ GsStoredGame *
 gs_archive_get_in(const char *table, GsTier tier, const pg_uuid_t *id, bool want_payload,
 				  MemoryContext mcxt)
 {
-	Oid relid = archive_table(table);
-	RowSearch search = {.id = id, .mcxt = mcxt, .nsnapshots = 2};
+	Oid relid = gs_archive_table(table);
+	GsRowSearch search = {.id = id, .mcxt = mcxt, .nsnapshots = 2};
 	GsStoredGame *game = MemoryContextAllocZero(mcxt, sizeof(GsStoredGame));
 
 	if (!OidIsValid(relid))
@@ -296,7 +296,7 @@ gs_archive_get_in(const char *table, GsTier tier, const pg_uuid_t *id, bool want
 	search.snapshots[1] = newest_snapshot(relid);
 	search.arg = game;
 	search.found = want_payload ? found_whole_game : found_game;
-	if (!search_table(relid, &search))
+	if (!gs_find_row(relid, &search))
 		game = NULL;
 	else
 		game->tier = tier;
