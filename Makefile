@@ -53,6 +53,8 @@ OBJS = \
 	extension/gs_json_read.o \
 	extension/gs_launcher.o \
 	extension/gs_leaderboard.o \
+	extension/gs_lease.o \
+	extension/gs_lease_sql.o \
 	extension/gs_leaves.o \
 	extension/gs_light.o \
 	extension/gs_load.o \

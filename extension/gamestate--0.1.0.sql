@@ -565,10 +565,11 @@ CREATE FUNCTION gamestate.apply_move(
 	state json,
 	player text DEFAULT NULL,
 	deadline timestamptz DEFAULT NULL,
+	lease bigint DEFAULT NULL,
 	request_id uuid DEFAULT NULL)
 RETURNS bigint
 AS 'MODULE_PATHNAME', 'gs_apply_move' LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION gamestate.apply_move(uuid, bigint, json, json, text, timestamptz, uuid)
+COMMENT ON FUNCTION gamestate.apply_move(uuid, bigint, json, json, text, timestamptz, bigint, uuid)
 IS 'one atomic move: check the version (NULL = no check), append the event, set the state and the deadline (NULL = unchanged; infinity = none); returns the new version';
 
 CREATE FUNCTION gamestate.apply_move_bytes(
@@ -578,10 +579,11 @@ CREATE FUNCTION gamestate.apply_move_bytes(
 	state bytea,
 	player text DEFAULT NULL,
 	deadline timestamptz DEFAULT NULL,
+	lease bigint DEFAULT NULL,
 	request_id uuid DEFAULT NULL)
 RETURNS bigint
 AS 'MODULE_PATHNAME', 'gs_apply_move_bytes' LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION gamestate.apply_move_bytes(uuid, bigint, bytea, bytea, text, timestamptz, uuid)
+COMMENT ON FUNCTION gamestate.apply_move_bytes(uuid, bigint, bytea, bytea, text, timestamptz, bigint, uuid)
 IS 'apply_move for a game whose encoding is bytes';
 
 CREATE FUNCTION gamestate.apply_patch(
@@ -591,10 +593,11 @@ CREATE FUNCTION gamestate.apply_patch(
 	patch json,
 	player text DEFAULT NULL,
 	deadline timestamptz DEFAULT NULL,
+	lease bigint DEFAULT NULL,
 	request_id uuid DEFAULT NULL)
 RETURNS bigint
 AS 'MODULE_PATHNAME', 'gs_apply_patch' LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION gamestate.apply_patch(uuid, bigint, json, json, text, timestamptz, uuid)
+COMMENT ON FUNCTION gamestate.apply_patch(uuid, bigint, json, json, text, timestamptz, bigint, uuid)
 IS 'apply_move with what changes of the state as a merge patch (RFC 7396); what the patch does not name stays to the letter';
 
 CREATE FUNCTION gamestate.apply_moves(
@@ -605,6 +608,7 @@ CREATE FUNCTION gamestate.apply_moves(
 	players text[] DEFAULT NULL,
 	all_or_nothing boolean DEFAULT false,
 	deadlines timestamptz[] DEFAULT NULL,
+	leases bigint[] DEFAULT NULL,
 	request_ids uuid[] DEFAULT NULL)
 RETURNS TABLE (
 	ord integer,
@@ -613,7 +617,7 @@ RETURNS TABLE (
 	sqlstate text,
 	message text)
 AS 'MODULE_PATHNAME', 'gs_apply_moves' LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 32;
-COMMENT ON FUNCTION gamestate.apply_moves(uuid[], bigint[], json[], json[], text[], boolean, timestamptz[], uuid[])
+COMMENT ON FUNCTION gamestate.apply_moves(uuid[], bigint[], json[], json[], text[], boolean, timestamptz[], bigint[], uuid[])
 IS 'many moves in one call, in the order of the arrays: a row for each, with the new version or why it was refused; with all_or_nothing the first refusal is an error';
 
 CREATE FUNCTION gamestate.apply_moves_bytes(
@@ -624,6 +628,7 @@ CREATE FUNCTION gamestate.apply_moves_bytes(
 	players text[] DEFAULT NULL,
 	all_or_nothing boolean DEFAULT false,
 	deadlines timestamptz[] DEFAULT NULL,
+	leases bigint[] DEFAULT NULL,
 	request_ids uuid[] DEFAULT NULL)
 RETURNS TABLE (
 	ord integer,
@@ -632,7 +637,7 @@ RETURNS TABLE (
 	sqlstate text,
 	message text)
 AS 'MODULE_PATHNAME', 'gs_apply_moves_bytes' LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 32;
-COMMENT ON FUNCTION gamestate.apply_moves_bytes(uuid[], bigint[], bytea[], bytea[], text[], boolean, timestamptz[], uuid[])
+COMMENT ON FUNCTION gamestate.apply_moves_bytes(uuid[], bigint[], bytea[], bytea[], text[], boolean, timestamptz[], bigint[], uuid[])
 IS 'apply_moves for games whose encoding is bytes';
 
 CREATE FUNCTION gamestate.set_metadata(
@@ -737,10 +742,11 @@ CREATE FUNCTION gamestate.finish_game(
 	result json DEFAULT NULL,
 	expected_version bigint DEFAULT NULL,
 	status text DEFAULT 'finished',
+	lease bigint DEFAULT NULL,
 	request_id uuid DEFAULT NULL)
 RETURNS bigint
 AS 'MODULE_PATHNAME', 'gs_finish_game' LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION gamestate.finish_game(uuid, json, bigint, text, uuid)
+COMMENT ON FUNCTION gamestate.finish_game(uuid, json, bigint, text, bigint, uuid)
 IS 'end a game (finished or abandoned), free its room code, queue it for the archive; returns the new version';
 
 CREATE FUNCTION gamestate.suspend_game(
@@ -836,6 +842,47 @@ CREATE FUNCTION gamestate.allow(
 AS 'MODULE_PATHNAME', 'gs_allow' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION gamestate.allow(text, double precision, text)
 IS 'count what something costs against a rate limit: whether it is allowed, else how long to wait (NULL = it costs more than is ever allowed), and how much remains';
+
+-- ---------------------------------------------------------------------------
+-- Leases
+-- ---------------------------------------------------------------------------
+
+-- The upper part of leases' numbers, a new one after each start, see
+-- extension/gs_lease.c.
+CREATE SEQUENCE gamestate.lease_epoch;
+COMMENT ON SEQUENCE gamestate.lease_epoch IS 'numbers of leases begin with this; one value for each start of the server';
+ALTER SEQUENCE gamestate.lease_epoch OWNER TO gamestate_owner;
+SELECT pg_catalog.pg_extension_config_dump('gamestate.lease_epoch', '');
+
+CREATE FUNCTION gamestate.claim_games(
+	owner text,
+	game_type text DEFAULT NULL,
+	max_games integer DEFAULT 100,
+	ttl interval DEFAULT '30 s',
+	game_ids uuid[] DEFAULT NULL,
+	with_session boolean DEFAULT true)
+RETURNS TABLE (game_id uuid, lease bigint, version bigint, expires_at timestamptz)
+AS 'MODULE_PATHNAME', 'gs_claim_games' LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 100;
+COMMENT ON FUNCTION gamestate.claim_games(text, text, integer, interval, uuid[], boolean)
+IS 'take running games that nobody runs, of a type, or among those named, until ttl is over or, unless with_session is false, this session ends; a row for each with the number of its lease';
+
+CREATE FUNCTION gamestate.renew_lease(owner text, ttl interval DEFAULT '30 s')
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'gs_renew_lease' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION gamestate.renew_lease(text, interval)
+IS 'all leases of an owner end so much later from now; returns how many it has';
+
+CREATE FUNCTION gamestate.release_games(owner text, game_ids uuid[] DEFAULT NULL)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'gs_release_games' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION gamestate.release_games(text, uuid[])
+IS 'an owner gives up these games, or all of its own; returns how many';
+
+CREATE FUNCTION gamestate.list_leases(owner text DEFAULT NULL)
+RETURNS TABLE (game_id uuid, lease bigint, owner_name text, pid integer, expires_at timestamptz)
+AS 'MODULE_PATHNAME', 'gs_list_leases' LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 1000;
+COMMENT ON FUNCTION gamestate.list_leases(text)
+IS 'which owner runs which game, and until when; pid: the session that the lease ends with';
 
 -- ---------------------------------------------------------------------------
 -- Functions that read
@@ -2121,12 +2168,13 @@ SELECT CASE
 		'set_metadata', 'set_room_code', 'set_deadline', 'start_game', 'join_game', 'join_any',
 		'join_any_bytes', 'leave_game', 'restore_game',
 		'finish_game', 'delete_game', 'suspend_game', 'resume_game', 'allow',
-		'connect_player', 'heartbeat', 'disconnect_player', 'renew_connection', 'reconnect')
+		'connect_player', 'heartbeat', 'disconnect_player', 'renew_connection', 'reconnect',
+		'claim_games', 'renew_lease', 'release_games')
 		THEN 'write'
 	WHEN object_name IN (
 		'get_game', 'get_state', 'get_state_bytes', 'get_state_if_newer',
 		'get_state_if_newer_bytes', 'get_states', 'get_states_bytes', 'get_version',
-		'state_at', 'state_at_bytes', 'get_changes', 'wait_changes', 'feed_position',
+		'state_at', 'state_at_bytes', 'get_changes', 'wait_changes', 'feed_position', 'list_leases',
 		'find_room', 'player_games', 'player_presence', 'open_rooms', 'list_live_games',
 		'list_stored_games')
 		THEN 'read'

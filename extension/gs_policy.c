@@ -355,6 +355,13 @@ set_old_tablespace_after(GsPolicy *policy, Datum value)
 }
 
 static void
+set_freeze_after(GsPolicy *policy, Datum value)
+{
+	policy->has_freeze_after = true;
+	policy->freeze_after = *DatumGetIntervalP(value);
+}
+
+static void
 set_absence_action(GsPolicy *policy, Datum value)
 {
 	policy->absence_action = is_word(value, "notify")		   ? GS_ABSENCE_NOTIFY
@@ -367,13 +374,6 @@ static void
 set_absence_after(GsPolicy *policy, Datum value)
 {
 	policy->absence_us = Max(gs_interval_us(DatumGetIntervalP(value)), 0);
-}
-
-static void
-set_freeze_after(GsPolicy *policy, Datum value)
-{
-	policy->has_freeze_after = true;
-	policy->freeze_after = *DatumGetIntervalP(value);
 }
 
 static const PolicyColumn policy_columns[] = {

@@ -31,6 +31,7 @@
 #include "gs_feed.h"
 #include "gs_follow.h"
 #include "gs_index.h"
+#include "gs_lease.h"
 #include "gs_presence.h"
 #include "gs_rate_limit.h"
 #include "gs_shmem.h"
@@ -118,6 +119,7 @@ create_area(void)
 
 	gs_table_create();
 	gs_index_create();
+	gs_leases_create();
 
 	(void) fill_reserve();
 
@@ -156,6 +158,7 @@ shmem_startup(void)
 		GsShmem->queue_tranche = LWLockNewTrancheId();
 		GsShmem->pages_tranche = LWLockNewTrancheId();
 		GsShmem->feed_tranche = LWLockNewTrancheId();
+		GsShmem->leases_tranche = LWLockNewTrancheId();
 		GsShmem->rate_tranche = LWLockNewTrancheId();
 		GsShmem->presence_tranche = LWLockNewTrancheId();
 		GsShmem->timers_tranche = LWLockNewTrancheId();
@@ -214,6 +217,7 @@ gs_attach_slow(void)
 	LWLockRegisterTranche(GsShmem->queue_tranche, "GamestateQueue");
 	LWLockRegisterTranche(GsShmem->pages_tranche, "GamestatePages");
 	LWLockRegisterTranche(GsShmem->feed_tranche, "GamestateFeed");
+	LWLockRegisterTranche(GsShmem->leases_tranche, "GamestateLeases");
 	LWLockRegisterTranche(GsShmem->rate_tranche, "GamestateRates");
 	LWLockRegisterTranche(GsShmem->presence_tranche, "GamestatePresence");
 	LWLockRegisterTranche(GsShmem->timers_tranche, "GamestateTimers");
@@ -226,6 +230,7 @@ gs_attach_slow(void)
 		on_shmem_exit(release_area, (Datum) 0);
 		gs_table_attach();
 		gs_index_attach();
+		gs_leases_attach();
 	}
 	PG_CATCH();
 	{

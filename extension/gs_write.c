@@ -14,6 +14,7 @@
 #include "gs_deleted.h"
 #include "gs_durable.h"
 #include "gs_errors.h"
+#include "gs_lease.h"
 #include "gs_lock.h"
 #include "gs_lookup.h"
 #include "gs_policy.h"
@@ -648,6 +649,7 @@ gs_finish_game(PG_FUNCTION_ARGS)
 {
 	GsRequest request;
 	GsTarget target;
+	GsRefusal refusal;
 	GsText result;
 	GsStatus status;
 
@@ -655,9 +657,11 @@ gs_finish_game(PG_FUNCTION_ARGS)
 	result = gs_arg_bytes(fcinfo, 1);
 	gs_check_size(&result, "result", gs_max_metadata_size, "gamestate.max_metadata_size");
 	status = arg_last_status(fcinfo, 3);
-	request = gs_request(fcinfo, GS_REQUEST_FINISH_GAME, "uv8v");
+	request = gs_request(fcinfo, GS_REQUEST_FINISH_GAME, "uv8v-");
 	if (!gs_open_target(fcinfo, &request, NULL, &target))
 		PG_RETURN_INT64(target.answered.version);
+	if (!PG_ARGISNULL(4) && !gs_lease_is_held(&target.id, PG_GETARG_INT64(4), &refusal))
+		gs_raise(&refusal);
 	gs_check_version(&target, fcinfo, 2);
 	PG_RETURN_INT64(
 		gs_new_version(gs_end_game(&request, &target, status, NULL, &result)));

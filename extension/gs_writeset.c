@@ -37,6 +37,7 @@
 #include "gs_durable.h"
 #include "gs_feed.h"
 #include "gs_journal.h"
+#include "gs_lease.h"
 #include "gs_light.h"
 #include "gs_lock.h"
 #include "gs_presence.h"
@@ -743,6 +744,7 @@ xact_callback(XactEvent event, void *arg)
 				commit();
 				reset();
 			}
+			gs_lease_xact_end(true);
 			gs_lock_reset();
 			gs_durable_forget();
 			is_committing = false;
@@ -753,6 +755,7 @@ xact_callback(XactEvent event, void *arg)
 				rollback();
 				reset();
 			}
+			gs_lease_xact_end(false);
 			gs_lock_reset();
 			gs_durable_forget();
 			is_committing = false;
@@ -766,6 +769,7 @@ xact_callback(XactEvent event, void *arg)
 			gs_unlock_all();
 			break;
 		case XACT_EVENT_PREPARE:
+			gs_lease_xact_end(true);
 			gs_lock_reset();
 			break;
 		default:
@@ -846,6 +850,7 @@ subxact_callback(SubXactEvent event, SubTransactionId subid, SubTransactionId pa
 		return;
 	level = GetCurrentTransactionNestLevel();
 	gs_lock_subxact_end(level, event == SUBXACT_EVENT_COMMIT_SUB);
+	gs_lease_subxact_end(level, event == SUBXACT_EVENT_COMMIT_SUB);
 	if (!GsWriteSetActive)
 		return;
 	if (event == SUBXACT_EVENT_COMMIT_SUB)

@@ -415,6 +415,17 @@ extern gamestate_status gamestate_set_room_code(
 extern gamestate_status gamestate_set_deadline(
 	gamestate_conn *conn, const gamestate_uuid *game_id, int64_t deadline_us,
 	int64_t expected_version, const gamestate_uuid *request_id, int64_t *version);
+/* games: how many */
+extern gamestate_status gamestate_claim_games(gamestate_conn *conn,
+											  const gamestate_claim *claim,
+											  gamestate_result **result);
+extern gamestate_status gamestate_renew_lease(gamestate_conn *conn, const char *owner,
+											  int ttl, int64_t *games);
+extern gamestate_status gamestate_release_games(gamestate_conn *conn, const char *owner,
+												const gamestate_uuid *game_ids,
+												size_t count, int64_t *games);
+extern gamestate_status gamestate_list_leases(gamestate_conn *conn, const char *owner,
+											  gamestate_result **result);
 extern gamestate_status gamestate_join_game(gamestate_conn *conn,
 											const gamestate_uuid *game_id,
 											const char *player, int64_t expected_version,

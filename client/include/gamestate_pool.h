@@ -343,6 +343,20 @@ extern gamestate_status gamestate_pool_set_room_code(
 extern gamestate_status gamestate_pool_set_deadline(
 	gamestate_pool *pool, const gamestate_uuid *game_id, int64_t deadline_us,
 	int64_t expected_version, const gamestate_uuid *request_id, int64_t *version);
+/* claims of a pool are never bound to a session */
+extern gamestate_status gamestate_pool_claim_games(gamestate_pool *pool,
+												   const gamestate_claim *claim,
+												   gamestate_result **result);
+extern gamestate_status gamestate_pool_renew_lease(gamestate_pool *pool,
+												   const char *owner, int ttl,
+												   int64_t *games);
+extern gamestate_status gamestate_pool_release_games(gamestate_pool *pool,
+													 const char *owner,
+													 const gamestate_uuid *game_ids,
+													 size_t count, int64_t *games);
+extern gamestate_status gamestate_pool_list_leases(gamestate_pool *pool,
+												   const char *owner,
+												   gamestate_result **result);
 extern gamestate_status gamestate_pool_join_game(
 	gamestate_pool *pool, const gamestate_uuid *game_id, const char *player,
 	int64_t expected_version, const gamestate_uuid *request_id, int64_t *version);

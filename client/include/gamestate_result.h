@@ -148,6 +148,21 @@ typedef struct gamestate_moved
 extern bool gamestate_result_moved(const gamestate_result *result, size_t row,
 								   gamestate_moved *moved);
 
+/* A lease: claim_games, list_leases. */
+typedef struct gamestate_lease
+{
+	gamestate_uuid game_id;
+	int64_t lease;
+	int64_t version;	/* of the game; claim_games only */
+	int64_t expires_us; /* GAMESTATE_NO_TIME: never */
+	const char *owner;	/* list_leases only */
+	int pid;			/* list_leases only; 0: not bound to a session */
+} gamestate_lease;
+
+/* false: no such row */
+extern bool gamestate_result_lease(const gamestate_result *result, size_t row,
+								   gamestate_lease *lease);
+
 /* A game of get_states; games that do not exist have no row. */
 typedef struct gamestate_versioned_state
 {

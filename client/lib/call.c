@@ -101,6 +101,7 @@ gamestate_call_apply_move(gamestate_call *call, const gamestate_move *move)
 	add(call, gamestate_param_json(move->state));
 	add(call, gamestate_param_text(move->player));
 	add(call, gsl_param_deadline(move->deadline_us));
+	add(call, gsl_param_version(move->lease));
 	add_uuid(call, move->request_id);
 }
 
@@ -114,6 +115,7 @@ gamestate_call_apply_move_bytes(gamestate_call *call, const gamestate_move *move
 	add(call, gamestate_param_bytea(move->state));
 	add(call, gamestate_param_text(move->player));
 	add(call, gsl_param_deadline(move->deadline_us));
+	add(call, gsl_param_version(move->lease));
 	add_uuid(call, move->request_id);
 }
 
@@ -127,6 +129,7 @@ gamestate_call_apply_patch(gamestate_call *call, const gamestate_patch *patch)
 	add(call, gamestate_param_json(patch->patch));
 	add(call, gamestate_param_text(patch->player));
 	add(call, gsl_param_deadline(patch->deadline_us));
+	add(call, gsl_param_version(patch->lease));
 	add_uuid(call, patch->request_id);
 }
 
@@ -153,8 +156,11 @@ apply_moves(gamestate_call *call, FunctionId function, ParamType documents,
 	size_t count = moves->count;
 	gamestate_param versions =
 		gamestate_param_int8_array(moves->expected_versions, count);
+	gamestate_param leases =
+		gamestate_param_int8_array(moves->leases, moves->leases == NULL ? 1 : count);
 
 	versions.flags |= PARAM_ZERO_IS_NULL;
+	leases.flags |= PARAM_ZERO_IS_NULL;
 	begin(call, function);
 	add(call, gamestate_param_uuid_array(moves->game_ids, count));
 	add(call, filled(versions, moves->expected_versions, count));
@@ -165,6 +171,7 @@ apply_moves(gamestate_call *call, FunctionId function, ParamType documents,
 		gamestate_param_text_array(moves->players, moves->players == NULL ? 1 : count));
 	add(call, gamestate_param_bool(moves->all_or_nothing));
 	add(call, gsl_param_deadline_array(moves->deadlines_us, count));
+	add(call, leases);
 	add(call, uuid_array_or_null(moves->request_ids, count));
 }
 
@@ -260,6 +267,7 @@ gamestate_call_finish_game(gamestate_call *call, const gamestate_finish *finish)
 	add(call, gamestate_param_json(finish->result));
 	add(call, gsl_param_version(finish->expected_version));
 	add(call, gamestate_param_text(finish->status != NULL ? finish->status : "finished"));
+	add(call, gsl_param_version(finish->lease));
 	add_uuid(call, finish->request_id);
 }
 
@@ -293,6 +301,57 @@ gamestate_call_delete_game(gamestate_call *call, const gamestate_uuid *game_id,
 						   int64_t expected_version, const gamestate_uuid *request_id)
 {
 	plain_change(call, FN_DELETE_GAME, game_id, expected_version, request_id);
+}
+
+/* -----------------------------------------------------------------------
+ * Leases
+ * -----------------------------------------------------------------------
+ */
+
+#define DEFAULT_TTL		  30000 /* ms */
+#define DEFAULT_MAX_GAMES 100
+
+static gamestate_param
+ttl_param(int ttl)
+{
+	return gsl_param_interval((ttl != 0 ? ttl : DEFAULT_TTL) * INT64_C(1000));
+}
+
+void
+gamestate_call_claim_games(gamestate_call *call, const gamestate_claim *claim)
+{
+	begin(call, FN_CLAIM_GAMES);
+	add(call, gamestate_param_text(claim->owner));
+	add(call, gamestate_param_text(claim->game_type));
+	add(call, gamestate_param_int4(claim->max_games != 0 ? claim->max_games
+														 : DEFAULT_MAX_GAMES));
+	add(call, ttl_param(claim->ttl));
+	add(call, uuid_array_or_null(claim->game_ids, claim->num_game_ids));
+	add(call, gamestate_param_bool(!claim->without_session));
+}
+
+void
+gamestate_call_renew_lease(gamestate_call *call, const char *owner, int ttl)
+{
+	begin(call, FN_RENEW_LEASE);
+	add(call, gamestate_param_text(owner));
+	add(call, ttl_param(ttl));
+}
+
+void
+gamestate_call_release_games(gamestate_call *call, const char *owner,
+							 const gamestate_uuid *game_ids, size_t count)
+{
+	begin(call, FN_RELEASE_GAMES);
+	add(call, gamestate_param_text(owner));
+	add(call, uuid_array_or_null(game_ids, count));
+}
+
+void
+gamestate_call_list_leases(gamestate_call *call, const char *owner)
+{
+	begin(call, FN_LIST_LEASES);
+	add(call, gamestate_param_text(owner));
 }
 
 /* -----------------------------------------------------------------------

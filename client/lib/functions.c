@@ -35,7 +35,7 @@
 
 #define MANY_MOVES                                                         \
 	"game_ids => $1, expected_versions => $2, events => $3, states => $4," \
-	" players => $5, all_or_nothing => $6, deadlines => $7, request_ids => $8"
+	" players => $5, all_or_nothing => $6, deadlines => $7, leases => $8, request_ids => $9"
 
 const Function gsl_functions[FN_COUNT] = {
 	[FN_CREATE_GAME] = {"create_game",
@@ -52,17 +52,18 @@ const Function gsl_functions[FN_COUNT] = {
 	[FN_APPLY_MOVE] = {"apply_move",
 					   "SELECT gamestate.apply_move(game_id => $1,"
 					   " expected_version => $2, event => $3, state => $4,"
-					   " player => $5, deadline => $6, request_id => $7)",
+					   " player => $5, deadline => $6, lease => $7, request_id => $8)",
 					   SHAPE_VERSION, FN_WRITE},
-	[FN_APPLY_MOVE_BYTES] = {"apply_move_bytes",
-							 "SELECT gamestate.apply_move_bytes(game_id => $1,"
-							 " expected_version => $2, event => $3, state => $4,"
-							 " player => $5, deadline => $6, request_id => $7)",
-							 SHAPE_VERSION, FN_WRITE},
+	[FN_APPLY_MOVE_BYTES] =
+		{"apply_move_bytes",
+		 "SELECT gamestate.apply_move_bytes(game_id => $1,"
+		 " expected_version => $2, event => $3, state => $4,"
+		 " player => $5, deadline => $6, lease => $7, request_id => $8)",
+		 SHAPE_VERSION, FN_WRITE},
 	[FN_APPLY_PATCH] = {"apply_patch",
 						"SELECT gamestate.apply_patch(game_id => $1,"
 						" expected_version => $2, event => $3, patch => $4,"
-						" player => $5, deadline => $6, request_id => $7)",
+						" player => $5, deadline => $6, lease => $7, request_id => $8)",
 						SHAPE_VERSION, FN_WRITE},
 	[FN_APPLY_MOVES] = {"apply_moves",
 						"SELECT ord, game_id, version, sqlstate, message"
@@ -97,7 +98,8 @@ const Function gsl_functions[FN_COUNT] = {
 					   SHAPE_VERSION, FN_WRITE},
 	[FN_FINISH_GAME] = {"finish_game",
 						"SELECT gamestate.finish_game(game_id => $1, result => $2,"
-						" expected_version => $3, status => $4, request_id => $5)",
+						" expected_version => $3, status => $4, lease => $5,"
+						" request_id => $6)",
 						SHAPE_VERSION, FN_WRITE},
 	[FN_SUSPEND_GAME] = {"suspend_game",
 						 "SELECT gamestate.suspend_game(game_id => $1" CHECKED(2, 3),
@@ -137,6 +139,23 @@ const Function gsl_functions[FN_COUNT] = {
 				  "SELECT allowed, wait_ms, remaining"
 				  " FROM gamestate.allow(key => $1, cost => $2, policy => $3)",
 				  SHAPE_ALLOWED, 0},
+	/* neither: asked twice they may answer otherwise, and no request id is kept */
+	[FN_CLAIM_GAMES] = {"claim_games",
+						"SELECT game_id, lease, version, expires_at"
+						" FROM gamestate.claim_games(owner => $1, game_type => $2,"
+						" max_games => $3, ttl => $4, game_ids => $5,"
+						" with_session => $6)",
+						SHAPE_CLAIMED, 0},
+	[FN_RENEW_LEASE] = {"renew_lease",
+						"SELECT gamestate.renew_lease(owner => $1, ttl => $2)",
+						SHAPE_VERSION, 0},
+	[FN_RELEASE_GAMES] = {"release_games",
+						  "SELECT gamestate.release_games(owner => $1, game_ids => $2)",
+						  SHAPE_VERSION, 0},
+	[FN_LIST_LEASES] = {"list_leases",
+						"SELECT game_id, lease, owner_name, pid, expires_at"
+						" FROM gamestate.list_leases(owner => $1)",
+						SHAPE_LEASES, FN_READ},
 	[FN_GET_GAME] = {"get_game",
 					 "SELECT " GAME_COLUMNS " FROM gamestate.get_game(game_id => $1)",
 					 SHAPE_GAME, FN_READ | FN_GROUP},
@@ -239,6 +258,9 @@ static const uint32_t reconnected[] =
 static const uint32_t presence[] = {TYPE_TEXT, TYPE_TEXT, TYPE_TIMESTAMPTZ,
 									TYPE_TIMESTAMPTZ};
 static const uint32_t allowed[] = {TYPE_BOOL, TYPE_INT8, TYPE_FLOAT8};
+static const uint32_t claimed[] = {TYPE_UUID, TYPE_INT8, TYPE_INT8, TYPE_TIMESTAMPTZ};
+static const uint32_t leases[] = {TYPE_UUID, TYPE_INT8, TYPE_TEXT, TYPE_INT4,
+								  TYPE_TIMESTAMPTZ};
 
 #define COLUMNS(types) sizeof(types) / sizeof((types)[0]), types
 
@@ -256,6 +278,8 @@ const ShapeColumns gsl_shapes[SHAPE_COUNT] = {
 	[SHAPE_MOVED] = {COLUMNS(moved), false},
 	[SHAPE_STATES] = {COLUMNS(states), false},
 	[SHAPE_STATES_BYTES] = {COLUMNS(states_bytes), false},
+	[SHAPE_CLAIMED] = {COLUMNS(claimed), false},
+	[SHAPE_LEASES] = {COLUMNS(leases), false},
 	[SHAPE_IDS] = {COLUMNS(one_uuid), false},
 	[SHAPE_TOKEN] = {COLUMNS(one_uuid), true},
 	[SHAPE_CONNECTED] = {COLUMNS(one_bool), true},

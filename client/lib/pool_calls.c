@@ -223,6 +223,49 @@ gamestate_pool_set_deadline(gamestate_pool *pool, const gamestate_uuid *game_id,
 	return run_version(pool, &call, version);
 }
 
+/* Sessions of a pool come and go: no claim ends with one. */
+gamestate_status
+gamestate_pool_claim_games(gamestate_pool *pool, const gamestate_claim *claim,
+						   gamestate_result **result)
+{
+	gamestate_claim bound_to_time = *claim;
+	gamestate_call call;
+
+	bound_to_time.without_session = true;
+	gamestate_call_claim_games(&call, &bound_to_time);
+	return run_result(pool, &call, result);
+}
+
+gamestate_status
+gamestate_pool_renew_lease(gamestate_pool *pool, const char *owner, int ttl,
+						   int64_t *games)
+{
+	gamestate_call call;
+
+	gamestate_call_renew_lease(&call, owner, ttl);
+	return run_version(pool, &call, games);
+}
+
+gamestate_status
+gamestate_pool_release_games(gamestate_pool *pool, const char *owner,
+							 const gamestate_uuid *game_ids, size_t count, int64_t *games)
+{
+	gamestate_call call;
+
+	gamestate_call_release_games(&call, owner, game_ids, count);
+	return run_version(pool, &call, games);
+}
+
+gamestate_status
+gamestate_pool_list_leases(gamestate_pool *pool, const char *owner,
+						   gamestate_result **result)
+{
+	gamestate_call call;
+
+	gamestate_call_list_leases(&call, owner);
+	return run_result(pool, &call, result);
+}
+
 gamestate_status
 gamestate_pool_join_game(gamestate_pool *pool, const gamestate_uuid *game_id,
 						 const char *player, int64_t expected_version,

@@ -219,6 +219,25 @@ gamestate_result_moved(const gamestate_result *result, size_t row, gamestate_mov
 }
 
 bool
+gamestate_result_lease(const gamestate_result *result, size_t row, gamestate_lease *lease)
+{
+	bool claimed;
+
+	if (result == NULL || row >= result->rows ||
+		(result->shape != SHAPE_CLAIMED && result->shape != SHAPE_LEASES))
+		return false;
+	claimed = result->shape == SHAPE_CLAIMED;
+	memset(lease, 0, sizeof(*lease));
+	gamestate_result_uuid(result, row, 0, &lease->game_id);
+	lease->lease = int8_of(result, row, 1);
+	lease->version = claimed ? int8_of(result, row, 2) : 0;
+	lease->owner = claimed ? NULL : gamestate_result_text(result, row, 2);
+	lease->pid = claimed ? 0 : (int) int8_of(result, row, 3);
+	lease->expires_us = time_of(result, row, claimed ? 3 : 4);
+	return true;
+}
+
+bool
 gamestate_result_versioned_state(const gamestate_result *result, size_t row,
 								 gamestate_versioned_state *state)
 {

@@ -169,6 +169,44 @@ gamestate_set_deadline(gamestate_conn *conn, const gamestate_uuid *game_id,
 }
 
 gamestate_status
+gamestate_claim_games(gamestate_conn *conn, const gamestate_claim *claim,
+					  gamestate_result **result)
+{
+	gamestate_call call;
+
+	gamestate_call_claim_games(&call, claim);
+	return gamestate_run(conn, &call, 0, result);
+}
+
+gamestate_status
+gamestate_renew_lease(gamestate_conn *conn, const char *owner, int ttl, int64_t *games)
+{
+	gamestate_call call;
+
+	gamestate_call_renew_lease(&call, owner, ttl);
+	return gsl_run(conn, &call, 0, take_version, games);
+}
+
+gamestate_status
+gamestate_release_games(gamestate_conn *conn, const char *owner,
+						const gamestate_uuid *game_ids, size_t count, int64_t *games)
+{
+	gamestate_call call;
+
+	gamestate_call_release_games(&call, owner, game_ids, count);
+	return gsl_run(conn, &call, 0, take_version, games);
+}
+
+gamestate_status
+gamestate_list_leases(gamestate_conn *conn, const char *owner, gamestate_result **result)
+{
+	gamestate_call call;
+
+	gamestate_call_list_leases(&call, owner);
+	return gamestate_run(conn, &call, 0, result);
+}
+
+gamestate_status
 gamestate_join_game(gamestate_conn *conn, const gamestate_uuid *game_id,
 					const char *player, int64_t expected_version,
 					const gamestate_uuid *request_id, int64_t *version)

@@ -282,6 +282,60 @@ deadlines(gamestate_conn *conn)
 		worked(conn, gamestate_delete_game(conn, &ids[i], 0, NULL, NULL), "delete_game");
 }
 
+static void
+leases(gamestate_conn *conn)
+{
+	gamestate_uuid ids[2] = {must_create(conn, "{}"), must_create(conn, "{}")};
+	gamestate_claim claim = {.owner = "server 1", .game_ids = ids, .num_game_ids = 2};
+	gamestate_move move = {.game_id = &ids[0], .event = gamestate_text("1")};
+	gamestate_data events[2] = {gamestate_text("1"), gamestate_text("2")};
+	int64_t numbers[2] = {0, 1};
+	gamestate_moves moves = {.count = 2,
+							 .game_ids = ids,
+							 .events = events,
+							 .leases = numbers};
+	gamestate_finish finish = {.game_id = &ids[0], .lease = 1};
+	gamestate_result *result;
+	gamestate_lease lease;
+	gamestate_moved moved;
+	int64_t games;
+
+	worked(conn, gamestate_claim_games(conn, &claim, &result), "claim_games");
+	ok(gamestate_result_rows(result) == 2 && gamestate_result_lease(result, 1, &lease) &&
+		   lease.lease > 0 && lease.version == 1 &&
+		   lease.expires_us != GAMESTATE_NO_TIME && lease.owner == NULL,
+	   "both are claimed");
+	ok(gamestate_result_lease(result, 0, &lease), "the first has a lease");
+	move.game_id = &lease.game_id;
+	move.lease = lease.lease;
+	worked(conn, gamestate_apply_move(conn, &move, NULL), "a move under it");
+	move.lease++;
+	refused(conn, gamestate_apply_move(conn, &move, NULL), GAMESTATE_LEASE_LOST);
+	gamestate_result_free(result);
+	worked(conn, gamestate_apply_moves(conn, &moves, &result), "apply_moves");
+	ok(gamestate_result_moved(result, 0, &moved) && moved.sqlstate == NULL,
+	   "without a lease");
+	ok(gamestate_result_moved(result, 1, &moved) && moved.sqlstate != NULL &&
+		   strcmp(moved.sqlstate, GAMESTATE_LEASE_LOST) == 0,
+	   "under a wrong one");
+	gamestate_result_free(result);
+	refused(conn, gamestate_finish_game(conn, &finish, NULL), GAMESTATE_LEASE_LOST);
+	worked(conn, gamestate_renew_lease(conn, "server 1", 60000, &games), "renew_lease");
+	ok(games == 2, "two games");
+	worked(conn, gamestate_list_leases(conn, "server 1", &result), "list_leases");
+	ok(gamestate_result_rows(result) == 2 && gamestate_result_lease(result, 0, &lease) &&
+		   strcmp(lease.owner, "server 1") == 0 && lease.pid != 0,
+	   "two leases");
+	gamestate_result_free(result);
+	worked(conn, gamestate_release_games(conn, "server 1", ids, 1, &games),
+		   "release_games");
+	ok(games == 1, "one of them");
+	worked(conn, gamestate_release_games(conn, "server 1", NULL, 0, &games), "the rest");
+	ok(games == 1, "the other one");
+	for (int i = 0; i < 2; i++)
+		worked(conn, gamestate_delete_game(conn, &ids[i], 0, NULL, NULL), "delete_game");
+}
+
 int
 scenario_calls(void)
 {
@@ -296,6 +350,7 @@ scenario_calls(void)
 		play_room(conn);
 		play_bytes(conn);
 		deadlines(conn);
+		leases(conn);
 	}
 	gamestate_conn_close(conn);
 	return tap_done();
