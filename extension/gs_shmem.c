@@ -32,6 +32,7 @@
 #include "gs_follow.h"
 #include "gs_index.h"
 #include "gs_lease.h"
+#include "gs_presence.h"
 #include "gs_rate_limit.h"
 #include "gs_shmem.h"
 #include "gs_table.h"
@@ -101,6 +102,7 @@ shmem_request(void)
 	RequestAddinShmemSpace(gs_archiver_stat_shmem_size());
 	RequestAddinShmemSpace(gs_follow_shmem_size());
 	RequestAddinShmemSpace(gs_feed_shmem_size());
+	RequestAddinShmemSpace(gs_presence_shmem_size());
 	RequestAddinShmemSpace(gs_rate_shmem_size());
 	RequestNamedLWLockTranche(GS_TRANCHE, GS_LWLOCK_COUNT);
 }
@@ -159,6 +161,7 @@ shmem_startup(void)
 		GsShmem->timers_tranche = LWLockNewTrancheId();
 		GsShmem->leases_tranche = LWLockNewTrancheId();
 		GsShmem->rate_tranche = LWLockNewTrancheId();
+		GsShmem->presence_tranche = LWLockNewTrancheId();
 		gs_tick_init(&GsShmem->tick);
 		for (int level = 0; level < GS_DURABLE_LEVELS; level++)
 			pg_atomic_init_u64(&GsShmem->waited_lsn[level], 0);
@@ -175,6 +178,7 @@ shmem_startup(void)
 	gs_archiver_stat_shmem_init(found);
 	gs_follow_shmem_init(found);
 	gs_feed_shmem_init(found);
+	gs_presence_shmem_init(found);
 	gs_rate_shmem_init(found);
 	LWLockRelease(AddinShmemInitLock);
 }
@@ -216,6 +220,7 @@ gs_attach_slow(void)
 	LWLockRegisterTranche(GsShmem->timers_tranche, "GamestateTimers");
 	LWLockRegisterTranche(GsShmem->leases_tranche, "GamestateLeases");
 	LWLockRegisterTranche(GsShmem->rate_tranche, "GamestateRates");
+	LWLockRegisterTranche(GsShmem->presence_tranche, "GamestatePresence");
 
 	old = MemoryContextSwitchTo(TopMemoryContext);
 	PG_TRY();

@@ -40,6 +40,7 @@
 #include "gs_lease.h"
 #include "gs_light.h"
 #include "gs_lock.h"
+#include "gs_presence.h"
 #include "gs_writeset.h"
 
 #include "access/transam.h"
@@ -574,6 +575,7 @@ apply_removals(void)
 		if (db == NULL)
 			continue;
 		gs_table_remove_database(db);
+		gs_presence_end_database(removal->dboid);
 		gs_feed_gap(removal->dboid);
 		if (removal->release_slot)
 			gs_database_release(db);
@@ -655,6 +657,7 @@ apply_all(XLogRecPtr lsn, int level)
 		}
 		gs_table_apply(&pending->change);
 		gs_feed_add(&pending->change);
+		gs_presence_applied(&pending->change);
 	}
 	if (several)
 		LWLockRelease(GsShmem->commit_lock);

@@ -133,6 +133,12 @@ extern bool gamestate_error_is(const gamestate_error *error, const char *sqlstat
  */
 extern bool gamestate_error_is_transient(const gamestate_error *error);
 
+/*
+ * GS012, refused by a rate limit: how long to wait, in milliseconds.  -1: it is another
+ * error, or costs more than the limit ever allows.
+ */
+extern int64_t gamestate_error_wait_ms(const gamestate_error *error);
+
 #include "gamestate_call.h"
 #include "gamestate_result.h"
 
@@ -509,6 +515,30 @@ extern gamestate_status gamestate_wait_changes(gamestate_conn *conn,
 											   const gamestate_feed *feed,
 											   gamestate_result **result);
 extern gamestate_status gamestate_feed_position(gamestate_conn *conn, int64_t *position);
+
+/* The token is a secret between server and player. */
+extern gamestate_status gamestate_connect_player(gamestate_conn *conn,
+												 const gamestate_uuid *game_id,
+												 const char *player, int ttl,
+												 gamestate_uuid *token);
+/* *connected = false: he is not, or not by this token */
+extern gamestate_status gamestate_heartbeat(gamestate_conn *conn,
+											const gamestate_uuid *token, bool *connected);
+extern gamestate_status gamestate_disconnect_player(gamestate_conn *conn,
+													const gamestate_uuid *token,
+													bool *connected);
+/* no rows: the token is void; else gamestate_result_token(), _game() of row 0, and
+ * _change() of the others */
+extern gamestate_status gamestate_reconnect(gamestate_conn *conn,
+											const gamestate_uuid *token,
+											int64_t after_version,
+											gamestate_result **result);
+extern gamestate_status gamestate_player_presence(gamestate_conn *conn,
+												  const gamestate_uuid *game_id,
+												  gamestate_result **result);
+extern gamestate_status gamestate_allow(gamestate_conn *conn, const char *key,
+										double cost, const char *policy,
+										gamestate_allowed *allowed);
 
 extern gamestate_status gamestate_begin(gamestate_conn *conn);
 extern gamestate_status gamestate_commit(gamestate_conn *conn);

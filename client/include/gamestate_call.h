@@ -338,6 +338,22 @@ extern void gamestate_call_list_live_games(gamestate_call *call,
 extern void gamestate_call_wait_changes(gamestate_call *call, const gamestate_feed *feed);
 extern void gamestate_call_feed_position(gamestate_call *call);
 
+/* ---- presence and rate limits; always on a primary, and without a request id ---- */
+
+/* ttl in milliseconds; default: 30,000 */
+extern void gamestate_call_connect_player(gamestate_call *call,
+										  const gamestate_uuid *game_id,
+										  const char *player, int ttl);
+extern void gamestate_call_heartbeat(gamestate_call *call, const gamestate_uuid *token);
+extern void gamestate_call_disconnect_player(gamestate_call *call,
+											 const gamestate_uuid *token);
+extern void gamestate_call_reconnect(gamestate_call *call, const gamestate_uuid *token,
+									 int64_t after_version);
+extern void gamestate_call_player_presence(gamestate_call *call,
+										   const gamestate_uuid *game_id);
+extern void gamestate_call_allow(gamestate_call *call, const char *key, double cost,
+								 const char *policy);
+
 /* ---- transactions and other SQL ---- */
 
 /*

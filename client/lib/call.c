@@ -359,9 +359,9 @@ gamestate_call_list_leases(gamestate_call *call, const char *owner)
  * -----------------------------------------------------------------------
  */
 
-/* A read of one game that has no other argument. */
+/* A call about one game (or token) that has no other argument. */
 static void
-plain_read(gamestate_call *call, FunctionId function, const gamestate_uuid *game_id)
+about(gamestate_call *call, FunctionId function, const gamestate_uuid *game_id)
 {
 	begin(call, function);
 	add_uuid(call, game_id);
@@ -370,32 +370,32 @@ plain_read(gamestate_call *call, FunctionId function, const gamestate_uuid *game
 void
 gamestate_call_get_game(gamestate_call *call, const gamestate_uuid *game_id)
 {
-	plain_read(call, FN_GET_GAME, game_id);
+	about(call, FN_GET_GAME, game_id);
 }
 
 void
 gamestate_call_get_state(gamestate_call *call, const gamestate_uuid *game_id)
 {
-	plain_read(call, FN_GET_STATE, game_id);
+	about(call, FN_GET_STATE, game_id);
 }
 
 void
 gamestate_call_get_state_bytes(gamestate_call *call, const gamestate_uuid *game_id)
 {
-	plain_read(call, FN_GET_STATE_BYTES, game_id);
+	about(call, FN_GET_STATE_BYTES, game_id);
 }
 
 void
 gamestate_call_get_version(gamestate_call *call, const gamestate_uuid *game_id)
 {
-	plain_read(call, FN_GET_VERSION, game_id);
+	about(call, FN_GET_VERSION, game_id);
 }
 
 void
 gamestate_call_get_state_if_newer(gamestate_call *call, const gamestate_uuid *game_id,
 								  int64_t version)
 {
-	plain_read(call, FN_GET_STATE_IF_NEWER, game_id);
+	about(call, FN_GET_STATE_IF_NEWER, game_id);
 	add(call, gamestate_param_int8(version));
 }
 
@@ -403,7 +403,7 @@ void
 gamestate_call_get_state_if_newer_bytes(gamestate_call *call,
 										const gamestate_uuid *game_id, int64_t version)
 {
-	plain_read(call, FN_GET_STATE_IF_NEWER_BYTES, game_id);
+	about(call, FN_GET_STATE_IF_NEWER_BYTES, game_id);
 	add(call, gamestate_param_int8(version));
 }
 
@@ -427,7 +427,7 @@ void
 gamestate_call_get_changes(gamestate_call *call, const gamestate_uuid *game_id,
 						   int64_t after_version, int max_changes)
 {
-	plain_read(call, FN_GET_CHANGES, game_id);
+	about(call, FN_GET_CHANGES, game_id);
 	add(call, gamestate_param_int8(after_version));
 	add(call, gsl_param_count(max_changes));
 }
@@ -436,7 +436,7 @@ void
 gamestate_call_state_at(gamestate_call *call, const gamestate_uuid *game_id,
 						int64_t version)
 {
-	plain_read(call, FN_STATE_AT, game_id);
+	about(call, FN_STATE_AT, game_id);
 	add(call, gamestate_param_int8(version));
 }
 
@@ -444,7 +444,7 @@ void
 gamestate_call_state_at_bytes(gamestate_call *call, const gamestate_uuid *game_id,
 							  int64_t version)
 {
-	plain_read(call, FN_STATE_AT_BYTES, game_id);
+	about(call, FN_STATE_AT_BYTES, game_id);
 	add(call, gamestate_param_int8(version));
 }
 
@@ -504,6 +504,56 @@ void
 gamestate_call_feed_position(gamestate_call *call)
 {
 	begin(call, FN_FEED_POSITION);
+}
+
+/* -----------------------------------------------------------------------
+ * Presence and rate limits
+ * -----------------------------------------------------------------------
+ */
+
+void
+gamestate_call_connect_player(gamestate_call *call, const gamestate_uuid *game_id,
+							  const char *player, int ttl)
+{
+	about(call, FN_CONNECT_PLAYER, game_id);
+	add(call, gamestate_param_text(player));
+	add(call, gsl_param_interval((ttl != 0 ? ttl : 30000) * INT64_C(1000)));
+}
+
+void
+gamestate_call_heartbeat(gamestate_call *call, const gamestate_uuid *token)
+{
+	about(call, FN_HEARTBEAT, token);
+}
+
+void
+gamestate_call_disconnect_player(gamestate_call *call, const gamestate_uuid *token)
+{
+	about(call, FN_DISCONNECT_PLAYER, token);
+}
+
+void
+gamestate_call_reconnect(gamestate_call *call, const gamestate_uuid *token,
+						 int64_t after_version)
+{
+	about(call, FN_RECONNECT, token);
+	add(call, gamestate_param_int8(after_version));
+}
+
+void
+gamestate_call_player_presence(gamestate_call *call, const gamestate_uuid *game_id)
+{
+	about(call, FN_PLAYER_PRESENCE, game_id);
+}
+
+void
+gamestate_call_allow(gamestate_call *call, const char *key, double cost,
+					 const char *policy)
+{
+	begin(call, FN_ALLOW);
+	add(call, gamestate_param_text(key));
+	add(call, gamestate_param_float8(cost));
+	add(call, gamestate_param_text(policy));
 }
 
 /* -----------------------------------------------------------------------

@@ -20,6 +20,16 @@
 	" players, max_players, room_code, metadata, result, moves, deadline,"     \
 	" created_at, started_at, updated_at, ended_at"
 
+#define RECONNECTED_COLUMNS                                                         \
+	"(game).game_id, (game).game_type, (game).status, (game).tier, (game).version," \
+	" (game).encoding, (game).state, (game).state_bytes, (game).players,"           \
+	" (game).max_players, (game).room_code, (game).metadata, (game).result,"        \
+	" (game).moves, (game).deadline, (game).created_at, (game).started_at,"         \
+	" (game).updated_at, (game).ended_at,"                                          \
+	" (change).game_id, (change).version, (change).kind, (change).player,"          \
+	" (change).at, (change).request_id, (change).event, (change).event_bytes,"      \
+	" (change).patch, (change).state, (change).state_bytes"
+
 /* The arguments that all changes end with. */
 #define CHECKED(n, m) ", expected_version => $" #n ", request_id => $" #m ")"
 
@@ -120,7 +130,32 @@ const Function gsl_functions[FN_COUNT] = {
 	[FN_LIST_LEASES] = {"list_leases",
 						"SELECT game_id, lease, owner_name, pid, expires_at"
 						" FROM gamestate.list_leases(owner => $1)",
-						SHAPE_LEASES, FN_READ},
+						SHAPE_LEASES, 0},
+	/*
+	 * No reads, as only the primary knows: no standby is asked.  No writes either,
+	 * as they have no request id.
+	 */
+	[FN_CONNECT_PLAYER] =
+		{"connect_player",
+		 "SELECT gamestate.connect_player(game_id => $1, player => $2, ttl => $3)",
+		 SHAPE_TOKEN, 0},
+	[FN_HEARTBEAT] = {"heartbeat", "SELECT gamestate.heartbeat(token => $1)",
+					  SHAPE_CONNECTED, 0},
+	[FN_DISCONNECT_PLAYER] = {"disconnect_player",
+							  "SELECT gamestate.disconnect_player(token => $1)",
+							  SHAPE_CONNECTED, 0},
+	[FN_RECONNECT] = {"reconnect",
+					  "SELECT new_token, " RECONNECTED_COLUMNS
+					  " FROM gamestate.reconnect(token => $1, after_version => $2)",
+					  SHAPE_RECONNECTED, 0},
+	[FN_PLAYER_PRESENCE] = {"player_presence",
+							"SELECT player, presence, since, expires_at"
+							" FROM gamestate.player_presence(game_id => $1)",
+							SHAPE_PRESENCE, 0},
+	[FN_ALLOW] = {"allow",
+				  "SELECT allowed, wait_ms, remaining"
+				  " FROM gamestate.allow(key => $1, cost => $2, policy => $3)",
+				  SHAPE_ALLOWED, 0},
 	[FN_GET_GAME] = {"get_game",
 					 "SELECT " GAME_COLUMNS " FROM gamestate.get_game(game_id => $1)",
 					 SHAPE_GAME, FN_READ | FN_GROUP},
@@ -214,6 +249,18 @@ static const uint32_t states_bytes[] = {TYPE_UUID, TYPE_INT8, TYPE_BYTEA};
 static const uint32_t claimed[] = {TYPE_UUID, TYPE_INT8, TYPE_INT8, TYPE_TIMESTAMPTZ};
 static const uint32_t leases[] = {TYPE_UUID, TYPE_INT8, TYPE_TEXT, TYPE_INT4,
 								  TYPE_TIMESTAMPTZ};
+static const uint32_t reconnected[] =
+	{TYPE_UUID,		   TYPE_UUID,		 TYPE_TEXT,		   TYPE_TEXT,
+	 TYPE_TEXT,		   TYPE_INT8,		 TYPE_TEXT,		   TYPE_JSON,
+	 TYPE_BYTEA,	   TYPE_TEXT_ARRAY,	 TYPE_INT4,		   TYPE_TEXT,
+	 TYPE_JSON,		   TYPE_JSON,		 TYPE_INT8,		   TYPE_TIMESTAMPTZ,
+	 TYPE_TIMESTAMPTZ, TYPE_TIMESTAMPTZ, TYPE_TIMESTAMPTZ, TYPE_TIMESTAMPTZ,
+	 TYPE_UUID,		   TYPE_INT8,		 TYPE_TEXT,		   TYPE_TEXT,
+	 TYPE_TIMESTAMPTZ, TYPE_UUID,		 TYPE_JSON,		   TYPE_BYTEA,
+	 TYPE_JSON,		   TYPE_JSON,		 TYPE_BYTEA};
+static const uint32_t presence[] = {TYPE_TEXT, TYPE_TEXT, TYPE_TIMESTAMPTZ,
+									TYPE_TIMESTAMPTZ};
+static const uint32_t allowed[] = {TYPE_BOOL, TYPE_INT8, TYPE_FLOAT8};
 
 #define COLUMNS(types) sizeof(types) / sizeof((types)[0]), types
 
@@ -234,6 +281,11 @@ const ShapeColumns gsl_shapes[SHAPE_COUNT] = {
 	[SHAPE_CLAIMED] = {COLUMNS(claimed), false},
 	[SHAPE_LEASES] = {COLUMNS(leases), false},
 	[SHAPE_IDS] = {COLUMNS(one_uuid), false},
+	[SHAPE_TOKEN] = {COLUMNS(one_uuid), true},
+	[SHAPE_CONNECTED] = {COLUMNS(one_bool), true},
+	[SHAPE_RECONNECTED] = {COLUMNS(reconnected), false},
+	[SHAPE_PRESENCE] = {COLUMNS(presence), false},
+	[SHAPE_ALLOWED] = {COLUMNS(allowed), true},
 	[SHAPE_COMMAND] = {0, NULL, false},
 	[SHAPE_ANY] = {0, NULL, false},
 };

@@ -35,6 +35,12 @@ typedef enum FunctionId
 	FN_RENEW_LEASE,
 	FN_RELEASE_GAMES,
 	FN_LIST_LEASES,
+	FN_CONNECT_PLAYER,
+	FN_HEARTBEAT,
+	FN_DISCONNECT_PLAYER,
+	FN_RECONNECT,
+	FN_PLAYER_PRESENCE,
+	FN_ALLOW,
 	FN_GET_GAME,
 	FN_GET_STATE,
 	FN_GET_STATE_BYTES,
@@ -78,6 +84,11 @@ typedef enum Shape
 	SHAPE_CLAIMED,
 	SHAPE_LEASES,
 	SHAPE_IDS,
+	SHAPE_TOKEN,	   /* one uuid */
+	SHAPE_CONNECTED,   /* one boolean */
+	SHAPE_RECONNECTED, /* a row with token and game, then changes */
+	SHAPE_PRESENCE,
+	SHAPE_ALLOWED,
 	SHAPE_COMMAND, /* no rows */
 	SHAPE_ANY,	   /* whatever SQL returns */
 	SHAPE_COUNT
@@ -141,5 +152,9 @@ typedef struct ShapeColumns
 } ShapeColumns;
 
 extern const ShapeColumns gsl_shapes[SHAPE_COUNT];
+
+/* Where the columns of game and change begin in SHAPE_RECONNECTED. */
+#define RECONNECTED_GAME   1
+#define RECONNECTED_CHANGE 20
 
 #endif /* GSL_FUNCTIONS_H */

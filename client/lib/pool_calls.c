@@ -508,6 +508,93 @@ gamestate_pool_feed_position(gamestate_pool *pool, int64_t *position)
 }
 
 gamestate_status
+gamestate_pool_connect_player(gamestate_pool *pool, const gamestate_uuid *game_id,
+							  const char *player, int ttl, gamestate_uuid *token)
+{
+	gamestate_call call;
+	gamestate_result *result;
+
+	gamestate_call_connect_player(&call, game_id, player, ttl);
+	result = run(pool, &call);
+	if (result == NULL)
+		return failed();
+	if (token != NULL)
+		gamestate_result_token(result, token);
+	gamestate_result_free(result);
+	return GAMESTATE_OK;
+}
+
+static gamestate_status
+run_connected(gamestate_pool *pool, const gamestate_call *call, bool *connected)
+{
+	gamestate_result *result = run(pool, call);
+
+	if (result == NULL)
+		return failed();
+	if (connected != NULL)
+		*connected = gamestate_result_connected(result);
+	gamestate_result_free(result);
+	return GAMESTATE_OK;
+}
+
+gamestate_status
+gamestate_pool_heartbeat(gamestate_pool *pool, const gamestate_uuid *token,
+						 bool *connected)
+{
+	gamestate_call call;
+
+	gamestate_call_heartbeat(&call, token);
+	return run_connected(pool, &call, connected);
+}
+
+gamestate_status
+gamestate_pool_disconnect_player(gamestate_pool *pool, const gamestate_uuid *token,
+								 bool *connected)
+{
+	gamestate_call call;
+
+	gamestate_call_disconnect_player(&call, token);
+	return run_connected(pool, &call, connected);
+}
+
+gamestate_status
+gamestate_pool_reconnect(gamestate_pool *pool, const gamestate_uuid *token,
+						 int64_t after_version, gamestate_result **result)
+{
+	gamestate_call call;
+
+	gamestate_call_reconnect(&call, token, after_version);
+	return run_result(pool, &call, result);
+}
+
+gamestate_status
+gamestate_pool_player_presence(gamestate_pool *pool, const gamestate_uuid *game_id,
+							   gamestate_result **result)
+{
+	gamestate_call call;
+
+	gamestate_call_player_presence(&call, game_id);
+	return run_result(pool, &call, result);
+}
+
+gamestate_status
+gamestate_pool_allow(gamestate_pool *pool, const char *key, double cost,
+					 const char *policy, gamestate_allowed *allowed)
+{
+	gamestate_call call;
+	gamestate_result *result;
+
+	gamestate_call_allow(&call, key, cost, policy);
+	result = run(pool, &call);
+	if (result == NULL)
+		return failed();
+	if (allowed != NULL)
+		gamestate_result_allowed(result, allowed);
+	gamestate_result_free(result);
+	return GAMESTATE_OK;
+}
+
+gamestate_status
 gamestate_pool_sql(gamestate_pool *pool, const char *sql, const gamestate_param *params,
 				   size_t count, int flags, gamestate_result **result)
 {
