@@ -158,10 +158,10 @@ shmem_startup(void)
 		GsShmem->queue_tranche = LWLockNewTrancheId();
 		GsShmem->pages_tranche = LWLockNewTrancheId();
 		GsShmem->feed_tranche = LWLockNewTrancheId();
-		GsShmem->timers_tranche = LWLockNewTrancheId();
 		GsShmem->leases_tranche = LWLockNewTrancheId();
 		GsShmem->rate_tranche = LWLockNewTrancheId();
 		GsShmem->presence_tranche = LWLockNewTrancheId();
+		GsShmem->timers_tranche = LWLockNewTrancheId();
 		gs_tick_init(&GsShmem->tick);
 		for (int level = 0; level < GS_DURABLE_LEVELS; level++)
 			pg_atomic_init_u64(&GsShmem->waited_lsn[level], 0);
@@ -217,10 +217,10 @@ gs_attach_slow(void)
 	LWLockRegisterTranche(GsShmem->queue_tranche, "GamestateQueue");
 	LWLockRegisterTranche(GsShmem->pages_tranche, "GamestatePages");
 	LWLockRegisterTranche(GsShmem->feed_tranche, "GamestateFeed");
-	LWLockRegisterTranche(GsShmem->timers_tranche, "GamestateTimers");
 	LWLockRegisterTranche(GsShmem->leases_tranche, "GamestateLeases");
 	LWLockRegisterTranche(GsShmem->rate_tranche, "GamestateRates");
 	LWLockRegisterTranche(GsShmem->presence_tranche, "GamestatePresence");
+	LWLockRegisterTranche(GsShmem->timers_tranche, "GamestateTimers");
 
 	old = MemoryContextSwitchTo(TopMemoryContext);
 	PG_TRY();

@@ -63,10 +63,10 @@ typedef struct GsShared
 	int queue_tranche;
 	int pages_tranche;
 	int feed_tranche;
-	int timers_tranche;
 	int leases_tranche;
 	int rate_tranche;
 	int presence_tranche;
+	int timers_tranche;
 	dshash_table_handle games_handle;
 	dshash_table_handle index_handle;
 	dshash_table_handle leases_handle;

@@ -114,23 +114,6 @@ const Function gsl_functions[FN_COUNT] = {
 	[FN_DELETE_GAME] = {"delete_game",
 						"SELECT gamestate.delete_game(game_id => $1" CHECKED(2, 3),
 						SHAPE_DELETED, FN_WRITE},
-	/* neither: asked twice they may answer otherwise, and no request id is kept */
-	[FN_CLAIM_GAMES] = {"claim_games",
-						"SELECT game_id, lease, version, expires_at"
-						" FROM gamestate.claim_games(owner => $1, game_type => $2,"
-						" max_games => $3, ttl => $4, game_ids => $5,"
-						" with_session => $6)",
-						SHAPE_CLAIMED, 0},
-	[FN_RENEW_LEASE] = {"renew_lease",
-						"SELECT gamestate.renew_lease(owner => $1, ttl => $2)",
-						SHAPE_VERSION, 0},
-	[FN_RELEASE_GAMES] = {"release_games",
-						  "SELECT gamestate.release_games(owner => $1, game_ids => $2)",
-						  SHAPE_VERSION, 0},
-	[FN_LIST_LEASES] = {"list_leases",
-						"SELECT game_id, lease, owner_name, pid, expires_at"
-						" FROM gamestate.list_leases(owner => $1)",
-						SHAPE_LEASES, 0},
 	/*
 	 * No reads, as only the primary knows: no standby is asked.  No writes either,
 	 * as they have no request id.
@@ -156,6 +139,23 @@ const Function gsl_functions[FN_COUNT] = {
 				  "SELECT allowed, wait_ms, remaining"
 				  " FROM gamestate.allow(key => $1, cost => $2, policy => $3)",
 				  SHAPE_ALLOWED, 0},
+	/* neither: asked twice they may answer otherwise, and no request id is kept */
+	[FN_CLAIM_GAMES] = {"claim_games",
+						"SELECT game_id, lease, version, expires_at"
+						" FROM gamestate.claim_games(owner => $1, game_type => $2,"
+						" max_games => $3, ttl => $4, game_ids => $5,"
+						" with_session => $6)",
+						SHAPE_CLAIMED, 0},
+	[FN_RENEW_LEASE] = {"renew_lease",
+						"SELECT gamestate.renew_lease(owner => $1, ttl => $2)",
+						SHAPE_VERSION, 0},
+	[FN_RELEASE_GAMES] = {"release_games",
+						  "SELECT gamestate.release_games(owner => $1, game_ids => $2)",
+						  SHAPE_VERSION, 0},
+	[FN_LIST_LEASES] = {"list_leases",
+						"SELECT game_id, lease, owner_name, pid, expires_at"
+						" FROM gamestate.list_leases(owner => $1)",
+						SHAPE_LEASES, 0},
 	[FN_GET_GAME] = {"get_game",
 					 "SELECT " GAME_COLUMNS " FROM gamestate.get_game(game_id => $1)",
 					 SHAPE_GAME, FN_READ | FN_GROUP},
@@ -246,9 +246,6 @@ static const uint32_t moved[] = {TYPE_INT4, TYPE_UUID, TYPE_INT8, TYPE_TEXT, TYP
 static const uint32_t states[] = {TYPE_UUID, TYPE_INT8, TYPE_JSON};
 static const uint32_t states_bytes[] = {TYPE_UUID, TYPE_INT8, TYPE_BYTEA};
 
-static const uint32_t claimed[] = {TYPE_UUID, TYPE_INT8, TYPE_INT8, TYPE_TIMESTAMPTZ};
-static const uint32_t leases[] = {TYPE_UUID, TYPE_INT8, TYPE_TEXT, TYPE_INT4,
-								  TYPE_TIMESTAMPTZ};
 static const uint32_t reconnected[] =
 	{TYPE_UUID,		   TYPE_UUID,		 TYPE_TEXT,		   TYPE_TEXT,
 	 TYPE_TEXT,		   TYPE_INT8,		 TYPE_TEXT,		   TYPE_JSON,
@@ -261,6 +258,9 @@ static const uint32_t reconnected[] =
 static const uint32_t presence[] = {TYPE_TEXT, TYPE_TEXT, TYPE_TIMESTAMPTZ,
 									TYPE_TIMESTAMPTZ};
 static const uint32_t allowed[] = {TYPE_BOOL, TYPE_INT8, TYPE_FLOAT8};
+static const uint32_t claimed[] = {TYPE_UUID, TYPE_INT8, TYPE_INT8, TYPE_TIMESTAMPTZ};
+static const uint32_t leases[] = {TYPE_UUID, TYPE_INT8, TYPE_TEXT, TYPE_INT4,
+								  TYPE_TIMESTAMPTZ};
 
 #define COLUMNS(types) sizeof(types) / sizeof((types)[0]), types
 
