@@ -155,7 +155,7 @@ const Function gsl_functions[FN_COUNT] = {
 	[FN_LIST_LEASES] = {"list_leases",
 						"SELECT game_id, lease, owner_name, pid, expires_at"
 						" FROM gamestate.list_leases(owner => $1)",
-						SHAPE_LEASES, FN_READ},
+						SHAPE_LEASES, 0},
 	[FN_GET_GAME] = {"get_game",
 					 "SELECT " GAME_COLUMNS " FROM gamestate.get_game(game_id => $1)",
 					 SHAPE_GAME, FN_READ | FN_GROUP},
