@@ -15,12 +15,14 @@ OBJS = \
 	extension/gs_archiver_split.o \
 	extension/gs_archiver_stat.o \
 	extension/gs_batch.o \
+	extension/gs_changes.o \
 	extension/gs_columns.o \
 	extension/gs_columns_decode.o \
 	extension/gs_config.o \
 	extension/gs_damage.o \
 	extension/gs_database.o \
 	extension/gs_dead_letter.o \
+	extension/gs_deadline.o \
 	extension/gs_deleted.o \
 	extension/gs_delta.o \
 	extension/gs_dictionary.o \
@@ -41,6 +43,7 @@ OBJS = \
 	extension/gs_journal.o \
 	extension/gs_journal_stat.o \
 	extension/gs_json.o \
+	extension/gs_json_read.o \
 	extension/gs_launcher.o \
 	extension/gs_leaderboard.o \
 	extension/gs_leaves.o \
@@ -48,9 +51,11 @@ OBJS = \
 	extension/gs_load.o \
 	extension/gs_lobby.o \
 	extension/gs_lock.o \
+	extension/gs_log.o \
 	extension/gs_lookup.o \
 	extension/gs_maintenance.o \
 	extension/gs_merge.o \
+	extension/gs_merge_diff.o \
 	extension/gs_module.o \
 	extension/gs_move.o \
 	extension/gs_owner.o \
@@ -95,6 +100,8 @@ OBJS = \
 	extension/gs_target.o \
 	extension/gs_tick.o \
 	extension/gs_tier.o \
+	extension/gs_timer.o \
+	extension/gs_timer_worker.o \
 	extension/gs_train.o \
 	extension/gs_unpack.o \
 	extension/gs_utility.o \
@@ -110,7 +117,9 @@ PURE_SRCS = \
 	extension/gs_columns_decode.c \
 	extension/gs_delta.c \
 	extension/gs_entry.c \
+	extension/gs_json_read.c \
 	extension/gs_merge.c \
+	extension/gs_merge_diff.c \
 	extension/gs_payload.c \
 	extension/gs_rate.c \
 	extension/gs_record.c \

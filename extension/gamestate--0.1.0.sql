@@ -228,7 +228,7 @@ CREATE TABLE gamestate.policy (
 	CONSTRAINT policy_durability_check
 		CHECK (durability OPERATOR(pg_catalog.=) 'journal' OR durability OPERATOR(pg_catalog.=) 'memory'),
 	CONSTRAINT policy_history_check
-		CHECK (history OPERATOR(pg_catalog.=) 'full' OR history OPERATOR(pg_catalog.=) 'events'),
+		CHECK (history OPERATOR(pg_catalog.~) '^(full|events|last ([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))$'),
 	CONSTRAINT policy_retention_check
 		CHECK (retention OPERATOR(pg_catalog.>=) '0'::interval),
 	CONSTRAINT policy_retention_action_check
@@ -265,7 +265,7 @@ CREATE TABLE gamestate.policy (
 );
 COMMENT ON TABLE gamestate.policy IS 'what holds for the games of a type; what is NULL, and types without a row, follow the row of the empty type, then the settings';
 COMMENT ON COLUMN gamestate.policy.game_type IS 'game type; empty = the default of all types';
-COMMENT ON COLUMN gamestate.policy.history IS 'of games created from now on: full (every state can be had, see state_at), or events (first and last state, and the events); full if nothing is said';
+COMMENT ON COLUMN gamestate.policy.history IS 'of games created from now on: full (every state can be had, see state_at), events (first and last state, and the events), or last N (the last N changes and their states, older ones are forgotten; 1 to 65535); full if nothing is said';
 COMMENT ON COLUMN gamestate.policy.durability IS 'of games created from now on: journal, or memory (faster, lost when the server stops or crashes)';
 COMMENT ON COLUMN gamestate.policy.retention IS 'how long after its end a partition of the archive is kept; NULL = for ever';
 COMMENT ON COLUMN gamestate.policy.retention_action IS 'what becomes of a partition then: drop (default), or detach: it stays as a table of its own';
@@ -488,6 +488,7 @@ COMMENT ON COLUMN gamestate.game.encoding IS 'json or bytes, fixed at creation; 
 COMMENT ON COLUMN gamestate.game.max_players IS 'seats; NULL = up to gamestate.max_players';
 COMMENT ON COLUMN gamestate.game.room_code IS 'room code; of a game that is over, the one it last had';
 COMMENT ON COLUMN gamestate.game.moves IS 'number of changes of kind move';
+COMMENT ON COLUMN gamestate.game.deadline IS 'when it passes the game gets a change of kind deadline; NULL = none';
 
 CREATE TYPE gamestate.change AS (
 	game_id uuid,
@@ -504,11 +505,11 @@ CREATE TYPE gamestate.change AS (
 );
 COMMENT ON TYPE gamestate.change IS 'one change of a game, that is one entry of its log';
 COMMENT ON COLUMN gamestate.change.version IS 'the version that the change led to';
-COMMENT ON COLUMN gamestate.change.kind IS 'create, move, metadata, room_code, start, join, leave, finish, abandon, restore, suspended, resumed; snapshot = the whole state as of that version';
+COMMENT ON COLUMN gamestate.change.kind IS 'create, move, metadata, room_code, start, join, leave, finish, abandon, restore, suspended, resumed, set_deadline, deadline (it has passed); snapshot = the whole state as of that version';
 COMMENT ON COLUMN gamestate.change.at IS 'time of the server when the change was made';
 COMMENT ON COLUMN gamestate.change.event IS 'the move; of other kinds what was set: the metadata, the room code, the result; why it was suspended; the room code it has resumed with';
-COMMENT ON COLUMN gamestate.change.patch IS 'RFC 7396 merge patch from the state before, where history holds it';
-COMMENT ON COLUMN gamestate.change.state IS 'the state, in rows of kind snapshot';
+COMMENT ON COLUMN gamestate.change.patch IS 'RFC 7396 merge patch from the state before, if the history has it and the state changed';
+COMMENT ON COLUMN gamestate.change.state IS 'the state as of that version: of a snapshot, of the creation, and where a patch cannot say what changed';
 
 -- ---------------------------------------------------------------------------
 -- Functions that write
@@ -550,11 +551,12 @@ CREATE FUNCTION gamestate.apply_move(
 	event json,
 	state json,
 	player text DEFAULT NULL,
+	deadline timestamptz DEFAULT NULL,
 	request_id uuid DEFAULT NULL)
 RETURNS bigint
 AS 'MODULE_PATHNAME', 'gs_apply_move' LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION gamestate.apply_move(uuid, bigint, json, json, text, uuid)
-IS 'one atomic move: check the version (NULL = no check), append the event, set the state (NULL = unchanged); returns the new version';
+COMMENT ON FUNCTION gamestate.apply_move(uuid, bigint, json, json, text, timestamptz, uuid)
+IS 'one atomic move: check the version (NULL = no check), append the event, set the state and the deadline (NULL = unchanged; infinity = none); returns the new version';
 
 CREATE FUNCTION gamestate.apply_move_bytes(
 	game_id uuid,
@@ -562,10 +564,11 @@ CREATE FUNCTION gamestate.apply_move_bytes(
 	event bytea,
 	state bytea,
 	player text DEFAULT NULL,
+	deadline timestamptz DEFAULT NULL,
 	request_id uuid DEFAULT NULL)
 RETURNS bigint
 AS 'MODULE_PATHNAME', 'gs_apply_move_bytes' LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION gamestate.apply_move_bytes(uuid, bigint, bytea, bytea, text, uuid)
+COMMENT ON FUNCTION gamestate.apply_move_bytes(uuid, bigint, bytea, bytea, text, timestamptz, uuid)
 IS 'apply_move for a game whose encoding is bytes';
 
 CREATE FUNCTION gamestate.apply_patch(
@@ -574,10 +577,11 @@ CREATE FUNCTION gamestate.apply_patch(
 	event json,
 	patch json,
 	player text DEFAULT NULL,
+	deadline timestamptz DEFAULT NULL,
 	request_id uuid DEFAULT NULL)
 RETURNS bigint
 AS 'MODULE_PATHNAME', 'gs_apply_patch' LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION gamestate.apply_patch(uuid, bigint, json, json, text, uuid)
+COMMENT ON FUNCTION gamestate.apply_patch(uuid, bigint, json, json, text, timestamptz, uuid)
 IS 'apply_move with what changes of the state as a merge patch (RFC 7396); what the patch does not name stays to the letter';
 
 CREATE FUNCTION gamestate.apply_moves(
@@ -587,6 +591,7 @@ CREATE FUNCTION gamestate.apply_moves(
 	states json[],
 	players text[] DEFAULT NULL,
 	all_or_nothing boolean DEFAULT false,
+	deadlines timestamptz[] DEFAULT NULL,
 	request_ids uuid[] DEFAULT NULL)
 RETURNS TABLE (
 	ord integer,
@@ -595,7 +600,7 @@ RETURNS TABLE (
 	sqlstate text,
 	message text)
 AS 'MODULE_PATHNAME', 'gs_apply_moves' LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 32;
-COMMENT ON FUNCTION gamestate.apply_moves(uuid[], bigint[], json[], json[], text[], boolean, uuid[])
+COMMENT ON FUNCTION gamestate.apply_moves(uuid[], bigint[], json[], json[], text[], boolean, timestamptz[], uuid[])
 IS 'many moves in one call, in the order of the arrays: a row for each, with the new version or why it was refused; with all_or_nothing the first refusal is an error';
 
 CREATE FUNCTION gamestate.apply_moves_bytes(
@@ -605,6 +610,7 @@ CREATE FUNCTION gamestate.apply_moves_bytes(
 	states bytea[],
 	players text[] DEFAULT NULL,
 	all_or_nothing boolean DEFAULT false,
+	deadlines timestamptz[] DEFAULT NULL,
 	request_ids uuid[] DEFAULT NULL)
 RETURNS TABLE (
 	ord integer,
@@ -613,7 +619,7 @@ RETURNS TABLE (
 	sqlstate text,
 	message text)
 AS 'MODULE_PATHNAME', 'gs_apply_moves_bytes' LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 32;
-COMMENT ON FUNCTION gamestate.apply_moves_bytes(uuid[], bigint[], bytea[], bytea[], text[], boolean, uuid[])
+COMMENT ON FUNCTION gamestate.apply_moves_bytes(uuid[], bigint[], bytea[], bytea[], text[], boolean, timestamptz[], uuid[])
 IS 'apply_moves for games whose encoding is bytes';
 
 CREATE FUNCTION gamestate.set_metadata(
@@ -635,6 +641,16 @@ RETURNS bigint
 AS 'MODULE_PATHNAME', 'gs_set_room_code' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION gamestate.set_room_code(uuid, text, bigint, uuid)
 IS 'take a room code, or give it up (NULL); returns the new version';
+
+CREATE FUNCTION gamestate.set_deadline(
+	game_id uuid,
+	at timestamptz,
+	expected_version bigint DEFAULT NULL,
+	request_id uuid DEFAULT NULL)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'gs_set_deadline' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION gamestate.set_deadline(uuid, timestamptz, bigint, uuid)
+IS 'when this time has passed the game gets a change of kind deadline, once; NULL (or infinity) takes the deadline back; returns the new version';
 
 CREATE FUNCTION gamestate.start_game(
 	game_id uuid,
@@ -1817,6 +1833,24 @@ COMMENT ON COLUMN gamestate.stat_feed.max_waiters IS 'gamestate.max_waiters';
 COMMENT ON COLUMN gamestate.stat_feed.wakeups IS 'how often a waiter was woken';
 COMMENT ON COLUMN gamestate.stat_feed.lag IS 'changes that the slowest waiter of this database has still to look at; NULL = nobody waits';
 
+CREATE FUNCTION gamestate.stat_timer(
+	OUT timers bigint,
+	OUT next_at timestamptz,
+	OUT deadlines bigint,
+	OUT last_late_ms double precision,
+	OUT max_late_ms double precision)
+AS 'MODULE_PATHNAME', 'gs_stat_timer' LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+COMMENT ON FUNCTION gamestate.stat_timer()
+IS 'what is timed in this database: deadlines, leases, players who are watched';
+
+CREATE VIEW gamestate.stat_timer AS SELECT * FROM gamestate.stat_timer();
+COMMENT ON VIEW gamestate.stat_timer IS 'what is timed in this database: deadlines, leases, players who are watched';
+COMMENT ON COLUMN gamestate.stat_timer.timers IS 'how many wait for their time; among them what has been put off or taken back since';
+COMMENT ON COLUMN gamestate.stat_timer.next_at IS 'when the timer worker looks next; NULL = nothing waits';
+COMMENT ON COLUMN gamestate.stat_timer.deadlines IS 'deadlines set off since the server started';
+COMMENT ON COLUMN gamestate.stat_timer.last_late_ms IS 'from the deadline (or the last change of the game, or the load, if that was later) until it had been set off, of the last one';
+COMMENT ON COLUMN gamestate.stat_timer.max_late_ms IS 'the same of the latest one';
+
 CREATE FUNCTION gamestate.stat_rate_limit(
 	OUT keys bigint,
 	OUT max_keys bigint,
@@ -1935,7 +1969,7 @@ SELECT CASE
 	WHEN object_name IN (
 		'create_game', 'create_game_bytes', 'apply_move', 'apply_move_bytes',
 		'apply_patch', 'apply_moves', 'apply_moves_bytes',
-		'set_metadata', 'set_room_code', 'start_game', 'join_game', 'join_any',
+		'set_metadata', 'set_room_code', 'set_deadline', 'start_game', 'join_game', 'join_any',
 		'join_any_bytes', 'leave_game', 'restore_game',
 		'finish_game', 'delete_game', 'suspend_game', 'resume_game', 'allow')
 		THEN 'write'

@@ -155,11 +155,37 @@ encode_log(const GsGameCopy *game, GsPayload *payload)
 	payload->entries_len = p - bytes;
 }
 
+/* What is remembered of the log that is no longer there, the creation first. */
+static void
+encode_requests(const GsGameCopy *game, GsPayload *payload)
+{
+	char *bytes = palloc(GS_PAYLOAD_REQUEST_MAX * (game->nrequests + 1));
+	char *p = bytes;
+
+	payload->nrequests = game->nrequests;
+	if (game->h.has_create_request && payload->first_version > 1)
+	{
+		p = gs_payload_put_request(p, 1, game->h.create_request.data,
+								   game->h.create_arguments);
+		payload->nrequests++;
+	}
+	for (uint32 i = 0; i < game->nrequests; i++)
+	{
+		const GsAnsweredRequest *request = &game->requests[i];
+
+		p = gs_payload_put_request(p, request->version, request->id.data,
+								   request->arguments);
+	}
+	payload->requests = bytes;
+	payload->requests_len = p - bytes;
+}
+
 bytea *
 gs_batch_pack(const GsGameCopy *game, int level, int32 dictionary, MemoryContext mcxt,
 			  GsPacked *packed)
 {
-	GsPayload payload = {.has_deltas = game->h.history == GS_HISTORY_FULL};
+	GsPayload payload = {.has_deltas = gs_has_deltas(&game->h),
+						 .history_limit = game->h.history_limit};
 	Size raw_size;
 	char *raw;
 
@@ -171,6 +197,7 @@ gs_batch_pack(const GsGameCopy *game, int level, int32 dictionary, MemoryContext
 	payload.final = game->state.data;
 	payload.final_len = game->state.len;
 	encode_log(game, &payload);
+	encode_requests(game, &payload);
 	raw_size = gs_payload_size(&payload);
 	if (raw_size > MAX_RAW_BYTES)
 		too_large(game);

@@ -826,6 +826,13 @@ write_head(Output *out, const GsPayload *payload)
 	write_varint(out, (uint64_t) payload->first_version);
 	write_varint(out, payload->nentries);
 	write_varint(out, gs_zigzag(payload->base));
+	if (payload->history_limit > 0)
+		write_varint(out, payload->history_limit);
+	if (payload->nrequests > 0)
+	{
+		write_varint(out, payload->nrequests);
+		write_raw(out, payload->requests, payload->requests_len);
+	}
 	write_pieces(out, &players);
 	write_pieces(out, &templates);
 	write_varint(out, nshapes);

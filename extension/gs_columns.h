@@ -16,6 +16,7 @@
  *		varint	first_version		version of the first entry
  *		varint	number of entries
  *		varint	zigzag(base)		base time of the entries
+ *		...		limit, requests		as in format 1
  *		varint	number of players, each: varint + bytes
  *		varint	number of templates, each: varint + bytes
  *		varint	number of shapes, each: byte kind, byte flags, and with an

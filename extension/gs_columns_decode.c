@@ -395,6 +395,25 @@ put_entry(void)
 	return true;
 }
 
+static bool
+skip_requests(const char **p, const char *end)
+{
+	uint64_t n;
+
+	if (!gs_varint_get(p, end, &n))
+		return false;
+	while (n-- > 0)
+	{
+		const unsigned char *id;
+		uint32_t arguments;
+		int64_t version;
+
+		if (!gs_payload_next_request(p, end, &version, &id, &arguments))
+			return false;
+	}
+	return true;
+}
+
 /* The states and what else stands before the entries, in format 1; NULL or what is wrong */
 static const char *
 copy_head(const char **p, const char *end, uint64_t *nentries)
@@ -412,7 +431,9 @@ copy_head(const char **p, const char *end, uint64_t *nentries)
 		(!(flags & GS_PAYLOAD_SAME_STATE) && !gs_consume_bytes(p, end, &data, &len)))
 		return "columns have a broken state";
 	if (!gs_varint_get(p, end, &number) || !gs_varint_get(p, end, nentries) ||
-		!gs_varint_get(p, end, &number))
+		!gs_varint_get(p, end, &number) ||
+		((flags & GS_PAYLOAD_HAS_LIMIT) && !gs_varint_get(p, end, &number)) ||
+		((flags & GS_PAYLOAD_HAS_REQUESTS) && !skip_requests(p, end)))
 		return "columns have a broken head";
 	if (!put_raw(&format, 1) || !put_raw(start, (size_t) (*p - start)))
 		return "columns hold more than they should";

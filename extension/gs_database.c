@@ -15,6 +15,7 @@
 #include "gs_archiver_stat.h"
 #include "gs_config.h"
 #include "gs_database.h"
+#include "gs_timer.h"
 
 #include "miscadmin.h"
 #include "storage/shmem.h"
@@ -45,6 +46,9 @@ init_statistics(GsDatabase *db)
 	pg_atomic_init_u64(&db->rotation.count, 0);
 	pg_atomic_init_u64(&db->rotation.started_at, 0);
 	pg_atomic_init_u64(&db->rotation.last_ms, 0);
+	pg_atomic_init_u64(&db->deadlines, 0);
+	pg_atomic_init_u64(&db->deadline_late, 0);
+	pg_atomic_init_u64(&db->deadline_latest, 0);
 }
 
 void
@@ -73,6 +77,7 @@ gs_database_shmem_init(bool found)
 		for (int level = 0; level < GS_DURABLE_LEVELS; level++)
 			pg_atomic_init_u64(&db->gone_lsn[level], 0);
 		init_statistics(db);
+		gs_timers_init(db);
 		LWLockInitialize(&db->queue_lock, GsShmem->queue_tranche);
 		gs_queue_init(&db->queue);
 		dlist_init(&db->archived);

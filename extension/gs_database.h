@@ -102,6 +102,18 @@ typedef struct GsDatabase
 	GsLoadFailure load_failure;
 	GsRotationStat rotation;
 
+	/* Timers, gs_timer.h: changed with timers_lock held, ntimers read without. */
+	LWLock timers_lock;
+	struct pairingheap_node *timers; /* root of the heap; NULL = there are none */
+	pg_atomic_uint32 ntimers;
+	bool timers_worker;		  /* there is a worker */
+	TimestampTz timers_sleep; /* it sleeps until then */
+
+	/* deadlines set off since the server started; how late, in us: the last, the latest */
+	pg_atomic_uint64 deadlines;
+	pg_atomic_uint64 deadline_late;
+	pg_atomic_uint64 deadline_latest;
+
 	LWLock queue_lock;	 /* protects the rest, and GsGame.link */
 	GsQueue queue;		 /* games that are over */
 	dlist_head archived; /* archived games still needed by old snapshots */

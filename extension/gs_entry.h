@@ -45,10 +45,12 @@ typedef enum GsKind
 	GS_KIND_ABANDON = 9,
 	GS_KIND_RESTORE = 10,
 	GS_KIND_SUSPEND = 11,
-	GS_KIND_RESUME = 12
+	GS_KIND_RESUME = 12,
+	GS_KIND_SET_DEADLINE = 13,
+	GS_KIND_DEADLINE = 14 /* it has passed */
 } GsKind;
 
-#define GS_KIND_LAST GS_KIND_RESUME
+#define GS_KIND_LAST GS_KIND_DEADLINE
 
 #define GS_ENTRY_HAS_PLAYER	 0x01
 #define GS_ENTRY_HAS_REQUEST 0x02
@@ -77,6 +79,16 @@ typedef struct GsEntry
 	const char *delta; /* gs_delta.h, to the state before; see GsHistory */
 	uint32_t delta_len;
 } GsEntry;
+
+/*
+ * Is it a request that is remembered, without the change that it has led to?  Such entries
+ * are in an image only (gs_record.h): a move has an event.
+ */
+static inline bool
+gs_entry_is_request(const GsEntry *e)
+{
+	return e->kind == GS_KIND_MOVE && e->event == NULL;
+}
 
 /* a request id and its arguments, here and in gs_record.h */
 static inline char *

@@ -481,7 +481,9 @@ has_create_row(const GsChange *change)
 static bool
 has_entry_row(const GsChange *change, int i)
 {
-	return change->entry_array[i]->version > change->base_version;
+	const GsNewEntry *entry = change->entry_array[i];
+
+	return entry->version > change->base_version && !gs_entry_is_request(&entry->e);
 }
 
 static GsEntry

@@ -4,11 +4,12 @@
  *	  Earlier states of a game: state_at(), restore_game().
  *
  * The model:
- *	1. With full history each log entry that changed the state has the delta
- *	   from the new state back to the one before (see GsHistory).  So an
+ *	1. Each log entry that changed the state has the delta from the new state back to
+ *	   the one before (unless GsHistory says otherwise).  So an
  *	   earlier state is the current one, or an archived game's last one, with
  *	   the deltas of all later entries applied, the newest first.
- *	2. Without, there are the first state and the current one.
+ *	2. Of a log of the last changes only, the same holds as far as it reaches.
+ *	   Without deltas, there are the first state and the current one.
  *	3. restore_game() makes an earlier state the current one by a change like
  *	   any other, so that what was between stays in the log, and can be had
  *	   again.
@@ -41,50 +42,53 @@ PG_FUNCTION_INFO_V1(gs_restore_game);
  * ----------------------------------------------------------------
  */
 
-/* The state before an entry's change; "own": the one after it may be freed. */
-static const char *
-step_back(GsText *state, const GsEntry *e, bool *own)
+const char *
+gs_history_before(const GsText *state, const GsEntry *e, GsText *before)
 {
 	const char *wrong;
 	uint32 len;
-	char *before;
+	char *data;
 
-	if (e->delta == NULL)
-		return NULL;
 	wrong = gs_delta_length(e->delta, e->delta_len, &len);
 	if (wrong)
 		return wrong;
-	before = MemoryContextAllocHuge(CurrentMemoryContext, (Size) len + 1);
-	wrong = gs_delta_apply(state->data, state->len, e->delta, e->delta_len, before, len);
+	data = MemoryContextAllocHuge(CurrentMemoryContext, (Size) len + 1);
+	wrong = gs_delta_apply(state->data, state->len, e->delta, e->delta_len, data, len);
 	if (wrong)
-	{
-		pfree(before);
-		return wrong;
-	}
-	if (*own)
-		pfree(unconstify(char *, state->data));
-	*own = true;
-	*state = (GsText){before, len};
-	return NULL;
-}
-
-/* n entries, oldest first: the state before the first of them */
-static const char *
-go_back(GsText *state, const GsEntry *entries, uint64 n)
-{
-	const char *wrong = NULL;
-	bool own = false;
-
-	while (n > 0 && wrong == NULL)
-	{
-		CHECK_FOR_INTERRUPTS();
-		wrong = step_back(state, &entries[--n], &own);
-	}
+		pfree(data);
+	else
+		*before = (GsText){data, len};
 	return wrong;
 }
 
-static _Noreturn void
-damaged(const pg_uuid_t *id, const char *wrong)
+/* n entries, oldest first: the state before the first of them; NULL or what is wrong */
+static const char *
+go_back(GsText *state, const GsEntry *entries, uint64 n)
+{
+	GsText before;
+	bool own = false;
+
+	while (n > 0)
+	{
+		const GsEntry *e = &entries[--n];
+		const char *wrong;
+
+		CHECK_FOR_INTERRUPTS();
+		if (e->delta == NULL)
+			continue;
+		wrong = gs_history_before(state, e, &before);
+		if (wrong)
+			return wrong;
+		if (own)
+			pfree(unconstify(char *, state->data));
+		own = true;
+		*state = before;
+	}
+	return NULL;
+}
+
+void
+gs_history_damaged(const pg_uuid_t *id, const char *wrong)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_DATA_CORRUPTED),
@@ -92,46 +96,77 @@ damaged(const pg_uuid_t *id, const char *wrong)
 			 errdetail("%s.", wrong)));
 }
 
+/* first: the first version whose state there is besides, 0 = none; -1 = there is nothing */
 static _Noreturn void
-not_kept(const pg_uuid_t *id, int64 version)
+not_kept(const pg_uuid_t *id, int64 version, int64 first)
 {
-	gs_durable_wait();
 	ereport(ERROR,
 			(errcode(ERRCODE_GS_HISTORY_NOT_KEPT),
 			 errmsg("the state of game %s as of version %lld is not kept", gs_id_text(id),
 					(long long) version),
-			 errhint("Set history to full in gamestate.policy before such games are created.")));
+			 first > 0
+				 ? errdetail("Its history begins with version %lld.", (long long) first)
+			 : first == 0 ? errdetail("Of its states only the first and the last are kept.")
+						  : errdetail("The game is archived, but its row of gamestate.archive_payload is gone."),
+			 first >= 0 ? errhint("Set history in gamestate.policy before such games are created.") : 0));
 }
 
-/* false if there is no such version */
-static bool
+/* What is needed of a game for its state as of a version; NULL if there is none. */
+static GsGameCopy *
+copy_since(const pg_uuid_t *id, const GsPending *pending, int64 version)
+{
+	GsGameCopy *game;
+	int64 first;
+
+	if (pending)
+		return gs_writeset_copy(pending, GS_COPY_ALL, CurrentMemoryContext);
+	game = gs_table_copy_log(id, version, 0, &first, CurrentMemoryContext);
+	if (game == NULL || gs_has_deltas(&game->h))
+		return game;
+	return gs_table_copy(id, GS_COPY_STATE | GS_COPY_INITIAL, false,
+						 CurrentMemoryContext);
+}
+
+typedef enum Found
+{
+	FOUND,
+	FOUND_NO_VERSION,
+	FOUND_NOT_KEPT
+} Found;
+
+static Found
 live_state_at(const GsGameCopy *game, int64 version, GsText *state)
 {
 	int64 before = game->h.version - (int64) game->nentries; /* all entries */
 	const char *wrong;
 
-	if (version > game->h.version)
-		return false;
+	if (version < 1 || version > game->h.version)
+		return FOUND_NO_VERSION;
+	*state = game->state;
 	if (version == game->h.version)
-		*state = game->state;
-	else if (game->h.history == GS_HISTORY_FULL && version >= before)
+		return FOUND;
+	if (!gs_has_deltas(&game->h))
 	{
-		*state = game->state;
-		wrong =
-			go_back(state, game->entries + (version - before), game->h.version - version);
-		if (wrong)
-			damaged(&game->game_id, wrong);
-	}
-	else if (game->h.history != GS_HISTORY_FULL && version == 1)
 		*state = game->initial;
-	else
-		not_kept(&game->game_id, version);
-	return true;
+		return version == 1 ? FOUND : FOUND_NOT_KEPT;
+	}
+	if (version < before)
+		return FOUND_NOT_KEPT;
+	wrong = go_back(state, game->entries + (version - before), game->h.version - version);
+	if (wrong)
+		gs_history_damaged(&game->game_id, wrong);
+	return FOUND;
 }
 
-/* All entries of a payload, which have been checked when it was read. */
-static GsEntry *
-decode_entries(const GsPayload *payload)
+/* The first version whose state there is, for not_kept(). */
+static int64
+live_history_start(const GsGameCopy *game)
+{
+	return gs_has_deltas(&game->h) ? game->h.version - (int64) game->nentries : 0;
+}
+
+GsEntry *
+gs_history_entries(const GsPayload *payload)
 {
 	const char *p = payload->entries;
 	const char *end = p + payload->entries_len;
@@ -162,8 +197,8 @@ gs_history_archived(const GsPayload *payload, int64 version, GsText *state,
 	{
 		GsText found = {payload->final, payload->final_len};
 
-		*wrong =
-			go_back(&found, decode_entries(payload) + (version - before), last - version);
+		*wrong = go_back(&found, gs_history_entries(payload) + (version - before),
+						 last - version);
 		if (*wrong == NULL)
 			*state = found;
 	}
@@ -172,6 +207,7 @@ gs_history_archived(const GsPayload *payload, int64 version, GsText *state,
 	return true;
 }
 
+/* false if there is no such version */
 static bool
 stored_state_at(const GsStoredGame *game, int64 version, GsText *state)
 {
@@ -179,11 +215,13 @@ stored_state_at(const GsStoredGame *game, int64 version, GsText *state)
 
 	if (version > game->version)
 		return false;
-	if (!game->has_payload ||
-		!gs_history_archived(&game->payload, version, state, &wrong))
-		not_kept(&game->game_id, version);
+	if (!game->has_payload)
+		not_kept(&game->game_id, version, -1);
+	if (!gs_history_archived(&game->payload, version, state, &wrong))
+		not_kept(&game->game_id, version,
+				 game->payload.has_deltas ? Max(game->payload.first_version - 1, 1) : 0);
 	if (wrong)
-		damaged(&game->game_id, wrong);
+		gs_history_damaged(&game->game_id, wrong);
 	return true;
 }
 
@@ -214,7 +252,7 @@ state_at(FunctionCallInfo fcinfo, bool want_bytes)
 	GsStoredGame *stored = NULL;
 	GsTierLook look;
 	GsText state;
-	bool found;
+	bool found = false;
 
 	gs_attach();
 	(void) gs_ready();
@@ -228,10 +266,8 @@ state_at(FunctionCallInfo fcinfo, bool want_bytes)
 	do
 	{
 		look = gs_tier_look();
-		if (pending == NULL)
-			game = gs_table_copy(id, GS_COPY_ALL, false, CurrentMemoryContext);
-		else if (pending->exists)
-			game = gs_writeset_copy(pending, GS_COPY_ALL, CurrentMemoryContext);
+		if (pending == NULL || pending->exists)
+			game = copy_since(id, pending, version);
 		if (game == NULL)
 			stored = gs_tier_get(id, true, CurrentMemoryContext);
 	} while (game == NULL && stored == NULL && gs_tier_again(id, look));
@@ -239,7 +275,16 @@ state_at(FunctionCallInfo fcinfo, bool want_bytes)
 	if (game)
 	{
 		check_encoding(id, game->h.encoding == GS_ENCODING_BYTES, want_bytes);
-		found = live_state_at(game, version, &state);
+		switch (live_state_at(game, version, &state))
+		{
+			case FOUND_NOT_KEPT:
+				not_kept(id, version, live_history_start(game));
+			case FOUND_NO_VERSION:
+				break;
+			case FOUND:
+				found = true;
+				break;
+		}
 	}
 	else
 	{
@@ -278,23 +323,23 @@ gs_state_at_bytes(PG_FUNCTION_ARGS)
 static GsText
 state_to_restore(const GsTarget *target, int64 version)
 {
-	GsGameCopy *game =
-		target->pending
-			? gs_writeset_copy(target->pending, GS_COPY_ALL, CurrentMemoryContext)
-			: gs_table_copy(&target->id, GS_COPY_ALL, true, CurrentMemoryContext);
+	GsGameCopy *game = copy_since(&target->id, target->pending, version);
 	GsText state;
+	Found found;
 
 	if (game == NULL)
 		gs_table_removed();
-	if (version < 1 || !live_state_at(game, version, &state))
-	{
+	found = live_state_at(game, version, &state);
+	if (found != FOUND)
 		gs_wait_before_answer();
+	if (found == FOUND_NOT_KEPT)
+		not_kept(&target->id, version, live_history_start(game));
+	if (found == FOUND_NO_VERSION)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("game %s has no version %lld", gs_id_text(&target->id),
 						(long long) version),
 				 errdetail("It is at version %lld.", (long long) game->h.version)));
-	}
 	return gs_keep(&state);
 }
 

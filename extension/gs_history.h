@@ -12,6 +12,17 @@
 #include "gs_table.h"
 
 /*
+ * The state before an entry that has a delta, in the current context; NULL or what
+ * is wrong.  gs_history_damaged() raises that.
+ */
+extern const char *gs_history_before(const GsText *state, const GsEntry *e,
+									 GsText *before);
+extern _Noreturn void gs_history_damaged(const pg_uuid_t *id, const char *wrong);
+
+/* All entries of a payload, palloc'd; what they point to is the payload's. */
+extern GsEntry *gs_history_entries(const GsPayload *payload);
+
+/*
  * The state of an archived game as of a version, in the current context or in the
  * payload's bytes; false if the payload does not have it.  *wrong is what is damaged, or
  * NULL.  Without a state its data is NULL.

@@ -128,7 +128,9 @@ set_header(GsRecord *record, const GsHeader *h)
 	record->incarnation = h->incarnation;
 	record->version = h->version;
 	record->status = h->status;
-	record->encoding = h->encoding | h->history << GS_RECORD_HISTORY_SHIFT;
+	record->encoding = h->encoding;
+	record->history = h->history;
+	record->history_limit = h->history_limit;
 	record->moves = h->moves;
 	record->created_at = h->created_at;
 	record->started_at = h->started_at;
@@ -148,6 +150,9 @@ StaticAssertDecl(sizeof(GsBytes) == sizeof(GsText) &&
 					 offsetof(GsBytes, data) == offsetof(GsText, data) &&
 					 offsetof(GsBytes, len) == offsetof(GsText, len),
 				 "GsBytes and GsText must be laid out alike");
+StaticAssertDecl(GS_RECORD_HISTORY_LAST == GS_HISTORY_LAST &&
+					 GS_RECORD_HISTORY_LIMIT == GS_HISTORY_LIMIT_MAX,
+				 "what gs_record.h says of the history must be what gs_table.h says");
 
 static void
 set_info(GsRecord *record, const GsInfoParts *info)
@@ -175,39 +180,55 @@ journal_entry(const GsChange *change, int i)
 	return e;
 }
 
-/* The new log entries as a run. */
-static void
-set_log(GsRecord *record, const GsChange *change, GsRecordRun *run)
+/* Entries from `first` on, as many as have consecutive versions; returns how many. */
+static int
+set_run(GsRecordRun *run, const GsChange *change, int first)
 {
-	int64 base;
+	int64 base = change->entry_array[first]->e.at;
+	int64 version = change->entry_array[first]->version;
 	Size size = 0;
+	int n = 0;
 	char *data;
 	char *p;
 
-	if (change->nentries == 0)
-		return;
-	base = change->entry_array[0]->e.at;
-	for (int i = 0; i < change->nentries; i++)
+	for (; first + n < change->nentries; n++)
 	{
-		GsEntry e = journal_entry(change, i);
+		GsEntry e = journal_entry(change, first + n);
 
+		if (change->entry_array[first + n]->version != version + n)
+			break;
 		size += gs_entry_size(&e, base);
 	}
 	p = data = MemoryContextAllocHuge(group_context, size);
-	for (int i = 0; i < change->nentries; i++)
+	for (int i = first; i < first + n; i++)
 	{
 		GsEntry e = journal_entry(change, i);
 
 		p = gs_entry_encode(&e, base, p);
 	}
+	*run = (GsRecordRun){version, base, n, {data, size}};
+	return n;
+}
 
-	run->first_version = change->entry_array[0]->version;
-	run->base = base;
-	run->nentries = change->nentries;
-	run->entries = (GsBytes){data, size};
+/* The new log entries.  There are gaps between older requests, see gs_record.h. */
+static void
+set_log(GsRecord *record, const GsChange *change)
+{
+	GsRecordRun *runs;
+	int nruns = 1;
+	int done = 0;
+
+	if (change->nentries == 0)
+		return;
+	for (int i = 1; i < change->nentries; i++)
+		nruns +=
+			change->entry_array[i]->version != change->entry_array[i - 1]->version + 1;
+	runs = MemoryContextAlloc(group_context, sizeof(GsRecordRun) * nruns);
+	for (int i = 0; i < nruns; i++)
+		done += set_run(&runs[i], change, done);
 	record->parts |= GS_RECORD_HAS_LOG;
-	record->nruns = 1;
-	record->runs = run;
+	record->nruns = nruns;
+	record->runs = runs;
 }
 
 /* Which of the fields that seldom change have changed? */
@@ -275,7 +296,6 @@ static void
 add_creation(GsChange *change)
 {
 	GsRecord record = {.kind = GS_RECORD_IMAGE};
-	GsRecordRun run;
 
 	memcpy(record.id, change->key.id.data, UUID_LEN);
 	set_header(&record, &change->h);
@@ -292,7 +312,7 @@ add_creation(GsChange *change)
 		record.parts |= GS_RECORD_HAS_INITIAL;
 		record.initial = bytes(&change->initial);
 	}
-	set_log(&record, change, &run);
+	set_log(&record, change);
 	put_record(&record);
 }
 
@@ -300,7 +320,6 @@ static void
 add_update(GsChange *change)
 {
 	GsRecord record = {.kind = GS_RECORD_UPDATE};
-	GsRecordRun run;
 
 	memcpy(record.id, change->key.id.data, UUID_LEN);
 	set_header(&record, &change->h);
@@ -308,7 +327,7 @@ add_update(GsChange *change)
 	if (change->info_changed)
 		set_info(&record, &change->info);
 	set_state(&record, change);
-	set_log(&record, change, &run);
+	set_log(&record, change);
 	put_record(&record);
 }
 
@@ -325,13 +344,53 @@ add_removal(GsChange *change)
 	put_record(&record);
 }
 
-void
-gs_journal_image(const GsGameCopy *copy, GsRecord *record, GsRecordRun *run,
-				 MemoryContext mcxt)
+/* An older request, in an entry of its own. */
+static void
+set_request_run(GsRecordRun *run, const GsAnsweredRequest *request, TimestampTz at,
+				MemoryContext mcxt)
 {
+	GsEntry e = {.kind = GS_KIND_MOVE,
+				 .at = at,
+				 .request_id = request->id.data,
+				 .request_arguments = request->arguments};
+	Size size = gs_entry_size(&e, at);
+	char *data = MemoryContextAlloc(mcxt, size);
+
+	gs_entry_encode(&e, at, data);
+	*run = (GsRecordRun){request->version, at, 1, {data, size}};
+}
+
+static void
+image_log(const GsGameCopy *copy, GsRecord *record, MemoryContext mcxt)
+{
+	GsRecordRun *runs;
+	GsRecordRun *run;
 	Size size = 0;
 	char *p;
 
+	if (copy->nentries == 0)
+		return;
+	record->parts |= GS_RECORD_HAS_LOG;
+	record->nruns = copy->nrequests + 1;
+	record->runs = runs = MemoryContextAlloc(mcxt, sizeof(GsRecordRun) * record->nruns);
+	for (uint32 i = 0; i < copy->nrequests; i++)
+		set_request_run(&runs[i], &copy->requests[i], copy->h.updated_at, mcxt);
+
+	run = &runs[copy->nrequests];
+	run->first_version = copy->h.version - copy->nentries + 1;
+	run->base = copy->entries[0].at;
+	run->nentries = copy->nentries;
+	for (uint64 i = 0; i < copy->nentries; i++)
+		size += gs_entry_size(&copy->entries[i], run->base);
+	p = MemoryContextAllocHuge(mcxt, size);
+	run->entries = (GsBytes){p, size};
+	for (uint64 i = 0; i < copy->nentries; i++)
+		p = gs_entry_encode(&copy->entries[i], run->base, p);
+}
+
+void
+gs_journal_image(const GsGameCopy *copy, GsRecord *record, MemoryContext mcxt)
+{
 	memset(record, 0, sizeof(*record));
 	record->kind = GS_RECORD_IMAGE;
 	memcpy(record->id, copy->game_id.data, UUID_LEN);
@@ -346,21 +405,7 @@ gs_journal_image(const GsGameCopy *copy, GsRecord *record, GsRecordRun *run,
 		record->parts |= GS_RECORD_HAS_INITIAL;
 		record->initial = bytes(&copy->initial);
 	}
-	if (copy->nentries > 0)
-	{
-		run->first_version = copy->h.version - copy->nentries + 1;
-		run->base = copy->entries[0].at;
-		run->nentries = copy->nentries;
-		for (uint64 i = 0; i < copy->nentries; i++)
-			size += gs_entry_size(&copy->entries[i], run->base);
-		p = MemoryContextAllocHuge(mcxt, size);
-		run->entries = (GsBytes){p, size};
-		for (uint64 i = 0; i < copy->nentries; i++)
-			p = gs_entry_encode(&copy->entries[i], run->base, p);
-		record->parts |= GS_RECORD_HAS_LOG;
-		record->nruns = 1;
-		record->runs = run;
-	}
+	image_log(copy, record, mcxt);
 }
 
 /* The game as it is, for rotation. */
@@ -369,11 +414,10 @@ add_image(GsChange *change)
 {
 	GsGameCopy *copy = gs_table_copy(&change->key.id, GS_COPY_ALL, true, group_context);
 	GsRecord record;
-	GsRecordRun run;
 
 	if (copy == NULL)
 		return;
-	gs_journal_image(copy, &record, &run, group_context);
+	gs_journal_image(copy, &record, group_context);
 	put_record(&record);
 }
 

@@ -38,8 +38,8 @@ extern bool gs_journal_write(uint64 seq, bool light);
 /* Is this change to be journaled at all? */
 extern bool gs_journal_wants(const GsChange *change);
 
-/* A whole game as a record of kind image; the bytes of its run are allocated in mcxt. */
-extern void gs_journal_image(const GsGameCopy *copy, GsRecord *record, GsRecordRun *run,
+/* A whole game as a record of kind image; its runs are allocated in mcxt. */
+extern void gs_journal_image(const GsGameCopy *copy, GsRecord *record,
 							 MemoryContext mcxt);
 
 /* The journal tables of this database, from the catalogs; ERROR if they are not there. */

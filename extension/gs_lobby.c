@@ -313,7 +313,7 @@ try_room(Search *search, const pg_uuid_t *id)
 	if (!looks_open(search, id))
 		return false;
 	if (gs_find_target(id, &search->player, &target) && !target.has_player &&
-		looks_open(search, id) && target.h.version < gs_max_log)
+		looks_open(search, id) && !gs_log_is_full(&target.h))
 	{
 		GsPending *pending;
 		GsAnswered answered;
@@ -372,8 +372,7 @@ create_room(Search *search)
 {
 	GsHeader *h = &search->h;
 
-	h->durability = gs_policy_durability(&search->parts.game_type);
-	h->history = gs_policy(&search->parts.game_type)->history;
+	gs_policy_new_game(&search->parts.game_type, h);
 	h->version = 1;
 	h->created_at = h->updated_at = GetCurrentTimestamp();
 	if (search->request.id)

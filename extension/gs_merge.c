@@ -26,29 +26,17 @@
  */
 #include "gs_merge.h"
 
-#include <stdbool.h>
 #include <string.h>
 
+#include "gs_json_read.h"
+
 #define NONE (-1)
-
-/* Reading. */
-typedef struct Cursor
-{
-	const char *p;
-	const char *end;
-} Cursor;
-
-typedef struct Text
-{
-	const char *data;
-	size_t len;
-} Text;
 
 /* A member of an object of the patch; node 0 is the patch itself. */
 typedef struct Node
 {
-	Text key;	/* between the quotes */
-	Text value; /* without white space around */
+	GsJsonText key;	  /* between the quotes */
+	GsJsonText value; /* without white space around */
 	uint64_t hash;
 	int32_t parent;
 	int32_t first; /* members of an object, in order ... */
@@ -82,296 +70,15 @@ fail(Merge *merge, const char *wrong)
 }
 
 /* ----------
- * reading
- * ----------
- */
-
-static bool
-is_space(char c)
-{
-	return c == ' ' || c == '\t' || c == '\n' || c == '\r';
-}
-
-static void
-skip_space(Cursor *c)
-{
-	while (c->p < c->end && is_space(*c->p))
-		c->p++;
-}
-
-static char
-peek(const Cursor *c)
-{
-	return c->p < c->end ? *c->p : '\0';
-}
-
-/* Behind the string that begins here. */
-static bool
-skip_string(Cursor *c)
-{
-	for (c->p++; c->p < c->end; c->p++)
-	{
-		if (*c->p == '"')
-		{
-			c->p++;
-			return true;
-		}
-		if (*c->p == '\\')
-			c->p++;
-	}
-	c->p = c->end;
-	return false;
-}
-
-/* Behind the value that begins here, whatever is in it. */
-static bool
-skip_value(Cursor *c)
-{
-	const char *start = c->p;
-	size_t depth = 0;
-
-	while (c->p < c->end)
-	{
-		switch (*c->p)
-		{
-			case '"':
-				if (!skip_string(c))
-					return false;
-				break;
-			case '{':
-			case '[':
-				depth++;
-				c->p++;
-				break;
-			case '}':
-			case ']':
-				if (depth == 0)
-					return c->p > start; /* a scalar in an object ends here */
-				depth--;
-				c->p++;
-				break;
-			default:
-				if (depth == 0 && (*c->p == ',' || *c->p == ':' || is_space(*c->p)))
-					return c->p > start;
-				c->p++;
-				continue;
-		}
-		if (depth == 0)
-			return true;
-	}
-	return depth == 0 && c->p > start;
-}
-
-/*
- * The name of a member and the colon behind it; the cursor stands at the value
- * then.
- */
-static bool
-take_key(Cursor *c, Text *key)
-{
-	skip_space(c);
-	if (peek(c) != '"')
-		return false;
-	key->data = c->p + 1;
-	if (!skip_string(c))
-		return false;
-	key->len = (size_t) (c->p - key->data) - 1;
-	skip_space(c);
-	if (peek(c) != ':')
-		return false;
-	c->p++;
-	skip_space(c);
-	return true;
-}
-
-static bool
-take_value(Cursor *c, Text *value)
-{
-	value->data = c->p;
-	if (!skip_value(c))
-		return false;
-	value->len = (size_t) (c->p - value->data);
-	return true;
-}
-
-/* ----------
- * names
- * ----------
- */
-
-/* A name, byte by byte, its escapes undone. */
-typedef struct Decoder
-{
-	Cursor c;
-	unsigned char bytes[4]; /* of an escape, in UTF-8 */
-	int n;
-	int i;
-} Decoder;
-
-static int
-hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
-
-/* Four digits at the cursor; -1 = there are none, and it stays */
-static int32_t
-take_hex(Cursor *c)
-{
-	int32_t code = 0;
-
-	if (c->end - c->p < 4)
-		return -1;
-	for (int i = 0; i < 4; i++)
-	{
-		int digit = hex_digit(c->p[i]);
-
-		if (digit < 0)
-			return -1;
-		code = code << 4 | digit;
-	}
-	c->p += 4;
-	return code;
-}
-
-/* Lone surrogates are encoded as if they were characters, which no text has. */
-static void
-put_code(Decoder *d, uint32_t code)
-{
-	d->i = d->n = 0;
-	if (code < 0x80)
-		d->bytes[d->n++] = (unsigned char) code;
-	else if (code < 0x800)
-	{
-		d->bytes[d->n++] = (unsigned char) (0xC0 | code >> 6);
-		d->bytes[d->n++] = (unsigned char) (0x80 | (code & 0x3F));
-	}
-	else
-	{
-		if (code < 0x10000)
-			d->bytes[d->n++] = (unsigned char) (0xE0 | code >> 12);
-		else
-		{
-			d->bytes[d->n++] = (unsigned char) (0xF0 | code >> 18);
-			d->bytes[d->n++] = (unsigned char) (0x80 | (code >> 12 & 0x3F));
-		}
-		d->bytes[d->n++] = (unsigned char) (0x80 | (code >> 6 & 0x3F));
-		d->bytes[d->n++] = (unsigned char) (0x80 | (code & 0x3F));
-	}
-}
-
-static void
-take_escape(Decoder *d)
-{
-	static const char letters[] = "bfnrt";
-	static const char meanings[] = "\b\f\n\r\t";
-	char letter = peek(&d->c);
-	const char *found = letter ? strchr(letters, letter) : NULL;
-	int32_t code;
-
-	if (d->c.p < d->c.end)
-		d->c.p++;
-	if (letter != 'u' || (code = take_hex(&d->c)) < 0)
-	{
-		/* a quote, a backslash, a slash mean themselves */
-		put_code(d, (unsigned char) (found ? meanings[found - letters] : letter));
-		if (!found)
-			d->bytes[0] = (unsigned char) letter, d->n = 1;
-		return;
-	}
-	if (code >= 0xD800 && code < 0xDC00 && d->c.end - d->c.p >= 6 && d->c.p[0] == '\\' &&
-		d->c.p[1] == 'u')
-	{
-		Cursor ahead = {d->c.p + 2, d->c.end};
-		int32_t low = take_hex(&ahead);
-
-		if (low >= 0xDC00 && low < 0xE000)
-		{
-			d->c = ahead;
-			code = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00);
-		}
-	}
-	put_code(d, (uint32_t) code);
-}
-
-/* -1 = the end */
-static int
-next_byte(Decoder *d)
-{
-	if (d->i < d->n)
-		return d->bytes[d->i++];
-	if (d->c.p == d->c.end)
-		return -1;
-	if (*d->c.p != '\\')
-		return (unsigned char) *d->c.p++;
-	d->c.p++;
-	take_escape(d);
-	return d->bytes[d->i++];
-}
-
-static Decoder
-decode(const Text *key)
-{
-	return (Decoder){.c = {key->data, key->data + key->len}};
-}
-
-static bool
-has_escape(const Text *key)
-{
-	return key->len > 0 && memchr(key->data, '\\', key->len) != NULL;
-}
-
-/* FNV-1a, of what the name means and of where it stands */
-static uint64_t
-key_hash(const Text *key, int32_t parent)
-{
-	uint64_t hash = UINT64_C(0xCBF29CE484222325) ^ (uint64_t) parent;
-	Decoder d = decode(key);
-	int byte;
-
-	if (!has_escape(key))
-		for (size_t i = 0; i < key->len; i++)
-			hash = (hash ^ (unsigned char) key->data[i]) * UINT64_C(0x100000001B3);
-	else
-		while ((byte = next_byte(&d)) >= 0)
-			hash = (hash ^ (uint64_t) byte) * UINT64_C(0x100000001B3);
-	return hash ^ hash >> 32;
-}
-
-static bool
-same_key(const Text *a, const Text *b)
-{
-	Decoder x = decode(a);
-	Decoder y = decode(b);
-	int byte;
-
-	if (!has_escape(a) && !has_escape(b))
-		return a->len == b->len && (a->len == 0 || memcmp(a->data, b->data, a->len) == 0);
-	do
-	{
-		byte = next_byte(&x);
-		if (byte != next_byte(&y))
-			return false;
-	} while (byte >= 0);
-	return true;
-}
-
-/* ----------
  * the patch
  * ----------
  */
 
 /* The member of an object of the patch that has this name. */
 static Node *
-find_node(const Merge *merge, int32_t parent, const Text *key)
+find_node(const Merge *merge, int32_t parent, const GsJsonText *key)
 {
-	uint64_t hash = key_hash(key, parent);
+	uint64_t hash = gs_json_key_hash(key, parent);
 
 	for (int32_t i = merge->slots[hash & merge->mask]; i != NONE;
 		 i = merge->nodes[i].chain)
@@ -379,14 +86,14 @@ find_node(const Merge *merge, int32_t parent, const Text *key)
 		Node *node = &merge->nodes[i];
 
 		if (node->hash == hash && node->parent == parent && !node->superseded &&
-			same_key(&node->key, key))
+			gs_json_same_key(&node->key, key))
 			return node;
 	}
 	return NULL;
 }
 
 static int32_t
-add_node(Merge *merge, int32_t parent, const Text *key)
+add_node(Merge *merge, int32_t parent, const GsJsonText *key)
 {
 	int32_t i = merge->nnodes;
 	Node *node = &merge->nodes[i];
@@ -401,7 +108,7 @@ add_node(Merge *merge, int32_t parent, const Text *key)
 	merge->nnodes++;
 	memset(node, 0, sizeof(*node));
 	node->key = *key;
-	node->hash = key_hash(key, parent);
+	node->hash = gs_json_key_hash(key, parent);
 	node->parent = parent;
 	node->first = node->next = NONE;
 	slot = &merge->slots[node->hash & merge->mask];
@@ -415,50 +122,50 @@ add_node(Merge *merge, int32_t parent, const Text *key)
 	return i;
 }
 
-static bool parse_members(Merge *merge, Cursor *c, int32_t parent, int depth);
+static bool parse_members(Merge *merge, GsJsonCursor *c, int32_t parent, int depth);
 
 /* The value at the cursor into a node. */
 static bool
-parse_value(Merge *merge, Cursor *c, int32_t i, int depth)
+parse_value(Merge *merge, GsJsonCursor *c, int32_t i, int depth)
 {
 	const char *start = c->p;
 	Node *node = &merge->nodes[i];
 
 	node->is_plain = true;
-	node->is_object = peek(c) == '{';
+	node->is_object = gs_json_peek(c) == '{';
 	if (node->is_object)
 	{
 		c->p++;
 		if (!parse_members(merge, c, i, depth + 1))
 			return false;
 	}
-	else if (!skip_value(c))
+	else if (!gs_json_skip_value(c))
 		return fail(merge, "patch has a broken value");
-	node->value = (Text){start, (size_t) (c->p - start)};
+	node->value = (GsJsonText){start, (size_t) (c->p - start)};
 	node->is_null = node->value.len == 4 && memcmp(start, "null", 4) == 0;
 	return true;
 }
 
 /* The cursor stands behind the opening brace, then behind the closing one. */
 static bool
-parse_members(Merge *merge, Cursor *c, int32_t parent, int depth)
+parse_members(Merge *merge, GsJsonCursor *c, int32_t parent, int depth)
 {
 	int32_t last = NONE;
 
 	if (depth > GS_MERGE_MAX_DEPTH)
 		return fail(merge, "patch is nested too deeply");
-	skip_space(c);
-	if (peek(c) == '}')
+	gs_json_skip_space(c);
+	if (gs_json_peek(c) == '}')
 	{
 		c->p++;
 		return true;
 	}
 	for (;;)
 	{
-		Text key;
+		GsJsonText key;
 		int32_t i;
 
-		if (!take_key(c, &key))
+		if (!gs_json_take_key(c, &key))
 			return fail(merge, "patch has a broken member");
 		i = add_node(merge, parent, &key);
 		if (i == NONE || !parse_value(merge, c, i, depth))
@@ -470,13 +177,13 @@ parse_members(Merge *merge, Cursor *c, int32_t parent, int depth)
 		last = i;
 		if (merge->nodes[i].is_null || !merge->nodes[i].is_plain)
 			merge->nodes[parent].is_plain = false;
-		skip_space(c);
-		if (peek(c) == '}')
+		gs_json_skip_space(c);
+		if (gs_json_peek(c) == '}')
 		{
 			c->p++;
 			return true;
 		}
-		if (peek(c) != ',')
+		if (gs_json_peek(c) != ',')
 			return fail(merge, "patch has a broken object");
 		c->p++;
 	}
@@ -537,23 +244,23 @@ put_new(Merge *merge, const Node *node)
 typedef struct Member
 {
 	const char *start; /* white space before the name included */
-	Text key;
-	Text value;
+	GsJsonText key;
+	GsJsonText value;
 	const char *end; /* white space behind the value included */
 	bool is_last;
 } Member;
 
 /* The next member; false at the end, or if it is broken (merge->wrong) */
 static bool
-next_member(Merge *merge, Cursor *c, Member *member)
+next_member(Merge *merge, GsJsonCursor *c, Member *member)
 {
 	member->start = c->p;
-	if (!take_key(c, &member->key) || !take_value(c, &member->value))
+	if (!gs_json_take_key(c, &member->key) || !gs_json_take_value(c, &member->value))
 		return fail(merge, "target has a broken member");
-	skip_space(c);
+	gs_json_skip_space(c);
 	member->end = c->p;
-	member->is_last = peek(c) == '}';
-	if (!member->is_last && peek(c) != ',')
+	member->is_last = gs_json_peek(c) == '}';
+	if (!member->is_last && gs_json_peek(c) != ',')
 		return fail(merge, "target has a broken object");
 	c->p++;
 	return true;
@@ -561,15 +268,15 @@ next_member(Merge *merge, Cursor *c, Member *member)
 
 /* Has the object whose opening brace is behind the cursor no members? */
 static bool
-is_empty(Cursor c)
+is_empty(GsJsonCursor c)
 {
-	skip_space(&c);
-	return peek(&c) == '}';
+	gs_json_skip_space(&c);
+	return gs_json_peek(&c) == '}';
 }
 
 /* Which members of the target does the patch name, and where is the last of each? */
 static void
-note_members(Merge *merge, Cursor c, int32_t parent)
+note_members(Merge *merge, GsJsonCursor c, int32_t parent)
 {
 	Member member = {.is_last = is_empty(c)};
 
@@ -582,7 +289,7 @@ note_members(Merge *merge, Cursor c, int32_t parent)
 	}
 }
 
-static void merge_object(Merge *merge, Cursor c, int32_t parent);
+static void merge_object(Merge *merge, GsJsonCursor c, int32_t parent);
 
 /* A member that the patch names, with what it says of it. */
 static void
@@ -591,8 +298,8 @@ put_merged(Merge *merge, const Member *member, const Node *node)
 	put(merge, member->start, (size_t) (member->value.data - member->start));
 	if (node->is_object && *member->value.data == '{')
 		merge_object(merge,
-					 (Cursor){member->value.data + 1,
-							  member->value.data + member->value.len},
+					 (GsJsonCursor){member->value.data + 1,
+									member->value.data + member->value.len},
 					 (int32_t) (node - merge->nodes));
 	else
 		put_new(merge, node);
@@ -600,7 +307,7 @@ put_merged(Merge *merge, const Member *member, const Node *node)
 
 /* The cursor stands behind the opening brace; writes the object with both. */
 static void
-merge_object(Merge *merge, Cursor c, int32_t parent)
+merge_object(Merge *merge, GsJsonCursor c, int32_t parent)
 {
 	Member member = {.is_last = is_empty(c)};
 	const char *space = c.p; /* before the closing brace */
@@ -610,7 +317,7 @@ merge_object(Merge *merge, Cursor c, int32_t parent)
 
 	if (member.is_last)
 	{
-		skip_space(&c);
+		gs_json_skip_space(&c);
 		space_end = c.p;
 	}
 	note_members(merge, c, parent);
@@ -698,9 +405,9 @@ gs_merge(const char *target, size_t target_len, const char *patch, size_t patch_
 				   .max_nodes = count_members(patch, patch_len),
 				   .dst = dst,
 				   .dst_end = dst + target_len + patch_len};
-	Cursor t = {target, target + target_len};
-	Cursor p = {patch, patch + patch_len};
-	Text value;
+	GsJsonCursor t = {target, target + target_len};
+	GsJsonCursor p = {patch, patch + patch_len};
+	GsJsonText value;
 
 	merge.mask = count_slots(merge.max_nodes) - 1;
 	merge.slots = (int32_t *) (merge.nodes + merge.max_nodes);
@@ -708,22 +415,22 @@ gs_merge(const char *target, size_t target_len, const char *patch, size_t patch_
 	memset(&merge.nodes[0], 0, sizeof(Node));
 	merge.nodes[0].first = merge.nodes[0].next = merge.nodes[0].parent = NONE;
 
-	skip_space(&p);
+	gs_json_skip_space(&p);
 	if (!parse_value(&merge, &p, 0, 0))
 		return merge.wrong;
-	skip_space(&p);
+	gs_json_skip_space(&p);
 	if (p.p != p.end)
 		return "patch has something behind its end";
 	if (!merge.nodes[0].is_object)
 		put(&merge, patch, patch_len);
 	else
 	{
-		skip_space(&t);
+		gs_json_skip_space(&t);
 		put(&merge, target, (size_t) (t.p - target));
-		if (!take_value(&t, &value))
+		if (!gs_json_take_value(&t, &value))
 			return "target is broken";
 		if (*value.data == '{')
-			merge_object(&merge, (Cursor){value.data + 1, t.p}, 0);
+			merge_object(&merge, (GsJsonCursor){value.data + 1, t.p}, 0);
 		else
 			put_new(&merge, &merge.nodes[0]);
 		put(&merge, t.p, (size_t) (t.end - t.p));

@@ -43,7 +43,9 @@ int
 gs_payload_flags(const GsPayload *payload)
 {
 	return (gs_payload_same_state(payload) ? GS_PAYLOAD_SAME_STATE : 0) |
-		   (payload->has_deltas ? GS_PAYLOAD_HAS_DELTAS : 0);
+		   (payload->has_deltas ? GS_PAYLOAD_HAS_DELTAS : 0) |
+		   (payload->history_limit > 0 ? GS_PAYLOAD_HAS_LIMIT : 0) |
+		   (payload->nrequests > 0 ? GS_PAYLOAD_HAS_REQUESTS : 0);
 }
 
 size_t
@@ -58,8 +60,32 @@ gs_payload_size(const GsPayload *payload)
 	size += gs_varint_size((uint64_t) payload->first_version);
 	size += gs_varint_size(payload->nentries);
 	size += gs_varint_size(gs_zigzag(payload->base));
+	if (payload->history_limit > 0)
+		size += gs_varint_size(payload->history_limit);
+	if (payload->nrequests > 0)
+		size += gs_varint_size(payload->nrequests) + payload->requests_len;
 	size += payload->entries_len;
 	return size;
+}
+
+char *
+gs_payload_put_request(char *dst, int64_t version, const unsigned char *id,
+					   uint32_t arguments)
+{
+	return gs_put_request(gs_varint_put(dst, (uint64_t) version), id, arguments);
+}
+
+bool
+gs_payload_next_request(const char **p, const char *end, int64_t *version,
+						const unsigned char **id, uint32_t *arguments)
+{
+	const char *raw;
+
+	if (!gs_consume_int64(p, end, version) || !gs_consume(p, end, GS_REQUEST_LEN, &raw))
+		return false;
+	*id = (const unsigned char *) raw;
+	*arguments = gs_get_uint32(raw + GS_REQUEST_ID_LEN);
+	return true;
 }
 
 void
@@ -76,7 +102,33 @@ gs_payload_encode(const GsPayload *payload, char *dst)
 	dst = gs_varint_put(dst, (uint64_t) payload->first_version);
 	dst = gs_varint_put(dst, payload->nentries);
 	dst = gs_varint_put(dst, gs_zigzag(payload->base));
+	if (payload->history_limit > 0)
+		dst = gs_varint_put(dst, payload->history_limit);
+	if (payload->nrequests > 0)
+	{
+		dst = gs_varint_put(dst, payload->nrequests);
+		dst = gs_put_raw(dst, payload->requests, payload->requests_len);
+	}
 	gs_put_raw(dst, payload->entries, payload->entries_len);
+}
+
+static bool
+consume_requests(const char **p, const char *end, GsPayload *payload)
+{
+	if (!gs_varint_get(p, end, &payload->nrequests) || payload->nrequests == 0)
+		return false;
+	payload->requests = *p;
+	for (uint64_t i = 0; i < payload->nrequests; i++)
+	{
+		const unsigned char *id;
+		uint32_t arguments;
+		int64_t version;
+
+		if (!gs_payload_next_request(p, end, &version, &id, &arguments))
+			return false;
+	}
+	payload->requests_len = (size_t) (*p - payload->requests);
+	return true;
 }
 
 const char *
@@ -119,6 +171,14 @@ gs_payload_decode(const char *raw, size_t raw_len, GsPayload *payload)
 	if (!gs_varint_get(&p, end, &n))
 		return "payload has a broken base time";
 	payload->base = gs_unzigzag(n);
+	if (flags & GS_PAYLOAD_HAS_LIMIT)
+	{
+		if (!gs_consume_number(&p, end, GS_PAYLOAD_LIMIT_MAX, &n) || n == 0)
+			return "payload has a broken limit";
+		payload->history_limit = (uint16_t) n;
+	}
+	if ((flags & GS_PAYLOAD_HAS_REQUESTS) && !consume_requests(&p, end, payload))
+		return "payload has broken requests";
 
 	payload->entries = p;
 	payload->entries_len = (size_t) (end - p);

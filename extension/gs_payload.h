@@ -14,6 +14,11 @@
  *		varint	first_version		version of the first entry
  *		varint	number of entries
  *		varint	zigzag(base)		base time of the entries
+ *		varint	limit, not 0		the log is that of so many changes, the last ones
+ *									(GsHistory); only if GS_PAYLOAD_HAS_LIMIT
+ *		varint	number of requests, not 0; each: varint version, 16 bytes id, 4 bytes
+ *				arguments as in an entry: what is remembered of the log before its
+ *				first entry; only if GS_PAYLOAD_HAS_REQUESTS
  *		...		the entries, gs_entry.h
  *	and nothing behind them.
  *
@@ -40,9 +45,13 @@
 #define GS_PAYLOAD_FORMAT_1 1
 #define GS_PAYLOAD_FORMAT_2 2 /* gs_columns.h */
 
-#define GS_PAYLOAD_SAME_STATE 0x01 /* the final state equals the initial one */
-#define GS_PAYLOAD_HAS_DELTAS 0x02 /* the entries lead back to each state before them */
-#define GS_PAYLOAD_FLAGS	  0x03 /* not both */
+#define GS_PAYLOAD_SAME_STATE	0x01 /* the final state equals the initial one */
+#define GS_PAYLOAD_HAS_DELTAS	0x02 /* the entries lead back to each state before them */
+#define GS_PAYLOAD_HAS_REQUESTS 0x04
+#define GS_PAYLOAD_HAS_LIMIT	0x08
+#define GS_PAYLOAD_FLAGS		0x0F /* not the first two together */
+
+#define GS_PAYLOAD_LIMIT_MAX 65535
 
 /* The states, and entries as the active-game table keeps them: encoded, one after another. */
 typedef struct GsPayload
@@ -54,7 +63,11 @@ typedef struct GsPayload
 	uint32_t final_len;
 	int64_t first_version; /* version of the first entry */
 	uint64_t nentries;
-	int64_t base;		 /* base time of the entries */
+	int64_t base; /* base time of the entries */
+	uint16_t history_limit; /* 0 = none */
+	uint64_t nrequests;
+	const char *requests; /* encoded, for gs_payload_next_request() */
+	size_t requests_len;
 	const char *entries; /* encoded, all relative to base */
 	size_t entries_len;
 } GsPayload;
@@ -75,6 +88,15 @@ extern void gs_payload_encode(const GsPayload *payload, char *dst);
  * what is wrong (static text).  The result points into raw.
  */
 extern const char *gs_payload_decode(const char *raw, size_t raw_len, GsPayload *payload);
+
+/* One request, to be put into payload->requests; returns the end of what it wrote. */
+#define GS_PAYLOAD_REQUEST_MAX (GS_VARINT_MAX_BYTES + GS_REQUEST_LEN)
+extern char *gs_payload_put_request(char *dst, int64_t version, const unsigned char *id,
+									uint32_t arguments);
+
+/* Reads one request at *p, not beyond end; false if it is broken. */
+extern bool gs_payload_next_request(const char **p, const char *end, int64_t *version,
+									const unsigned char **id, uint32_t *arguments);
 
 /*
  * zstd.  The contexts are made once a process and reused (static), so these

@@ -181,7 +181,27 @@ set_durability(GsPolicy *policy, Datum value)
 static void
 set_history(GsPolicy *policy, Datum value)
 {
-	policy->history = is_word(value, "events") ? GS_HISTORY_EVENTS : GS_HISTORY_FULL;
+	const text *t = DatumGetTextPP(value);
+	int length = VARSIZE_ANY_EXHDR(t);
+	int limit = 0;
+	int digits = 0;
+
+	policy->history = GS_HISTORY_FULL;
+	policy->history_limit = 0;
+	if (is_word(value, "events"))
+		policy->history = GS_HISTORY_EVENTS;
+	if (length <= 5 || memcmp(VARDATA_ANY(t), "last ", 5) != 0)
+		return;
+	for (const char *p = VARDATA_ANY(t) + 5; digits < length - 5 && digits <= 5; digits++)
+	{
+		if (p[digits] < '0' || p[digits] > '9')
+			return;
+		limit = limit * 10 + (p[digits] - '0');
+	}
+	if (limit < 1 || limit > GS_HISTORY_LIMIT_MAX || digits < length - 5)
+		return;
+	policy->history = GS_HISTORY_LAST;
+	policy->history_limit = limit;
 }
 
 static void
@@ -533,12 +553,15 @@ gs_policy(const GsText *game_type)
 	return entry ? &entry->policy : &default_policy;
 }
 
-GsDurability
-gs_policy_durability(const GsText *game_type)
+void
+gs_policy_new_game(const GsText *game_type, GsHeader *h)
 {
-	int durability = gs_policy(game_type)->durability;
+	const GsPolicy *policy = gs_policy(game_type);
 
-	return (GsDurability) (durability == GS_POLICY_SETTING ? gs_durability : durability);
+	h->durability =
+		policy->durability == GS_POLICY_SETTING ? gs_durability : policy->durability;
+	h->history = policy->history;
+	h->history_limit = policy->history_limit;
 }
 
 uint64

@@ -30,6 +30,7 @@ typedef struct GsPolicy
 {
 	int durability; /* GsDurability, or GS_POLICY_SETTING */
 	GsHistory history;
+	uint16 history_limit; /* GS_HISTORY_LAST */
 
 	/* how games are compressed when they are archived, and later once more */
 	int compression_level; /* or GS_POLICY_SETTING */
@@ -81,11 +82,10 @@ extern void gs_policy_init(void);
 extern const GsPolicy *gs_policy(const GsText *game_type);
 
 /*
- * The durability of a new game of this type: that of its row as committed
- * now, or as this transaction has changed it; where that says nothing,
- * that of the default row, and then gamestate.durability.
+ * What a new game of this type has from its policy, as committed now or as this
+ * transaction has changed it: durability and history.
  */
-extern GsDurability gs_policy_durability(const GsText *game_type);
+extern void gs_policy_new_game(const GsText *game_type, GsHeader *h);
 
 /*
  * For the archiver, all policies together: grows with each change of them; is

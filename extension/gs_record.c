@@ -123,7 +123,9 @@ fields_size(const GsRecord *record)
 	if (fields & GS_RECORD_SET_STATUS)
 		size++;
 	if (fields & GS_RECORD_SET_ENCODING)
-		size++;
+		size += 1 + (record->history == GS_RECORD_HISTORY_LAST
+						 ? gs_varint_size(record->history_limit)
+						 : 0);
 	if (fields & GS_RECORD_SET_CREATED_AT)
 		size += gs_varint_size(distance(record, record->created_at));
 	if (fields & GS_RECORD_SET_STARTED_AT)
@@ -148,7 +150,11 @@ put_fields(char *dst, const GsRecord *record)
 	if (fields & GS_RECORD_SET_STATUS)
 		*dst++ = (char) record->status;
 	if (fields & GS_RECORD_SET_ENCODING)
-		*dst++ = (char) record->encoding;
+	{
+		*dst++ = (char) (record->encoding | record->history << 4);
+		if (record->history == GS_RECORD_HISTORY_LAST)
+			dst = gs_varint_put(dst, record->history_limit);
+	}
 	if (fields & GS_RECORD_SET_CREATED_AT)
 		dst = gs_varint_put(dst, distance(record, record->created_at));
 	if (fields & GS_RECORD_SET_STARTED_AT)
@@ -386,6 +392,23 @@ decode_head(const char **p, const char *end, GsRecord *record)
 	return NULL;
 }
 
+static bool
+consume_encoding(const char **p, const char *end, GsRecord *record)
+{
+	unsigned char byte;
+	uint64_t limit = 0;
+
+	if (!gs_consume_raw(p, end, &byte, 1))
+		return false;
+	record->encoding = byte & 0x0F;
+	record->history = byte >> 4;
+	if (record->history == GS_RECORD_HISTORY_LAST &&
+		(!gs_consume_number(p, end, GS_RECORD_HISTORY_LIMIT, &limit) || limit == 0))
+		return false;
+	record->history_limit = (uint16_t) limit;
+	return record->encoding != 0;
+}
+
 static const char *
 decode_fields(const char **p, const char *end, GsRecord *record)
 {
@@ -402,8 +425,7 @@ decode_fields(const char **p, const char *end, GsRecord *record)
 	if ((fields & GS_RECORD_SET_STATUS) &&
 		(!gs_consume_raw(p, end, &record->status, 1) || record->status == 0))
 		return "record has a broken status";
-	if ((fields & GS_RECORD_SET_ENCODING) &&
-		(!gs_consume_raw(p, end, &record->encoding, 1) || record->encoding == 0))
+	if ((fields & GS_RECORD_SET_ENCODING) && !consume_encoding(p, end, record))
 		return "record has a broken encoding";
 	if (!consume_time_field(p, end, record, GS_RECORD_SET_CREATED_AT,
 							&record->created_at) ||

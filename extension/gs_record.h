@@ -21,8 +21,10 @@
  *	others	varint		version - moves: the changes that were no moves
  *	updated_at	varint	zigzag, microseconds; the other times are zigzag(time - it)
  *	fields	1 byte		GS_RECORD_SET_*: which of these follow, in this order
- *		status, encoding	1 byte each, not zero; the encoding's upper half is the
- *							history (GsHistory)
+ *		status	1 byte, not zero
+ *		encoding	1 byte: its lower half, not zero; the upper half is the history
+ *			(GsHistory), and if that is GS_RECORD_HISTORY_LAST
+ *			limit	varint, not zero: of how many changes
  *		created_at, started_at, ended_at, deadline	varint
  *		max_players varint
  *		create_request 16 bytes and 4 bytes, as in an entry
@@ -52,6 +54,9 @@
  * apart.  An update has what changed: a field that is not set is what it was
  * before.  STATE and DELTA exclude each other.
  *
+ * If the log of an image begins later (GsHistory), there is a run of one entry for
+ * each older request that is remembered: only the request id of that entry counts.
+ *
  * So a move has about 35 bytes besides its entry and what is new in the state.
  *
  *-------------------------------------------------------------------------
@@ -62,7 +67,7 @@
 #include "gs_delta.h"
 #include "gs_entry.h"
 
-#define GS_RECORD_FORMAT 3
+#define GS_RECORD_FORMAT 4
 
 typedef enum GsRecordKind
 {
@@ -88,8 +93,8 @@ typedef enum GsRecordKind
 #define GS_RECORD_SET_MAX_PLAYERS 0x40
 #define GS_RECORD_SET_REQUEST	  0x80
 
-#define GS_RECORD_HISTORY_SHIFT 4
-#define GS_RECORD_ENCODING_MASK 0x0F
+#define GS_RECORD_HISTORY_LAST	2
+#define GS_RECORD_HISTORY_LIMIT 65535
 
 #define GS_RECORD_ID_LEN 16
 #define GS_RECORD_MAX_BYTES \
@@ -134,7 +139,9 @@ typedef struct GsRecord
 	 */
 	unsigned char fields;
 	unsigned char status;
-	unsigned char encoding;
+	unsigned char encoding; /* this and the next: below 16 */
+	unsigned char history;
+	uint16_t history_limit; /* GS_RECORD_HISTORY_LAST */
 	int64_t created_at;
 	int64_t started_at;
 	int64_t ended_at;

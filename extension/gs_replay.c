@@ -81,10 +81,9 @@ check_record(const GsRecord *record)
 
 	if (record->kind == GS_RECORD_REMOVE)
 		return NULL;
-	if (record->status > GS_STATUS_ABANDONED ||
-		(record->encoding & GS_RECORD_ENCODING_MASK) > GS_ENCODING_BYTES ||
-		record->encoding >> GS_RECORD_HISTORY_SHIFT > GS_HISTORY_EVENTS)
-		return "a status or encoding is unknown";
+	if (record->status > GS_STATUS_ABANDONED || record->encoding > GS_ENCODING_BYTES ||
+		record->history > GS_HISTORY_LAST)
+		return "a status, an encoding or a history is unknown";
 	if (!(record->parts & GS_RECORD_HAS_INFO))
 		return NULL;
 	if (record->game_type.len > GS_MAX_ID_LENGTH ||
@@ -134,8 +133,9 @@ take_header(GsHeader *h, const GsRecord *record)
 		h->status = record->status;
 	if (set & GS_RECORD_SET_ENCODING)
 	{
-		h->encoding = record->encoding & GS_RECORD_ENCODING_MASK;
-		h->history = record->encoding >> GS_RECORD_HISTORY_SHIFT;
+		h->encoding = record->encoding;
+		h->history = record->history;
+		h->history_limit = record->history_limit;
 	}
 	if (set & GS_RECORD_SET_CREATED_AT)
 		h->created_at = record->created_at;
@@ -264,7 +264,7 @@ take_state(GsChange *change, const GsRecord *record, GsText *back)
 	}
 	else
 		return NULL;
-	if (change->h.history == GS_HISTORY_FULL)
+	if (gs_has_deltas(&change->h))
 		*back = way_back(&old, record);
 	else if (change->initial.data == NULL)
 	{

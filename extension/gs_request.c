@@ -242,6 +242,29 @@ gs_request_find_slow(const GsRequest *request, const pg_uuid_t *game_id,
 	return gs_ring_find(game_id, request->id, &answered->version, &answered->arguments);
 }
 
+/* Among those that are older than the archived log */
+static bool
+find_before_log(const GsRequest *request, const GsPayload *payload, GsAnswered *answered)
+{
+	const char *p = payload->requests;
+	const char *end = p + payload->requests_len;
+	bool found = false;
+
+	for (uint64 i = 0; i < payload->nrequests; i++)
+	{
+		const unsigned char *id;
+		GsAnswered answer;
+
+		if (!gs_payload_next_request(&p, end, &answer.version, &id, &answer.arguments))
+			elog(ERROR, "archived request does not decode a second time");
+		if (!is_request(request, id))
+			continue;
+		*answered = answer;
+		found = true;
+	}
+	return found;
+}
+
 /*
  * The newest: an id may stand in the log twice, if so many others came between
  * that it was a new request.  The entries have been checked when the payload
@@ -252,7 +275,7 @@ find_in_log(const GsRequest *request, const GsPayload *payload, GsAnswered *answ
 {
 	const char *p = payload->entries;
 	const char *end = p + payload->entries_len;
-	bool found = false;
+	bool found = find_before_log(request, payload, answered);
 
 	for (uint64 i = 0; i < payload->nentries; i++)
 	{

@@ -95,7 +95,10 @@ damaged(const pg_uuid_t *id, const char *what)
 			 errhint("Delete its row from gamestate.saved_games to load the others without it.")));
 }
 
-/* Do the runs of the log follow each other, up to the game's version? */
+/*
+ * Do the runs of the log follow each other, up to the game's version?  If it is a log of
+ * the last changes only, older requests come before it, each in a run of its own.
+ */
 static bool
 log_is_whole(const GsRecord *record)
 {
@@ -107,8 +110,10 @@ log_is_whole(const GsRecord *record)
 		GsRecordRun run;
 
 		gs_record_next_run(record, &p, &run);
-		if (run.first_version < 2 || (i > 0 && run.first_version != next) ||
-			run.first_version > PG_INT64_MAX - run.nentries)
+		if (run.first_version < 2 || run.first_version > PG_INT64_MAX - run.nentries)
+			return false;
+		if (i > 0 && (record->history == GS_HISTORY_LAST ? run.first_version < next
+														 : run.first_version != next))
 			return false;
 		next = run.first_version + run.nentries;
 	}

@@ -7,8 +7,8 @@
  *	1. The log has the request id of each change that was made with one, what
  *	   its arguments come to, and its version, which was the answer.  So
  *	   whatever keeps the log (the journal, a saved game, the archive's
- *	   payload) keeps the requests, and nothing else has to be stored; who
- *	   shortens a log leaves the entries of those that are to be remembered.
+ *	   payload) keeps the requests, and nothing else has to be stored.  But where a
+ *	   log is shortened (GS_HISTORY_LAST) they are kept beside it.
  *	2. A log cannot be searched on the path of a move.  So a running game has
  *	   its last gamestate.request_ids of them in a ring as well, which is
  *	   made, here, of the log entries of each change record, whether they come
@@ -97,7 +97,7 @@ gs_ring_reserve(GsChange *change, uint32 size, uint32 n)
 		return;
 	slots = Min(Max(Max(slots, 2 * size), RING_FIRST), limit);
 	change->new_ring_size =
-		gs_alloc_size(offsetof(GsRing, slots) + slots * sizeof(GsRingSlot));
+		gs_alloc_size(offsetof(GsRing, slots) + slots * sizeof(GsAnsweredRequest));
 	change->new_ring = gs_alloc(change->db, change->new_ring_size, change->frees);
 	ring = GS_PTR(change->new_ring);
 	ring->size = slots;
@@ -106,7 +106,7 @@ gs_ring_reserve(GsChange *change, uint32 size, uint32 n)
 }
 
 static void
-push(GsRing *ring, const GsRingSlot *slot)
+push(GsRing *ring, const GsAnsweredRequest *slot)
 {
 	ring->slots[ring->next] = *slot;
 	ring->next = (ring->next + 1) % ring->size;
@@ -121,6 +121,29 @@ push_all(GsRing *ring, const GsRing *old)
 
 	for (uint32 i = 0; i < old->n; i++)
 		push(ring, &old->slots[(oldest + i) % old->size]);
+}
+
+GsAnsweredRequest *
+gs_ring_before(const GsGame *game, int64 version, uint32 *n)
+{
+	const GsRing *ring;
+	GsAnsweredRequest *found;
+	uint32 oldest;
+
+	*n = 0;
+	if (!DsaPointerIsValid(game->ring))
+		return NULL;
+	ring = GS_PTR(game->ring);
+	oldest = ring->n < ring->size ? 0 : ring->next;
+	found = palloc(sizeof(GsAnsweredRequest) * Max(ring->n, 1));
+	for (uint32 i = 0; i < ring->n; i++)
+	{
+		const GsAnsweredRequest *slot = &ring->slots[(oldest + i) % ring->size];
+
+		if (slot->version < version)
+			found[(*n)++] = *slot;
+	}
+	return found;
 }
 
 dsa_pointer
@@ -146,7 +169,7 @@ gs_ring_install(GsChange *change, GsGame *game, Size *old_size)
 	for (int i = first_to_keep(change, ring->size, &n); i < change->nentries; i++)
 	{
 		const GsNewEntry *entry = change->entry_array[i];
-		GsRingSlot slot = {.version = entry->version};
+		GsAnsweredRequest slot = {.version = entry->version};
 
 		if (entry->e.request_id == NULL)
 			continue;

@@ -10,24 +10,17 @@
 
 #include "gs_table.h"
 
-/* A request that was answered; the answer was a version. */
-typedef struct GsRingSlot
-{
-	pg_uuid_t id;
-	int64 version;
-	uint32 arguments; /* see gs_request.h */
-} GsRingSlot;
-
 /* Protected as the game is (gs_table.h). */
 typedef struct GsRing
 {
 	uint32 size; /* slots */
 	uint32 n;	 /* of them in use */
 	uint32 next; /* the slot to be written next: if all are in use, the oldest */
-	GsRingSlot slots[FLEXIBLE_ARRAY_MEMBER];
+	GsAnsweredRequest slots[FLEXIBLE_ARRAY_MEMBER];
 } GsRing;
 
-StaticAssertDecl(sizeof(GsRingSlot) == 32, "GsRingSlot is documented to take 32 bytes");
+StaticAssertDecl(sizeof(GsAnsweredRequest) == 32,
+				 "a request id is documented to take 32 bytes");
 
 /*
  * Was this request answered by a committed change of the game that is in
@@ -41,5 +34,11 @@ extern void gs_ring_reserve(GsChange *change, uint32 size, uint32 n);
 
 /* Cannot fail; the caller holds the partition lock.  Returns the ring to be freed. */
 extern dsa_pointer gs_ring_install(GsChange *change, GsGame *game, Size *old_size);
+
+/*
+ * The requests of a game that were answered by versions before this one, oldest
+ * first, palloc'd; NULL if there are none.  The caller holds the partition lock.
+ */
+extern GsAnsweredRequest *gs_ring_before(const GsGame *game, int64 version, uint32 *n);
 
 #endif /* GS_RING_H */

@@ -123,6 +123,17 @@ gs_row_stored_game(const GsStoredGame *game, Datum *values, bool *nulls)
 }
 
 void
+gs_row_snapshot(const pg_uuid_t *id, bool is_bytes, int64 version, const GsText *state,
+				Datum *values, bool *nulls)
+{
+	memset(nulls, true, sizeof(bool) * GS_CHANGE_NATTS);
+	set_value(values, nulls, GS_CHANGE_GAME_ID, UUIDPGetDatum(id));
+	set_value(values, nulls, GS_CHANGE_VERSION, Int64GetDatum(version));
+	set_value(values, nulls, GS_CHANGE_KIND, CStringGetTextDatum("snapshot"));
+	set_text(values, nulls, is_bytes ? GS_CHANGE_STATE_BYTES : GS_CHANGE_STATE, state);
+}
+
+void
 gs_row_change(const pg_uuid_t *id, bool is_bytes, int64 version, const GsEntry *e,
 			  Datum *values, bool *nulls)
 {

@@ -55,6 +55,8 @@ enum
 
 extern void gs_row_live_game(const GsGameCopy *game, Datum *values, bool *nulls);
 extern void gs_row_stored_game(const GsStoredGame *game, Datum *values, bool *nulls);
+extern void gs_row_snapshot(const pg_uuid_t *id, bool is_bytes, int64 version,
+							const GsText *state, Datum *values, bool *nulls);
 extern void gs_row_change(const pg_uuid_t *id, bool is_bytes, int64 version,
 						  const GsEntry *e, Datum *values, bool *nulls);
 

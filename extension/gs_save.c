@@ -110,11 +110,10 @@ static bytea *
 encode_image(const GsGameCopy *copy, MemoryContext mcxt)
 {
 	GsRecord record;
-	GsRecordRun run;
 	Size size;
 	bytea *image;
 
-	gs_journal_image(copy, &record, &run, CurrentMemoryContext);
+	gs_journal_image(copy, &record, CurrentMemoryContext);
 	size = gs_record_size(&record);
 	if (size > MAX_IMAGE)
 		ereport(ERROR,

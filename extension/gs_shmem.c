@@ -154,6 +154,7 @@ shmem_startup(void)
 		GsShmem->queue_tranche = LWLockNewTrancheId();
 		GsShmem->pages_tranche = LWLockNewTrancheId();
 		GsShmem->feed_tranche = LWLockNewTrancheId();
+		GsShmem->timers_tranche = LWLockNewTrancheId();
 		GsShmem->rate_tranche = LWLockNewTrancheId();
 		gs_tick_init(&GsShmem->tick);
 		for (int level = 0; level < GS_DURABLE_LEVELS; level++)
@@ -209,6 +210,7 @@ gs_attach_slow(void)
 	LWLockRegisterTranche(GsShmem->queue_tranche, "GamestateQueue");
 	LWLockRegisterTranche(GsShmem->pages_tranche, "GamestatePages");
 	LWLockRegisterTranche(GsShmem->feed_tranche, "GamestateFeed");
+	LWLockRegisterTranche(GsShmem->timers_tranche, "GamestateTimers");
 	LWLockRegisterTranche(GsShmem->rate_tranche, "GamestateRates");
 
 	old = MemoryContextSwitchTo(TopMemoryContext);

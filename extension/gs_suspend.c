@@ -190,22 +190,41 @@ take_room_back(GsGameCopy *game)
 }
 
 static void
+take_entry(GsChange *change, GsNewEntry *entry, int64 version)
+{
+	entry->prev = change->entries;
+	entry->version = version;
+	change->entries = entry;
+	change->nentries++;
+}
+
+/* The log, and before it an entry for each older request (see gs_log.c). */
+static void
 take_log(GsPending *pending, const GsGameCopy *game)
 {
 	GsChange *change = &pending->change;
-	GsNewEntry *entry = MemoryContextAllocHuge(gs_writeset_context(),
-											   sizeof(GsNewEntry) * (game->nentries + 1));
+	GsNewEntry *entry =
+		MemoryContextAllocHuge(gs_writeset_context(),
+							   sizeof(GsNewEntry) *
+								   (game->nrequests + game->nentries + 1));
 	int64 version = game->h.version - (int64) game->nentries;
 
 	change->entries = NULL;
 	change->nentries = 0;
+	for (uint32 i = 0; i < game->nrequests; i++, entry++)
+	{
+		const GsAnsweredRequest *request = &game->requests[i];
+
+		entry->e = (GsEntry){.kind = GS_KIND_MOVE,
+							 .at = game->h.updated_at,
+							 .request_id = request->id.data,
+							 .request_arguments = request->arguments};
+		take_entry(change, entry, request->version);
+	}
 	for (uint64 i = 0; i < game->nentries; i++, entry++)
 	{
-		entry->prev = change->entries;
-		entry->version = ++version;
 		entry->e = game->entries[i];
-		change->entries = entry;
-		change->nentries++;
+		take_entry(change, entry, ++version);
 	}
 }
 
@@ -215,7 +234,7 @@ create_again(const GsGameCopy *game)
 {
 	GsPending *pending = gs_writeset_open(&game->game_id, NULL);
 	GsChange *change = &pending->change;
-	bool same_state = game->initial.len == game->state.len &&
+	bool same_state = game->initial.data && game->initial.len == game->state.len &&
 					  memcmp(game->initial.data, game->state.data, game->state.len) == 0;
 
 	/* one that was suspended by this transaction has been told of up to what was before */

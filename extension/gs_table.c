@@ -27,6 +27,7 @@
 #include "postgres.h"
 
 #include "gs_database.h"
+#include "gs_ring.h"
 #include "gs_table.h"
 
 #include "access/transam.h"
@@ -425,6 +426,7 @@ gs_table_copy(const pg_uuid_t *id, int what, bool for_write, MemoryContext mcxt)
 	MemoryContext old;
 	GsGameCopy *copy;
 	LogCopy log;
+	int64 start;
 
 	if (game == NULL)
 		return NULL;
@@ -432,18 +434,21 @@ gs_table_copy(const pg_uuid_t *id, int what, bool for_write, MemoryContext mcxt)
 	copy = copy_fixed(game);
 	if (what & GS_COPY_STATE)
 		copy->state = copy_bytes(game->state, game->state_len);
-	if ((what & GS_COPY_INITIAL) && game->h.history != GS_HISTORY_FULL)
+	if ((what & GS_COPY_INITIAL) && !gs_has_deltas(&game->h))
 		copy->initial = DsaPointerIsValid(game->initial)
 							? copy_bytes(game->initial, game->initial_len)
 							: copy_bytes(game->state, game->state_len);
+	start = gs_log_start(&copy->h);
 	if (what & GS_COPY_LOG)
-		copy_log(game, 2, copy->h.version, &log);
+		copy_log(game, start, copy->h.version, &log);
+	if ((what & GS_COPY_LOG) && start > 2)
+		copy->requests = gs_ring_before(game, start, &copy->nrequests);
 	dshash_release_lock(GsGames, game);
 
 	if (what & GS_COPY_LOG)
 	{
 		copy->log = log.bytes;
-		copy->entries = decode_log(&log, 2, copy->h.version, &copy->nentries);
+		copy->entries = decode_log(&log, start, copy->h.version, &copy->nentries);
 	}
 	MemoryContextSwitchTo(old);
 	return copy;
@@ -466,7 +471,10 @@ gs_table_copy_log(const pg_uuid_t *id, int64 after_version, int64 max_entries,
 	copy = copy_fixed(game);
 	to = copy->h.version;
 	from = Max(Min(after_version, to), 1) + 1; /* cannot overflow */
-	if (from <= to && to - from >= max_entries)
+	from = Max(from, gs_log_start(&copy->h));
+	if (gs_has_deltas(&copy->h))
+		copy->state = copy_bytes(game->state, game->state_len);
+	else if (from <= to && to - from >= max_entries)
 		to = from + max_entries - 1;
 	copy_log(game, from, to, &log);
 	dshash_release_lock(GsGames, game);

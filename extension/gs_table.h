@@ -68,13 +68,18 @@ typedef enum GsDurability
  *
  * With full history the log entry of each change of the state has the delta
  * from the new state back to the one before (gs_delta.h), and no other state
- * than the current one is kept.
+ * than the current one is kept.  So it is with the last changes, of which there
+ * are never more than a header's history_limit in the log: see gs_log_start().
  */
 typedef enum GsHistory
 {
 	GS_HISTORY_FULL = 0,
-	GS_HISTORY_EVENTS = 1 /* the first and the current state, and the events */
+	GS_HISTORY_EVENTS = 1, /* the first and the current state, and the events */
+	GS_HISTORY_LAST = 2	   /* the last changes only */
 } GsHistory;
+
+/* What history_limit can be; the requests of a game may outlive its log. */
+#define GS_HISTORY_LIMIT_MAX 65535
 
 /* Which of a database's lists a game is on. */
 typedef enum GsLink
@@ -105,9 +110,27 @@ typedef struct GsHeader
 	uint8 status;			  /* GsStatus */
 	uint8 encoding;			  /* GsEncoding */
 	uint8 has_create_request;
-	uint8 durability; /* GsDurability */
-	uint8 history;	  /* GsHistory */
+	uint8 durability;	  /* GsDurability */
+	uint8 history;		  /* GsHistory */
+	uint16 history_limit; /* GS_HISTORY_LAST: of so many changes, at least 1; else 0 */
 } GsHeader;
+
+static inline bool
+gs_has_deltas(const GsHeader *h)
+{
+	return h->history != GS_HISTORY_EVENTS;
+}
+
+/*
+ * The first version whose entry the log of a running game has, version 1 apart,
+ * which is implied if this is 2.  What is older is not looked at, whether it is
+ * still in memory or not: so all copies of a game say the same.
+ */
+static inline int64
+gs_log_start(const GsHeader *h)
+{
+	return h->history == GS_HISTORY_LAST ? Max(h->version - h->history_limit + 1, 2) : 2;
+}
 
 /*
  * A game in shared memory: an entry of the games' hash table.
@@ -119,8 +142,8 @@ typedef struct GsHeader
  * read before.
  *
  * initial, state, info and the log's chunks are separate allocations.
- * "initial" is invalid while the state is still the initial one, and always with
- * full history.
+ * "initial" is invalid while the state is still the initial one, and always if
+ * the log has deltas.
  */
 typedef struct GsGame
 {
@@ -140,7 +163,8 @@ typedef struct GsGame
 	dsa_pointer info;	   /* GsInfo */
 	dsa_pointer log_first; /* GsLogChunk; invalid = no entries */
 	dsa_pointer log_last;
-	dsa_pointer ring; /* GsRing, gs_ring.h; invalid = no request ids */
+	dsa_pointer ring;  /* GsRing, gs_ring.h; invalid = no request ids */
+	dsa_pointer timer; /* GsTimer, gs_timer.h; invalid = it never had a deadline */
 	uint32 state_len;
 	uint32 state_size; /* allocated */
 	uint32 initial_len;
@@ -177,6 +201,13 @@ static inline int
 gs_info_nodes(const GsInfo *info)
 {
 	return 1 + info->nplayers + info->is_open;
+}
+
+/* Has it as many changes as gamestate.max_log allows? */
+static inline bool
+gs_log_is_full(const GsHeader *h)
+{
+	return h->version >= gs_max_log && h->history != GS_HISTORY_LAST;
 }
 
 typedef struct GsText
@@ -267,8 +298,9 @@ typedef struct GsChange
 	int64 base_version; /* version before; 0 = this incarnation did not exist */
 	GsHeader h;			/* as it will be */
 	bool state_changed;
-	GsText state;	/* new state, if state_changed */
-	GsText initial; /* CREATE only: initial state, if not the new state or full history */
+	GsText state; /* new state, if state_changed */
+	GsText
+		initial; /* CREATE only: initial state, if not the new state; not with deltas */
 	bool wants_delta;	  /* UPDATE: the journal, or the history, will need one */
 	bool has_empty_delta; /* one of the new entries, see GsNewEntry */
 	bool info_changed;
@@ -291,7 +323,7 @@ typedef struct GsChange
 	TransactionId archive_xid; /* who moves it: on a standby; else 0, this transaction */
 
 	/*
-	 * Filled by gs_table_reserve(), private to gs_table_change.c; but whoever
+	 * Filled by gs_table_reserve(), private to gs_table_change.c and gs_log.c; but whoever
 	 * has put the state or the initial state into shared memory before hands
 	 * it over here (CREATE only).
 	 */
@@ -309,16 +341,30 @@ typedef struct GsChange
 	Size new_info_size;
 	dsa_pointer new_chunk;
 	Size new_chunk_size;
+	bool moves_log;		 /* the whole log goes into the new chunk ... */
+	uint32 nleft_behind; /* ... but so many entries, ... */
+	uint32 left_behind;	 /* ... so many bytes */
+	bool replaces_log;	 /* all entries that are there are too old */
 	dsa_pointer new_ring;
 	Size new_ring_size;
+	dsa_pointer new_timer;
 	int nadded; /* index nodes that are new with this change */
 	dsa_pointer *added;
 	int ndropped; /* index nodes that go with this change */
 	dsa_pointer *dropped;
-	GsNewEntry **entry_array; /* the new entries, oldest first */
+	GsNewEntry **entry_array; /* the new entries, oldest first ... */
+	int noutdated;			  /* ... of which so many are too old for the log */
 	GsText delta;			  /* the state as told to the journal; len 0 = not worth it */
 	GsNewEntry *first_state;  /* the entry that had an empty delta, now has one */
 } GsChange;
+
+/* A request whose answer was a version; 32 bytes, see gs_ring.h. */
+typedef struct GsAnsweredRequest
+{
+	pg_uuid_t id;
+	int64 version;
+	uint32 arguments; /* see gs_request.h */
+} GsAnsweredRequest;
 
 /* A private copy of a whole game, in one memory context. */
 typedef struct GsGameCopy
@@ -329,9 +375,11 @@ typedef struct GsGameCopy
 	GsInfoParts info;
 	GsText state;
 	GsText initial;
-	uint64 nentries;  /* log entries, versions 2 .. h.version */
-	GsEntry *entries; /* decoded; the entry of version 2 + i; NULL = not asked for */
+	uint64 nentries;  /* log entries, the last one that of h.version ... */
+	GsEntry *entries; /* ... decoded, oldest first; NULL = not asked for */
 	char *log;		  /* the bytes that entries point into */
+	uint32 nrequests; /* requests to be remembered that are older than the log */
+	GsAnsweredRequest *requests; /* oldest first */
 } GsGameCopy;
 
 /* What gs_table_copy() shall copy; the initial state only if it is kept apart. */
@@ -376,8 +424,9 @@ extern GsGameCopy *gs_table_copy(const pg_uuid_t *id, int what, bool for_write,
 								 MemoryContext mcxt);
 
 /*
- * The same without state, and only with the log entries after a version, at
- * most max_entries of them; *first_version is the version of the first.
+ * The same, but only with the log entries after a version; *first_version is the
+ * version of the first.  If they have deltas, it is all of them, and the state, from
+ * which the deltas lead back; else at most max_entries, without a state.
  */
 extern GsGameCopy *gs_table_copy_log(const pg_uuid_t *id, int64 after_version,
 									 int64 max_entries, int64 *first_version,

@@ -28,8 +28,10 @@
 #include "gs_database.h"
 #include "gs_delta.h"
 #include "gs_index.h"
+#include "gs_log.h"
 #include "gs_ring.h"
 #include "gs_table.h"
+#include "gs_timer.h"
 #include "gs_worker.h"
 
 #include "access/transam.h"
@@ -38,10 +40,6 @@
 #include "storage/proc.h"
 #include "storage/procarray.h"
 #include "utils/memutils.h"
-
-/* A log's chunks grow with it, between these. */
-#define GS_LOG_CHUNK_MIN 256
-#define GS_LOG_CHUNK_MAX 8192
 
 /* What has to be freed once the partition lock is released. */
 typedef struct Garbage
@@ -54,7 +52,8 @@ typedef struct Garbage
 	Size info_size;
 	dsa_pointer ring;
 	Size ring_size;
-	dsa_pointer log; /* first chunk of a whole log */
+	dsa_pointer log; /* first chunk of a list */
+	dsa_pointer timer;
 } Garbage;
 
 /* ----------------------------------------------------------------
@@ -219,48 +218,14 @@ alloc_bytes(GsChange *change, const GsText *text, bool may_use_reserve, Size *si
 static bool
 state_fits(const GsGame *game, uint32 len)
 {
-	return (DsaPointerIsValid(game->initial) || game->h.history == GS_HISTORY_FULL) &&
+	return (DsaPointerIsValid(game->initial) || gs_has_deltas(&game->h)) &&
 		   len <= game->state_size && gs_alloc_size(Max(len, 1)) * 2 > game->state_size;
 }
 
 /* ----------------------------------------------------------------
- *		The log
+ *		Deltas
  * ----------------------------------------------------------------
  */
-
-/* The new entries, oldest first. */
-static void
-order_entries(GsChange *change)
-{
-	int i = change->nentries;
-
-	change->entry_array = palloc(sizeof(GsNewEntry *) * change->nentries);
-	for (GsNewEntry *e = change->entries; e != NULL; e = e->prev)
-		change->entry_array[--i] = e;
-	Assert(i == 0);
-}
-
-static Size
-entries_size(const GsChange *change, int64 base)
-{
-	Size size = 0;
-
-	for (int i = 0; i < change->nentries; i++)
-		size += gs_entry_size(&change->entry_array[i]->e, base);
-	return size;
-}
-
-static void
-append_entries(const GsChange *change, GsLogChunk *chunk)
-{
-	char *p = chunk->data + chunk->used;
-
-	for (int i = 0; i < change->nentries; i++)
-		p = gs_entry_encode(&change->entry_array[i]->e, chunk->base, p);
-	chunk->used = p - chunk->data;
-	chunk->nentries += change->nentries;
-	Assert(GS_LOG_CHUNK_HEADER + chunk->used <= chunk->size);
-}
 
 /*
  * What tells the new state from the committed one, and, for the history, what
@@ -298,41 +263,39 @@ make_deltas(GsChange *change, const GsGame *game, char *delta, Size room)
 	change->first_state->e.delta_len = back_len;
 }
 
-/* Has the last chunk of the log room for the new entries?  The caller holds the partition lock. */
-static bool
-log_has_room(const GsChange *change, const GsGame *game)
-{
-	const GsLogChunk *chunk;
+/* ----------------------------------------------------------------
+ *		The deadline
+ * ----------------------------------------------------------------
+ */
 
-	if (!DsaPointerIsValid(game->log_last))
-		return false;
-	chunk = GS_PTR(game->log_last);
-	return GS_LOG_CHUNK_HEADER + chunk->used + entries_size(change, chunk->base) <=
-		   chunk->size;
+/* A game keeps the timer of its first deadline. */
+static void
+reserve_timer(GsChange *change, bool has_timer)
+{
+	if (likely(change->h.deadline == 0) || has_timer)
+		return;
+	change->new_timer = gs_alloc(change->db, sizeof(GsTimer), change->frees);
+	gs_timer_init(GS_PTR(change->new_timer), GS_TIMER_DEADLINE, &change->key.id);
 }
 
-/*
- * A new chunk with the new entries, a quarter as large as the log so far: few
- * allocations, little waste.
- */
+/* The game's header is the new one; the caller holds its partition lock. */
 static void
-reserve_chunk(GsChange *change, uint32 log_bytes)
+install_timer(GsChange *change, GsGame *game)
 {
-	Size need = GS_LOG_CHUNK_HEADER + entries_size(change, change->entry_array[0]->e.at);
-	Size size = Min(Max(log_bytes / 4, GS_LOG_CHUNK_MIN), GS_LOG_CHUNK_MAX);
-	GsLogChunk *chunk;
+	if (likely(game->h.deadline == 0))
+		return;
+	if (DsaPointerIsValid(change->new_timer))
+		game->timer = change->new_timer;
+	gs_timer_set(change->db, GS_PTR(game->timer), game->h.deadline);
+}
 
-	size = gs_alloc_size(Max(size, need));
-	change->new_chunk_size = size;
-	change->new_chunk = gs_alloc(change->db, size, change->frees);
-	chunk = GS_PTR(change->new_chunk);
-	chunk->next = InvalidDsaPointer;
-	chunk->first_version = change->entry_array[0]->version;
-	chunk->base = change->entry_array[0]->e.at;
-	chunk->nentries = 0;
-	chunk->used = 0;
-	chunk->size = size;
-	append_entries(change, chunk);
+static void
+free_timer(GsDatabase *db, dsa_pointer p)
+{
+	if (!DsaPointerIsValid(p))
+		return;
+	gs_timer_remove(db, GS_PTR(p));
+	gs_free(db, p, sizeof(GsTimer));
 }
 
 /* ----------------------------------------------------------------
@@ -441,10 +404,14 @@ reserve_create(GsChange *change)
 		change->new_initial = alloc_bytes(change, &change->initial, change->frees,
 										  &change->new_initial_size);
 	reserve_info(change, NULL);
+	reserve_timer(change, false);
 	if (change->nentries > 0)
 	{
-		order_entries(change);
-		reserve_chunk(change, 0);
+		GsLogPlan plan;
+
+		gs_log_order(change);
+		plan = gs_log_plan(change, NULL);
+		gs_log_reserve(change, &plan);
 		gs_ring_reserve(change, 0, 0);
 	}
 }
@@ -455,14 +422,14 @@ reserve_update(GsChange *change)
 	GsGame *game;
 	GsInfo *info = NULL;
 	bool new_state;
-	bool new_chunk;
-	uint32 log_bytes;
+	GsLogPlan plan = {.new_chunk = false};
+	bool has_timer;
 	GsRing ring = {.size = 0};
 	Size room = 0;
 	char *delta = NULL;
 
 	if (change->nentries > 0)
-		order_entries(change);
+		gs_log_order(change);
 	if (change->wants_delta)
 	{
 		room = change->state.len - change->state.len / 8;
@@ -472,8 +439,9 @@ reserve_update(GsChange *change)
 	if (change->wants_delta)
 		make_deltas(change, game, delta, room);
 	new_state = change->state_changed && !state_fits(game, change->state.len);
-	new_chunk = change->nentries > 0 && !log_has_room(change, game);
-	log_bytes = game->log_bytes;
+	if (change->nentries > 0)
+		plan = gs_log_plan(change, game);
+	has_timer = DsaPointerIsValid(game->timer);
 	if (DsaPointerIsValid(game->ring))
 		ring = *(const GsRing *) GS_PTR(game->ring);
 	if (change->info_changed)
@@ -489,8 +457,8 @@ reserve_update(GsChange *change)
 			alloc_bytes(change, &change->state, false, &change->new_state_size);
 	if (change->info_changed)
 		reserve_info(change, info);
-	if (new_chunk)
-		reserve_chunk(change, log_bytes);
+	reserve_timer(change, has_timer);
+	gs_log_reserve(change, &plan);
 	if (change->nentries > 0)
 		gs_ring_reserve(change, ring.size, ring.n);
 }
@@ -504,7 +472,7 @@ reserve_archive(GsChange *change)
 	if (!TransactionIdIsValid(xid))
 		xid = GetTopTransactionId();
 	if (change->nentries > 0)
-		order_entries(change); /* for journal and feed */
+		gs_log_order(change); /* for journal and feed */
 
 	dshash_release_lock(GsGames, find_committed(change));
 	game = dshash_find(GsGames, &change->key, true);
@@ -537,7 +505,7 @@ gs_table_reserve(GsChange *change)
 			break;
 		case GS_CHANGE_NONE:
 			if (change->told == GS_TOLD_ENTRIES)
-				order_entries(change);
+				gs_log_order(change);
 			break;
 		case GS_CHANGE_REMOVE:
 			break;
@@ -587,19 +555,7 @@ collect_game(const GsGame *game, Garbage *garbage)
 	garbage->ring = game->ring;
 	garbage->ring_size = game->ring_size;
 	garbage->log = game->log_first;
-}
-
-static void
-free_log(GsDatabase *db, dsa_pointer p)
-{
-	while (DsaPointerIsValid(p))
-	{
-		GsLogChunk *chunk = GS_PTR(p);
-		dsa_pointer next = chunk->next;
-
-		gs_free(db, p, chunk->size);
-		p = next;
-	}
+	garbage->timer = game->timer;
 }
 
 static void
@@ -609,7 +565,8 @@ free_garbage(GsDatabase *db, const Garbage *garbage)
 	gs_free(db, garbage->initial, garbage->initial_size);
 	gs_free(db, garbage->info, garbage->info_size);
 	gs_free(db, garbage->ring, garbage->ring_size);
-	free_log(db, garbage->log);
+	gs_log_free(db, garbage->log);
+	free_timer(db, garbage->timer);
 }
 
 /* Take the nodes of a game that goes out of the index. */
@@ -637,22 +594,6 @@ find_for_apply(const GsChange *change, int64 incarnation)
 		game = NULL;
 	}
 	return game;
-}
-
-static void
-install_log(GsChange *change, GsGame *game)
-{
-	if (DsaPointerIsValid(change->new_chunk))
-	{
-		if (DsaPointerIsValid(game->log_last))
-			((GsLogChunk *) GS_PTR(game->log_last))->next = change->new_chunk;
-		else
-			game->log_first = change->new_chunk;
-		game->log_last = change->new_chunk;
-		game->log_bytes += change->new_chunk_size;
-	}
-	else if (change->nentries > 0)
-		append_entries(change, GS_PTR(game->log_last));
 }
 
 /*
@@ -740,11 +681,13 @@ apply_create(GsChange *change)
 	game->log_first = InvalidDsaPointer;
 	game->log_last = InvalidDsaPointer;
 	game->log_bytes = 0;
-	install_log(change, game);
+	(void) gs_log_install(change, game);
 	note_for_feed(change, game);
 	game->ring = InvalidDsaPointer;
 	game->ring_size = 0;
 	(void) gs_ring_install(change, game, &ring_size);
+	game->timer = InvalidDsaPointer;
+	install_timer(change, game);
 	game->visible = true;
 	if (GS_STATUS_IS_OVER(game->h.status))
 		set_link(change->db, game, GS_LINK_QUEUE);
@@ -765,7 +708,7 @@ install_state(GsChange *change, GsGame *game, Garbage *garbage)
 		game->state_len = change->state.len;
 		return;
 	}
-	if (!DsaPointerIsValid(game->initial) && game->h.history != GS_HISTORY_FULL)
+	if (!DsaPointerIsValid(game->initial) && !gs_has_deltas(&game->h))
 	{
 		/* the first new state: the old one is the initial one */
 		game->initial = game->state;
@@ -802,7 +745,7 @@ apply_update(GsChange *change)
 		game->info = change->new_info;
 		game->info_size = change->new_info_size;
 	}
-	install_log(change, game);
+	garbage.log = gs_log_install(change, game);
 	garbage.ring = gs_ring_install(change, game, &garbage.ring_size);
 	if (change->imaged)
 		game->image_in = change->image_in;
@@ -813,6 +756,7 @@ apply_update(GsChange *change)
 	}
 	else
 		game->h = change->h;
+	install_timer(change, game);
 	set_wait(game, change);
 	note_for_feed(change, game);
 	if (change->ndropped > 0 || GS_STATUS_IS_OVER(change->h.status))
@@ -978,6 +922,7 @@ gs_table_unreserve(GsChange *change)
 	gs_free(db, change->new_info, change->new_info_size);
 	gs_free(db, change->new_chunk, change->new_chunk_size);
 	gs_free(db, change->new_ring, change->new_ring_size);
+	gs_free(db, change->new_timer, sizeof(GsTimer));
 	change->new_state = change->new_initial = InvalidDsaPointer;
 }
 

@@ -498,7 +498,7 @@ gs_check_log(const GsTarget *target)
 {
 	GsRefusal refusal;
 
-	if (likely(target->h.version < gs_max_log))
+	if (likely(!gs_log_is_full(&target->h)))
 		return;
 	gs_refuse_log(target, &refusal);
 	gs_raise(&refusal);
@@ -594,22 +594,22 @@ void
 gs_set_state(GsPending *pending, GsText state, GsEntry *e)
 {
 	GsChange *change = &pending->change;
-	bool full = change->h.history == GS_HISTORY_FULL;
+	bool deltas = gs_has_deltas(&change->h);
 
-	if (full && !change->state_changed)
+	if (deltas && !change->state_changed)
 	{
 		e->delta = ""; /* see GsNewEntry */
 		e->delta_len = 0;
 		change->has_empty_delta = true;
 	}
-	else if (full)
+	else if (deltas)
 	{
 		resolve_first(pending);
 		lead_back(e, &state, change->state.data, change->state.len);
 	}
 	if (change->state_changed)
 	{
-		if (!full && change->kind == GS_CHANGE_CREATE && change->initial.data == NULL)
+		if (!deltas && change->kind == GS_CHANGE_CREATE && change->initial.data == NULL)
 			change->initial = change->state;
 		else if (change->own_state && !gs_writeset_is_saved(pending))
 			pfree(unconstify(char *, change->state.data));

@@ -32,6 +32,7 @@ typedef enum GsWorkerRole
 {
 	GS_ROLE_GAMES = 0,
 	GS_ROLE_MAINTENANCE, /* gs_maintenance.c */
+	GS_ROLE_TIMER,		 /* gs_timer_worker.c; only while there is something to time */
 	GS_WORKER_ROLES
 } GsWorkerRole;
 
@@ -135,9 +136,10 @@ extern void gs_worker_init(void);
 /* Wake a worker of a database.  Cannot fail, takes no lock. */
 extern void gs_worker_wake_archiver(GsDatabase *db);
 extern void gs_worker_wake_maintenance(GsDatabase *db);
+extern void gs_worker_wake_timer(GsDatabase *db);
 extern void gs_worker_rouse_archiver(GsDatabase *db); /* also while it pauses */
-extern void gs_worker_wake_launcher(void);			  /* to look for databases */
-extern bool gs_worker_look_wanted(void); /* for the launcher: was that asked for? */
+extern void gs_worker_wake_launcher(void); /* to look for databases */
+extern bool gs_worker_look_wanted(void);   /* for the launcher: was that asked for? */
 
 /* The launcher also does what gs_tick.h says. */
 extern void gs_worker_wake_ticker(void);

@@ -329,8 +329,7 @@ create_game(FunctionCallInfo fcinfo, GsEncoding encoding)
 				  "gamestate.max_metadata_size");
 
 	h.encoding = encoding;
-	h.durability = gs_policy_durability(&parts.game_type);
-	h.history = gs_policy(&parts.game_type)->history;
+	gs_policy_new_game(&parts.game_type, &h);
 	h.status = arg_first_status(fcinfo, 6);
 	h.max_players = gs_arg_max_players(fcinfo, 7, parts.nplayers);
 	h.version = 1;
@@ -651,6 +650,7 @@ gs_finish_game(PG_FUNCTION_ARGS)
 	pending->change.info.result = result;
 	pending->change.h.status = status;
 	pending->change.h.ended_at = pending->change.h.updated_at;
+	pending->change.h.deadline = 0;
 	PG_RETURN_INT64(gs_new_version(pending));
 }
 

@@ -358,22 +358,91 @@ gs_writeset_load_info(GsPending *pending)
 	change->info_changed = true;
 }
 
-/* Append this transaction's log entries to the committed ones. */
+/*
+ * Append this transaction's log entries to the committed ones: those that the log
+ * will have.  If some are too old, so are all the committed ones.
+ */
 static void
 append_new_entries(GsGameCopy *copy, const GsChange *change)
 {
-	uint64 i = copy->nentries + change->nentries;
+	int64 start = gs_log_start(&change->h);
+	uint64 i = 0;
 	GsEntry *all;
 
-	if (change->nentries == 0)
+	for (GsNewEntry *e = change->entries; e != NULL && e->version >= start; e = e->prev)
+		i++;
+	if (i == 0)
 		return;
+	if (i < (uint64) change->nentries)
+		copy->nentries = 0;
+	i += copy->nentries;
 	all = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(GsEntry) * i);
 	if (copy->nentries > 0)
 		memcpy(all, copy->entries, sizeof(GsEntry) * copy->nentries);
 	copy->nentries = i;
-	for (GsNewEntry *e = change->entries; e != NULL; e = e->prev)
+	for (GsNewEntry *e = change->entries; e != NULL && e->version >= start; e = e->prev)
 		all[--i] = e->e;
 	copy->entries = all;
+}
+
+static void
+add_request(GsGameCopy *copy, const GsEntry *e, int64 version)
+{
+	GsAnsweredRequest *request = &copy->requests[copy->nrequests];
+
+	if (e->request_id == NULL)
+		return;
+	memcpy(request->id.data, e->request_id, UUID_LEN);
+	request->version = version;
+	request->arguments = e->request_arguments;
+	copy->nrequests++;
+}
+
+/*
+ * The requests to be remembered of entries that have become too old for the log, after
+ * those that were before; from the committed entries and from this transaction's.
+ */
+static void
+remember_requests(GsGameCopy *copy, const GsChange *change)
+{
+	int64 start = gs_log_start(&change->h);
+	int64 version = change->base_version - (int64) copy->nentries;
+	uint64 n = copy->nrequests + copy->nentries + (uint64) change->nentries;
+	GsAnsweredRequest *all;
+	GsAnsweredRequest *end;
+
+	if (start <= 2)
+		return;
+	all = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(GsAnsweredRequest) * (n + 1));
+	if (copy->nrequests > 0)
+		memcpy(all, copy->requests, sizeof(GsAnsweredRequest) * copy->nrequests);
+	copy->requests = all;
+	for (uint64 i = 0; i < copy->nentries && ++version < start; i++)
+		add_request(copy, &copy->entries[i], version);
+	end = all + n;
+	for (GsNewEntry *e = change->entries; e != NULL; e = e->prev)
+	{
+		if (e->version >= start || e->e.request_id == NULL)
+			continue;
+		end--;
+		memcpy(end->id.data, e->e.request_id, UUID_LEN);
+		end->version = e->version;
+		end->arguments = e->e.request_arguments;
+	}
+	for (; end < all + n; end++)
+		all[copy->nrequests++] = *end;
+}
+
+/* Of the committed entries some may have become too old for the log. */
+static void
+drop_outdated(GsGameCopy *copy, int64 start)
+{
+	int64 first = copy->h.version - (int64) copy->nentries + 1;
+
+	if (first >= start)
+		return;
+	copy->entries += start - first;
+	copy->nentries -= start - first;
 }
 
 /*
@@ -413,7 +482,7 @@ gs_writeset_copy(const GsPending *pending, int what, MemoryContext mcxt)
 	{
 		copy = palloc0(sizeof(GsGameCopy));
 		copy->game_id = change->key.id;
-		if (change->h.history != GS_HISTORY_FULL)
+		if (!gs_has_deltas(&change->h))
 			copy->initial = change->initial.data ? change->initial : change->state;
 	}
 	else
@@ -429,9 +498,14 @@ gs_writeset_copy(const GsPending *pending, int what, MemoryContext mcxt)
 	if (change->info_changed)
 		copy->info = change->info;
 	if (what & GS_COPY_LOG)
+	{
+		remember_requests(copy, change);
 		append_new_entries(copy, change);
+	}
 	if ((what & GS_COPY_LOG) && !created && change->state_changed)
 		resolve_entry(copy, &committed);
+	if (what & GS_COPY_LOG)
+		drop_outdated(copy, gs_log_start(&copy->h));
 	MemoryContextSwitchTo(old);
 	return copy;
 }

@@ -234,8 +234,8 @@ SELECT tier, version FROM pg_temp.look(8);
 SELECT ord, version, sqlstate FROM gamestate.apply_moves(array_fill(pg_temp.g(8), '{3}'), '{1,2,4}', '{1,2,3}', '{1,2,3}', '{ann,ann,ann}');
 SELECT * FROM pg_temp.log(8);
 SELECT gamestate.suspend_game(pg_temp.g(8));
-SELECT gamestate.apply_patch(pg_temp.g(8), 6, '4', '{"p":1}', 'ann', (:'r' || 8)::uuid);
-SELECT gamestate.apply_patch(pg_temp.g(8), 6, '4', '{"p":1}', 'ann', (:'r' || 8)::uuid);
+SELECT gamestate.apply_patch(pg_temp.g(8), 6, '4', '{"p":1}', 'ann', request_id => (:'r' || 8)::uuid);
+SELECT gamestate.apply_patch(pg_temp.g(8), 6, '4', '{"p":1}', 'ann', request_id => (:'r' || 8)::uuid);
 SELECT * FROM pg_temp.look(8);
 -- the table is not for game servers, what it holds is checked
 SELECT gamestate.suspend_game(pg_temp.g(8));

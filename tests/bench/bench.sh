@@ -23,6 +23,8 @@
 #   load        after a crash
 #   rotation    of the journal
 #   archive     size of recorded games in the archive, speed of the archiver
+#   million     as many games archived (BENCH_ARCHIVED=N: others) with flat memory; takes
+#               minutes and 2 GB, so only if it is asked for
 #   pool        what libgamestate's pool costs
 
 # shellcheck source=tests/tools/common.sh
@@ -97,6 +99,8 @@ for part in load rotation; do
 done
 ! wants archive || run_archive
 lap archive
+! wants million || run_million
+lap million
 [ ! -t 2 ] || echo >&2
 
 perl "$here/report.pl" "$raw" "$out/results.json" "$description"

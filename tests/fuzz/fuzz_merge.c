@@ -1,19 +1,23 @@
 /*-------------------------------------------------------------------------
  *
  * fuzz_merge.c
- *	  libFuzzer target: JSON Merge Patch.
+ *	  libFuzzer target: JSON Merge Patch, applied and found.
  *
  * Build: clang -std=gnu11 -g -O1 -fsanitize=fuzzer,address,undefined
  *		  -Iextension tests/fuzz/fuzz_merge.c extension/gs_merge.c
+ *		  extension/gs_merge_diff.c extension/gs_json_read.c
  *
  * The first byte says what the rest is, the second how long its first part is:
- *	0: target and patch of anybody's making: an error, or a result that fits
+ *	0: target and patch of anybody's making: an error, or a result that fits; and
+ *	   two documents between which a patch is looked for
  *	1: the bytes choose two JSON documents: there is a result; the empty patch
- *	   leaves the target as it is; the patch again leaves the result as it is
+ *	   leaves the target as it is; the patch again leaves the result as it is;
+ *	   the patch that was found from one to the other leads there
  *
  *-------------------------------------------------------------------------
  */
 #include "gs_merge.h"
+#include "gs_merge_diff.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -61,6 +65,53 @@ merge(const char *target, size_t target_len, const char *patch, size_t patch_len
 	}
 	free(dst);
 	return NULL;
+}
+
+/* The patch in a block of its own, or NULL. */
+static char *
+diff(const char *from, size_t from_len, const char *to, size_t to_len, size_t *len)
+{
+	char *f = exact_copy(from, from_len);
+	char *t = exact_copy(to, to_len);
+	char *dst = malloc(gs_merge_diff_room(f, from_len, to_len));
+	void *scratch = malloc(gs_merge_diff_scratch_size(f, from_len, t, to_len) + 1);
+	bool found = gs_merge_diff(f, from_len, t, to_len, scratch, dst, len);
+
+	free(f);
+	free(t);
+	free(scratch);
+	if (found)
+		return dst;
+	free(dst);
+	return NULL;
+}
+
+/* From a document to another by the patch, if there is one: then nothing is left to say. */
+static void
+try_diff(const char *from, size_t from_len, const char *to, size_t to_len)
+{
+	size_t patch_len;
+	size_t len;
+	char *patch = diff(from, from_len, to, to_len, &patch_len);
+	char *made;
+	char *rest;
+
+	if (patch == NULL)
+	{
+		check(memmem(to, to_len, "null", 4) != NULL);
+		return;
+	}
+	made = merge(from, from_len, patch, patch_len, &len);
+	check(made != NULL);
+	rest = diff(made, len, to, to_len, &patch_len);
+	check(rest != NULL);
+	if (to[0] == '{')
+		check(patch_len == 2 && memcmp(rest, "{}", 2) == 0);
+	else
+		check(len == to_len && memcmp(made, to, len) == 0);
+	free(patch);
+	free(made);
+	free(rest);
 }
 
 /* Bytes that choose, the document they choose. */
@@ -145,6 +196,7 @@ try_documents(const uint8_t *data, size_t size, size_t first)
 	result = merge(target.text, target.len, "{}", 2, &len);
 	check(result != NULL && len == target.len && memcmp(result, target.text, len) == 0);
 	free(result);
+	try_diff(target.text, target.len, patch.text, patch.len);
 }
 
 int
@@ -161,6 +213,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 		free(merge((const char *) data + 2, first, (const char *) data + 2 + first,
 				   size - 2 - first, &len));
+		free(diff((const char *) data + 2, first, (const char *) data + 2 + first,
+				  size - 2 - first, &len));
 	}
 	else
 		try_documents(data + 2, size - 2, first);

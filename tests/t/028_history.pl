@@ -22,7 +22,7 @@ autovacuum = off
 $node->start;
 $node->safe_psql('postgres', q{
 CREATE EXTENSION gamestate;
-INSERT INTO gamestate.policy (game_type, history) VALUES ('events', 'events');
+INSERT INTO gamestate.policy (game_type, history) VALUES ('events', 'events'), ('last', 'last 7');
 CREATE FUNCTION id(n integer) RETURNS uuid LANGUAGE sql IMMUTABLE AS
 $$SELECT ('50280000-0000-4000-8000-' || lpad(n::text, 12, '0'))::uuid$$;
 -- every state of every game of history full; first and last state of the others
@@ -32,7 +32,18 @@ SELECT concat_ws(' ', game_id, version, v, md5(gamestate.state_at(game_id, v)::t
  UNION ALL
 SELECT concat_ws(' ', game_id, version, v, gamestate.state_at(game_id, v)::text)
   FROM gamestate.list_live_games('events', with_state => false), unnest(ARRAY[1, version]) v
+ UNION ALL
+SELECT concat_ws(' ', game_id, version, v, md5(gamestate.state_at(game_id, v)::text))
+  FROM gamestate.list_live_games('last', with_state => false), generate_series(greatest(version - 7, 1), version) v
+ UNION ALL
+SELECT md5(string_agg(c::text, ' ' ORDER BY c.version))
+  FROM gamestate.list_live_games('last', with_state => false) g, gamestate.get_changes(g.game_id) c
+ GROUP BY g.game_id
  ORDER BY 1
+$$;
+-- what a request did that the log no longer has
+CREATE FUNCTION again(g integer) RETURNS bigint LANGUAGE sql AS $$
+SELECT gamestate.set_metadata(id(g), to_json(g), NULL, id(1000 + g))
 $$;
 -- what every state should be
 CREATE TABLE expected (game integer, version bigint, state text);
@@ -57,7 +68,7 @@ BEGIN
 			END;
 		END IF;
 		IF i % 11 = 0 THEN
-			v := gamestate.restore_game(id(g), CASE WHEN g <= 4 THEN 1 + i % v ELSE 1 END);
+			v := gamestate.restore_game(id(g), CASE WHEN g <= 4 THEN 1 + i % v WHEN g > 6 THEN v - i % 7 ELSE 1 END);
 			s := gamestate.get_state(id(g)) #>> '{}';
 		END IF;
 		IF i % 4 = 0 THEN
@@ -67,15 +78,19 @@ BEGIN
 END $$;
 SELECT gamestate.create_game('full', to_json(md5(i::text)), game_id => id(i)) FROM generate_series(1, 4) i;
 SELECT gamestate.create_game('events', to_json(md5(i::text)), game_id => id(i)) FROM generate_series(5, 6) i;
+SELECT gamestate.create_game('last', to_json(md5(i::text)), game_id => id(i)) FROM generate_series(7, 8) i;
+SELECT again(7), again(8);
 });
 
-# what is expected, of the games whose states are all kept
-my $wrong = q{SELECT count(*) FROM expected WHERE game <= 4 AND gamestate.state_at(id(game), version) #>> '{}' IS DISTINCT FROM state};
+# what is expected, of the versions whose states are kept
+my $wrong = q{SELECT count(*) FROM expected WHERE CASE WHEN game <= 4 OR game > 6 AND version >= gamestate.get_version(id(game)) - 7
+	THEN gamestate.state_at(id(game), version) #>> '{}' IS DISTINCT FROM state END};
+my $again = 'SELECT again(7), again(8)';
 
 sub play
 {
 	my ($moves) = @_;
-	$node->safe_psql('postgres', "CALL play($_, $moves)") foreach 1 .. 6;
+	$node->safe_psql('postgres', "CALL play($_, $moves)") foreach 1 .. 8;
 	is($node->safe_psql('postgres', $wrong), '0', 'states as they were');
 	return $node->safe_psql('postgres', 'SELECT all_states()');
 }
@@ -84,6 +99,9 @@ my $before = play(60);
 $node->stop('immediate');
 $node->start;
 is($node->safe_psql('postgres', 'SELECT all_states()'), $before, 'after a crash');
+is($node->safe_psql('postgres', $again), '2|2', 'requests are remembered longer than the log');
+my ($code, $out, $err) = $node->psql('postgres', 'SELECT gamestate.state_at(id(7), 2)', extra_params => ['-v', 'VERBOSITY=verbose']);
+like($err, qr/GS011/, 'what is older than the history');
 
 # Images, and what comes after them, each game in both tables.
 $node->backup('base');
@@ -104,6 +122,7 @@ foreach my $light ('on', 'off')
 	$node->stop('immediate');
 	$node->start;
 	is($node->safe_psql('postgres', 'SELECT all_states()'), $before, "after a rotation and a crash, light commits $light");
+	is($node->safe_psql('postgres', $again), '2|2', 'requests, too');
 }
 
 # A standby follows.
@@ -121,18 +140,23 @@ $standby->stop;
 $node->safe_psql('postgres', q{SELECT gamestate.save_live_games(); SELECT count(gamestate.delete_game(game_id)) FROM gamestate.list_live_games();
 	SELECT gamestate.load_saved_games()});
 is($node->safe_psql('postgres', 'SELECT all_states()'), $before, 'saved and loaded');
+is($node->safe_psql('postgres', $again), '2|2', 'with the requests');
 $before = play(10);
 $node->stop('immediate');
 $node->start;
 is($node->safe_psql('postgres', 'SELECT all_states()'), $before, 'and after the next crash');
+is($node->safe_psql('postgres', $again), '2|2', 'which the requests survive');
 
 # Archived.
 $node->safe_psql('postgres', 'CREATE TABLE states AS SELECT game_id, v, gamestate.state_at(game_id, v)::text AS state
-	FROM gamestate.list_live_games(\'full\'), generate_series(1, version) v;
+	FROM gamestate.list_live_games(\'full\'), generate_series(1, version) v UNION ALL SELECT game_id, v, gamestate.state_at(game_id, v)::text
+	FROM gamestate.list_live_games(\'last\'), generate_series(version - 6, version) v;
 	SELECT count(gamestate.finish_game(game_id)) FROM gamestate.list_live_games()');
-is($node->poll_query_until('postgres', 'SELECT count(*) = 6 FROM gamestate.archive'), 1, 'archived');
+is($node->poll_query_until('postgres', 'SELECT count(*) = 8 FROM gamestate.archive'), 1, 'archived');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM states WHERE gamestate.state_at(game_id, v)::text IS DISTINCT FROM state'), '0',
 	'every state of archived games');
+is($node->safe_psql('postgres', $again), '2|2', 'and their requests');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM gamestate.verify_archive()'), '0', 'the archive is whole');
 $node->stop;
 
 done_testing();

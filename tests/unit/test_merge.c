@@ -1,13 +1,16 @@
 /*-------------------------------------------------------------------------
  *
  * test_merge.c
- *	  Unit test of JSON Merge Patch (extension/gs_merge.c).
+ *	  Unit test of JSON Merge Patch, applied (extension/gs_merge.c) and found
+ *	  (gs_merge_diff.c).
  *
  * Build: cc -std=gnu11 -Iextension tests/unit/test_merge.c extension/gs_merge.c
+ *		  extension/gs_merge_diff.c extension/gs_json_read.c
  *
  *-------------------------------------------------------------------------
  */
 #include "gs_merge.h"
+#include "gs_merge_diff.h"
 
 #include <stdlib.h>
 
@@ -229,9 +232,92 @@ test_many(void)
 	free(patch);
 }
 
+/* the patch from one document to another, or NULL */
+static const char *
+diff(const char *from, const char *to)
+{
+	size_t from_len = strlen(from);
+	size_t to_len = strlen(to);
+	char *f = exact_copy(from, from_len);
+	char *t = exact_copy(to, to_len);
+	char *dst = malloc(gs_merge_diff_room(f, from_len, to_len));
+	void *scratch = malloc(gs_merge_diff_scratch_size(f, from_len, t, to_len) + 1);
+	size_t len = 0;
+	bool found = gs_merge_diff(f, from_len, t, to_len, scratch, dst, &len);
+
+	if (found && len < sizeof(result))
+	{
+		memcpy(result, dst, len);
+		result[len] = '\0';
+	}
+	free(f);
+	free(t);
+	free(dst);
+	free(scratch);
+	return found ? result : NULL;
+}
+
+static void
+tells(const char *from, const char *to, const char *expected)
+{
+	char name[256];
+
+	snprintf(name, sizeof(name), "%s to %s", from, to);
+	is(diff(from, to), expected, name);
+}
+
+static void
+test_diff(void)
+{
+	char *deep = malloc(2000);
+	size_t levels = GS_MERGE_MAX_DEPTH + 2;
+
+	tells("{}", "{}", "{}");
+	tells("{\"a\":1}", "{\"a\":2}", "{\"a\":2}");
+	tells("{\"a\":1,\"b\":[1]}", "{\"b\":[1],\"a\":1}", "{}");
+	tells("{\"a\":1}", " { \"b\" : 2 } ", "{\"b\":2,\"a\":null}");
+	tells("{\"a\":1}", "{\"\\u0061\":1}", "{}");
+	tells("{\"a\":{\"b\":1,\"c\":2}}", "{\"a\":{\"b\":1,\"c\":3}}", "{\"a\":{\"c\":3}}");
+	tells("{\"a\":{\"b\":1}}", "{\"a\":{}}", "{\"a\":{\"b\":null}}");
+	tells("{\"a\":{\"b\": 1}}", "{\"a\":{\"b\":1 }}", "{}");
+	tells("{\"a\":[1,{\"b\":null}]}", "{\"a\":[{\"b\":null}]}", "{\"a\":[{\"b\":null}]}");
+	tells("{\"a\":1}", "{\"a\":{\"b\":{}}}", "{\"a\":{\"b\":{}}}");
+	tells("{\"a\":1,\"a\":2}", "{\"a\":2}", "{}");
+	tells("{\"a\":2}", "{\"a\":2,\"a\":3}", "{\"a\":3}");
+	tells("[1]", "{\"a\":1}", "{\"a\":1}");
+	tells("{\"a\":1}", " [1]\n", "[1]");
+	tells("{\"a\":1}", "null", "null");
+	tells("1", "1", "1");
+
+	/* what no patch can say */
+	tells("{}", "{\"a\":null}", NULL);
+	tells("{\"a\":1}", "{\"a\":null}", NULL);
+	tells("{\"a\":1}", "{\"a\":{\"b\":{\"c\":null}}}", NULL);
+	tells("[]", "{\"a\":null}", NULL);
+	tells("{\"a\":null}", "{\"a\":null,\"b\":1}", "{\"b\":1}");
+
+	/* what is no JSON */
+	tells("", "{}", NULL);
+	tells("{}", "", NULL);
+	tells("{\"a\"}", "{}", NULL);
+	tells("{}", "{\"a\":1", NULL);
+	tells("{} {}", "{}", NULL);
+
+	deep[0] = '\0';
+	for (size_t i = 0; i < levels; i++)
+		strcat(deep, "{\"\":");
+	strcat(deep, "1");
+	for (size_t i = 0; i < levels; i++)
+		strcat(deep, "}");
+	tells(deep, "1", "1");
+	ok(diff("{\"a\":1}", deep) == NULL, "nested too deeply");
+	free(deep);
+}
+
 int
 main(void)
 {
+	test_diff();
 	test_vectors();
 	test_letter();
 	test_names();

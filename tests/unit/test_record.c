@@ -194,6 +194,8 @@ same_fields(const GsRecord *a, const GsRecord *b)
 #define SAME(field, name) (((set & (field)) ? a->name : 0) == b->name)
 	return SAME(GS_RECORD_SET_REQUEST, create_arguments) &&
 		   SAME(GS_RECORD_SET_STATUS, status) && SAME(GS_RECORD_SET_ENCODING, encoding) &&
+		   SAME(GS_RECORD_SET_ENCODING, history) &&
+		   SAME(GS_RECORD_SET_ENCODING, history_limit) &&
 		   SAME(GS_RECORD_SET_CREATED_AT, created_at) &&
 		   SAME(GS_RECORD_SET_STARTED_AT, started_at) &&
 		   SAME(GS_RECORD_SET_ENDED_AT, ended_at) &&
@@ -332,8 +334,12 @@ test_values(void)
 	r.created_at = r.updated_at = INT64_MIN;
 	r.started_at = r.ended_at = r.deadline = INT64_MAX;
 	r.max_players = INT32_MAX;
-	r.status = r.encoding = 255;
+	r.status = 255;
+	r.encoding = r.history = 15;
 	ok(comes_back(&r), "the largest numbers");
+	r.history = GS_RECORD_HISTORY_LAST;
+	r.history_limit = GS_RECORD_HISTORY_LIMIT;
+	ok(comes_back(&r), "and the history's");
 	r = sample(GS_RECORD_IMAGE, all & ~GS_RECORD_HAS_LOG);
 	r.incarnation = r.version = r.moves = 0;
 	r.created_at = r.updated_at = r.started_at = r.ended_at = r.deadline = 0;
@@ -384,7 +390,7 @@ static void
 test_bytes(void)
 {
 	static const unsigned char expected[] = {
-		3,	  2,	0x1D, /* format, update, all but a state */
+		4,	  2,	0x1D, /* format, update, all but a state */
 		240,  241,	242,  243,	244,  245,	246,  247,	248,  249,	250,  251,
 		252,  253,	254,  255,	0xE8, 0x07, 7,	  1, /* incarnation 1000, versions 7 and 6 */
 		2,	  6,	0xFF,							 /* 5 moves, time 3, all fields */
@@ -419,7 +425,7 @@ test_bytes(void)
 
 /* a record as far as its version, then as far as its fields */
 #define ID				  "0123456789abcdef"
-#define HEAD(kind, parts) "\3" kind parts ID "\1\7"
+#define HEAD(kind, parts) "\4" kind parts ID "\1\7"
 #define FIXED(parts)	  HEAD("\2", parts) "\1\2\6\0"
 #define HUGE_INT64		  "\200\200\200\200\200\200\200\200\200\1" /* 2^63 */
 
@@ -431,7 +437,7 @@ test_damage_head(void)
 	REFUSED("\2\2", "record is cut off", "two bytes");
 	REFUSED("\2\2\0" ID "\1\7\6\2\1\0\0\0\0\0\0\0", "record has an unknown format",
 			"the format before");
-	REFUSED("\3\2\0"
+	REFUSED("\4\2\0"
 			"0123456789abcde",
 			"record has a broken game id", "a short id");
 	REFUSED(HEAD("\3", "\0"), NULL, "a removal");
@@ -447,9 +453,9 @@ test_damage_head(void)
 			"an image without info");
 	REFUSED(HEAD("\1", "\5") "\0", "record of an image is not whole",
 			"an image with a delta");
-	REFUSED("\3\3\0" ID HUGE_INT64 "\1", "record has a broken incarnation",
+	REFUSED("\4\3\0" ID HUGE_INT64 "\1", "record has a broken incarnation",
 			"incarnation 2^63");
-	REFUSED("\3\3\0" ID "\1" HUGE_INT64, "record has a broken version", "version 2^63");
+	REFUSED("\4\3\0" ID "\1" HUGE_INT64, "record has a broken version", "version 2^63");
 
 	REFUSED(FIXED("\0"), NULL, "an update of nothing");
 	REFUSED(HEAD("\2", "\0") "\7", "record has a broken base version",
@@ -466,6 +472,12 @@ test_damage_head(void)
 	REFUSED(HEAD("\2", "\0") "\1\2\6\1", "record has a broken status", "no status");
 	REFUSED(HEAD("\2", "\0") "\1\2\6\1\0", "record has a broken status", "status 0");
 	REFUSED(HEAD("\2", "\0") "\1\2\6\2\0", "record has a broken encoding", "encoding 0");
+	REFUSED(HEAD("\2", "\0") "\1\2\6\2\20", "record has a broken encoding",
+			"a history, and encoding 0");
+	REFUSED(HEAD("\2", "\0") "\1\2\6\2\41\0", "record has a broken encoding",
+			"the last 0 changes");
+	REFUSED(HEAD("\2", "\0") "\1\2\6\2\41\200\200\4", "record has a broken encoding",
+			"the last 65536 changes");
 	REFUSED(HEAD("\2", "\0") "\1\2\6\4", "record has a broken time", "no created_at");
 	REFUSED(HEAD("\2", "\0") "\1\2\6\10\200", "record has a broken time",
 			"half a started_at");
