@@ -182,7 +182,7 @@ check-objs:
 	@test -z '$(unlisted)' || { echo 'not in OBJS: $(unlisted)' >&2; exit 1; }
 
 .PHONY: all help deps private client unit-programs torture-programs sanitize-programs test test-regress test-isolation \
-	test-pgtap test-tap test-unit torture lint format sanitize demo demo-psql demo-stop \
+	test-pgtap test-tap test-unit torture soak lint format sanitize demo demo-psql demo-stop \
 	bench stop check-objs clean clean-private FORCE \
 	lint-format lint-scripts lint-cppcheck lint-tidy $(C_FILES:%=lint-tidy/%)
 
@@ -238,6 +238,15 @@ torture:
 	@$(TOOLS)/deps.sh build test
 	@+$(SUBMAKE) private torture-programs
 	@PROVE_TESTS=tests/t/020_crash.pl PROVE_FLAGS='$(or $(PROVE_FLAGS),-v)' LAYER_TIMEOUT=$${LAYER_TIMEOUT:-14400} \
+		$(TOOLS)/test.sh tap
+
+## make soak            SOAK_ROUNDS=40 restarts, crashes and failovers, at random, while games are
+##                      played and followed (make test: 5; SOAK_SEED: the same ones again)
+soak: export SOAK_ROUNDS ?= 40
+soak:
+	@$(TOOLS)/deps.sh build test
+	@+$(SUBMAKE) private client
+	@PROVE_TESTS=tests/t/048_soak.pl PROVE_FLAGS='$(or $(PROVE_FLAGS),-v)' LAYER_TIMEOUT=$${LAYER_TIMEOUT:-14400} \
 		$(TOOLS)/test.sh tap
 
 ## make lint            clang-tidy, cppcheck, shellcheck, and whether the layout is clang-format's
@@ -356,9 +365,9 @@ build/fuzz/%: tests/fuzz/%.c $(PURE_SRCS) $(OUR_HEADERS) build/flags
 	@mkdir -p $(@D)
 	$(SANITIZE) -fsanitize=fuzzer,address,undefined $(filter %.c,$^) $(SANITIZE_LIBS) -o $@
 
-build/bench/gs_bench: $(filter-out tests/bench/gs_noop.c,$(sort $(wildcard tests/bench/*.c))) $(OUR_HEADERS) $(wildcard tests/bench/*.h) build/flags
+build/bench/gs_bench: $(filter-out tests/bench/gs_noop.c,$(sort $(wildcard tests/bench/*.c))) $(OUR_HEADERS) $(wildcard tests/bench/*.h) build/client/libgamestate.a build/flags
 	@mkdir -p $(@D)
-	$(CC) $(PROGRAM_CFLAGS) $(filter %.c,$^) $(LDFLAGS) $(libpq) -lhiredis -lm -lpthread -o $@
+	$(CC) $(PROGRAM_CFLAGS) $(filter %.c,$^) build/client/libgamestate.a $(LDFLAGS) $(libpq) -lhiredis -lm -lpthread -o $@
 
 build/bench/gs_noop.so: tests/bench/gs_noop.c build/flags
 	@mkdir -p $(@D)

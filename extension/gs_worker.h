@@ -136,8 +136,8 @@ extern void gs_worker_init(void);
 /* Wake a worker of a database.  Cannot fail, takes no lock. */
 extern void gs_worker_wake_archiver(GsDatabase *db);
 extern void gs_worker_wake_maintenance(GsDatabase *db);
-extern void gs_worker_wake_timer(GsDatabase *db);
 extern void gs_worker_rouse_archiver(GsDatabase *db); /* also while it pauses */
+extern void gs_worker_wake_timer(GsDatabase *db);
 extern void gs_worker_wake_launcher(void); /* to look for databases */
 extern bool gs_worker_look_wanted(void);   /* for the launcher: was that asked for? */
 

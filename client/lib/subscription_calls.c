@@ -276,7 +276,7 @@ ask_changes(Cursor *cursor)
 	gamestate_call call;
 
 	/* The one that was told last, too: see gsu_take_changes(). */
-	if (cursor->verifies && after > 0)
+	if (after > 0)
 		after--;
 	if (by_version)
 		gamestate_call_get_version(&call, &cursor->id);

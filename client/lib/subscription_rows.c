@@ -10,18 +10,21 @@
  *	  where the feed has not all of it (event_omitted, with_states), the cursor
  *	  falls behind.
  * 2. A cursor that is behind is brought up to date by get_changes(), from the
- *	  version that was told last.  Meanwhile rows of the feed do not count for
- *	  it: get_changes() sees at least what the feed has told before it was called.
+ *	  version that was told last, which is read once more: so that an id which has
+ *	  been given to another game meanwhile is noticed.  Changes in the feed do not
+ *	  count for it until then: get_changes() sees at least what the feed has told
+ *	  before it was called.
  * 3. After a gap (another server, a restart, too far behind) every cursor is
  *	  behind, and games may have come that nobody knows: subscriptions to a type
  *	  list what is there (take_live, take_stored).  The position that came with the
  *	  gap is older than all that is read then, so that nothing falls in between;
  *	  what comes twice is recognised by its version.
- * 4. Has something been taken back?  After a gap the change that was told last is
- *	  read once more.  If it is not there, or was made at another time, then what
- *	  was told is void: the game is read from its start, after an update RESET
- *	  or, if there is none, DELETED.  On a standby "not there" may also mean "not
- *	  yet", so that it is given LOST_TIME there.
+ * 4. Has something been taken back?  If the change that was told last was made at
+ *	  another time or, after a gap, is not there, then what was told is void: the
+ *	  game is read from its start, after an update RESET or, if there is none,
+ *	  DELETED.  (Without a gap the feed itself tells of a game's deletion.)  On a
+ *	  standby "not there" may also mean "not yet", so that it is given LOST_TIME
+ *	  there.
  * 5. A game that a subscription to a type has never met begins at version 1.  A
  *	  later one means that it is older than the subscription, and over
  *	  (began_at); or that it had been put away, and is told whole.
@@ -136,15 +139,18 @@ take_notice(gamestate_subscription *sub, const gamestate_feed_row *row)
 	(void) gsu_hand_over(sub, &update);
 }
 
-/* An old one, if the game has been read since it was created anew. */
+/*
+ * An old one, if the game has been read since it was created anew.  Else nothing
+ * that was there before can be read any more, nor has it to be.
+ */
 static void
 take_delete(Cursor *cursor, const gamestate_feed_row *row)
 {
-	if (cursor->last == 0 ||
+	if (cursor->last <= 0 ||
 		(cursor->last_at != GAMESTATE_NO_TIME && row->at_us < cursor->last_at))
 		cursor->owner->subscriber->stats.known++;
-	else
-		tell_void(cursor, GAMESTATE_UPDATE_DELETED, row->kind, row->at_us);
+	else if (tell_void(cursor, GAMESTATE_UPDATE_DELETED, row->kind, row->at_us))
+		cursor->verifies = cursor->restarts = false;
 }
 
 static void
@@ -172,11 +178,9 @@ take_row_for(Cursor *cursor, const gamestate_feed_row *row, gamestate_update_kin
 		return;
 	if (kind == GAMESTATE_UPDATE_NOTICE)
 		take_notice(cursor->owner, row);
-	else if (cursor->is_behind)
-		return;
 	else if (kind == GAMESTATE_UPDATE_DELETED)
 		take_delete(cursor, row);
-	else
+	else if (!cursor->is_behind)
 		take_row_change(cursor, row);
 }
 
@@ -329,7 +333,7 @@ nothing_there(Cursor *cursor)
 static bool
 is_still_so(const Cursor *cursor, const gamestate_change *change)
 {
-	return change->version > cursor->last || cursor->last_at == GAMESTATE_NO_TIME ||
+	return change->version != cursor->last || cursor->last_at == GAMESTATE_NO_TIME ||
 		   strcmp(change->kind, "snapshot") == 0 || change->at_us == cursor->last_at;
 }
 
@@ -394,7 +398,7 @@ gsu_take_changes(Cursor *cursor, gamestate_result *result, int asked_for)
 		nothing_there(cursor);
 		return;
 	}
-	if (cursor->verifies && !is_still_so(cursor, first))
+	if (rows > 0 && !cursor->restarts && !is_still_so(cursor, first))
 	{
 		restart(cursor);
 		return;
