@@ -314,7 +314,6 @@ typedef struct StatRow
 	TypeKey key; /* hash key */
 	int64 queued;
 	TimestampTz oldest; /* end of the game that waits longest */
-	bool counted;		/* there is an entry: */
 	GsArchiverStatEntry entry;
 } StatRow;
 
@@ -344,7 +343,6 @@ add_entries(HTAB *rows)
 		if (!OidIsValid(copy[i].key.dboid))
 			continue;
 		row = stat_row(rows, &copy[i].key);
-		row->counted = true;
 		row->entry = copy[i];
 	}
 	pfree(copy);

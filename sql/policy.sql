@@ -115,5 +115,11 @@ SELECT count(gamestate.create_game('policy elsewhere'));
 CALL pg_temp.save();
 SELECT * FROM pg_temp.types();
 CALL pg_temp.forget();
+-- the archiver's queue
+INSERT INTO gamestate.policy (game_type, archive_batch) VALUES ('policy x', 0);
+INSERT INTO gamestate.policy (game_type, archive_batch) VALUES ('policy x', 2001);
+INSERT INTO gamestate.policy (game_type, archive_priority) VALUES ('policy x', 10);
+INSERT INTO gamestate.policy (game_type, archive_attempts) VALUES ('policy x', -1);
+INSERT INTO gamestate.policy (game_type, archive_batch, archive_priority, archive_attempts) VALUES ('policy x', 2000, -9, 0);
 TRUNCATE gamestate.policy, gamestate.saved_games;
 DROP EXTENSION dblink;

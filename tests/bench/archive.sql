@@ -60,3 +60,23 @@ SELECT game_id
     OR (SELECT array_agg(m.event::text ORDER BY m.ord)
           FROM gamestate.archived_log(a.game_type, a.ended_at, a.game_id, true) m)
        IS DISTINCT FROM p.events;
+
+-- Games of 1 KB, as many as the archiver keeps up with.
+CREATE PROCEDURE bench.archive_many(worker int, n int)
+LANGUAGE plpgsql AS $$
+DECLARE
+    done int := 0;
+BEGIN
+    WHILE done < n LOOP
+        PERFORM gamestate.finish_game(made.id, '{"winner":0}')
+           FROM (SELECT gamestate.create_game('million',
+                        (SELECT json_agg(md5((worker * 1e9 + done + i + k)::text)) FROM generate_series(1, 14) k)) AS id
+                   FROM generate_series(1, least(500, n - done)) i) made,
+                LATERAL (SELECT gamestate.apply_move(made.id, 1, json_build_object('made', repeat('m', 400)), NULL)) moved;
+        done := done + least(500, n - done);
+        COMMIT;
+        WHILE (SELECT archive_queue > 5000 FROM gamestate.stat_memory) LOOP
+            PERFORM pg_sleep(0.01);
+        END LOOP;
+    END LOOP;
+END $$;

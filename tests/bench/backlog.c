@@ -45,6 +45,7 @@ backlog_wait(PGconn *control)
 	int64_t left = backlog_left(control);
 	int64_t deadline = now_ns() + PATIENCE_NS;
 
+	PQclear(query(control, "SELECT gamestate.resume_archiving()", 0, NULL));
 	while (left > 0)
 	{
 		int64_t before = left;

@@ -25,6 +25,8 @@
 #   queries     look-ups and analytical queries in a large archive (BENCH_QUERY_GAMES,
 #               200000; with BENCH_BIG 2000000; BENCH_QUERY_DAYS, 400)
 #   archive     size of recorded games in the archive, speed of the archiver
+#   million     as many games archived (BENCH_ARCHIVED=N: others) with flat memory; takes
+#               minutes and 2 GB, so only if it is asked for
 #   pool        what libgamestate's pool costs
 
 # shellcheck source=tests/tools/common.sh
@@ -101,6 +103,8 @@ for part in load rotation; do
 done
 ! wants archive || run_archive
 lap archive
+! wants million || run_million
+lap million
 ! wants queries || run_queries
 lap queries
 [ ! -t 2 ] || echo >&2

@@ -379,6 +379,8 @@ watch_backlog(PGconn *control, PGconn *gate, int64_t start, Result *result)
 	int64_t at_start = backlog_left(control);
 
 	PQclear(query(gate, "COMMIT", 0, NULL));
+	/* the gate has made it pause, for longer than a measurement */
+	PQclear(query(control, "SELECT gamestate.resume_archiving()", 0, NULL));
 	do
 	{
 		poll(NULL, 0, 50);

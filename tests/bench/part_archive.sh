@@ -106,3 +106,30 @@ run_archive_speed() {
     ended=$(date +%s%N)
     emit archive speed 1 "{\"games\":$n,\"seconds\":$(perl -e 'print(($ARGV[1]-$ARGV[0])/1e9)' "$began" "$ended")}"
 }
+
+# A million games pass through a small memory.  After each tenth, when all are in the
+# archive: what games take in shared memory, and the archiver's own memory.
+run_million() {
+    local n=${BENCH_ARCHIVED:-1000000} tenth worker pid pids began used own
+    start gamestate.memory=64MB autovacuum=off synchronous_commit=off
+    psql -Xq -f "$here/archive.sql"
+    began=$(date +%s)
+    for tenth in $(seq 1 10); do
+        pids=()
+        for worker in 1 2; do
+            sql "CALL bench.archive_many($worker, $((n / 20)))" &
+            pids+=($!)
+        done
+        for pid in "${pids[@]}"; do
+            wait "$pid" || die "not all games could be played"
+        done
+        wait_for 300 'SELECT archive_queue = 0 AND archived_in_memory = 0 FROM gamestate.stat_memory'
+        used=$(sql 'SELECT used_bytes FROM gamestate.stat_memory')
+        own=$(awk '/^RssAnon/ {print $2 * 1024}' \
+            "/proc/$(sql "SELECT pid FROM gamestate.stat_workers WHERE kind = 'archiver'")/status")
+        emit million million_tenth "$tenth" "{\"used_bytes\":$used,\"own_bytes\":$own}"
+    done
+    emit million million_archived 1 "{\"expected\":$((n / 20 * 20)),\"games\":$(sql \
+        'SELECT count(DISTINCT game_id) FROM gamestate.archive'),\"rows\":$(sql \
+        'SELECT count(*) FROM gamestate.archive_payload'),\"seconds\":$(($(date +%s) - began))}"
+}

@@ -298,6 +298,22 @@ if (my $row = $r->first('speed'))
 		Report::stat_of($row->{games} / $row->{seconds}), '>=', 10000);
 }
 
+if (my $row = $r->first('million_archived'))
+{
+	my @tenths = $r->rows('million_tenth');
+
+	printf "\n%d games archived through a memory of 64 MB, in %d s, creating and playing them included\n",
+	  $row->{games}, $row->{seconds};
+	printf "%8s %14s %14s\n", 'tenth', 'games, bytes', 'archiver, bytes';
+	printf "%8d %14d %14d\n", $_->{round}, $_->{used_bytes}, $_->{own_bytes} foreach @tenths;
+	$aims->value('games that are not in the archive exactly once',
+		Report::stat_of(abs($row->{expected} - $row->{games}) + abs($row->{expected} - $row->{rows})), '<=', 0);
+	$aims->value('shared memory left when all are archived, bytes',
+		Report::stat_of(map { $_->{used_bytes} } @tenths), '<=', 0);
+	$aims->value('memory of the archiver, last tenth / second',
+		Report::stat_of($tenths[-1]{own_bytes} / $tenths[1]{own_bytes}), '<=', 1.1);
+}
+
 # ---------------------------------------------------------------------
 # Look-ups and queries in a large archive
 # ---------------------------------------------------------------------

@@ -141,6 +141,9 @@ INSERT INTO statements VALUES
 	('am', 'SELECT gamestate.stat_workers()'),
 	('am', 'SELECT * FROM gamestate.stat_workers'),
 	('am', 'SELECT * FROM gamestate.hook_error'),
+	('am', 'SELECT * FROM gamestate.stat_archiver'),
+	('am', 'SELECT * FROM gamestate.progress_maintenance'),
+	('rla', 'SELECT * FROM gamestate.dead_letter'),
 	-- what belongs to the operator
 	('a', $$INSERT INTO gamestate.archive SELECT * FROM gamestate.archive WHERE false$$),
 	('a', $$UPDATE gamestate.archive SET room_code = 'x' WHERE game_id = A$$),
@@ -165,6 +168,10 @@ INSERT INTO statements VALUES
 	('a', 'SELECT * FROM gamestate.policy_function'),
 	('a', 'SELECT * FROM gamestate.saved_games'),
 	('a', 'TRUNCATE gamestate.saved_games'),
+	('a', 'SELECT gamestate.resume_archiving()'),
+	('a', 'SELECT gamestate.retry_dead_letter(G)'),
+	('a', 'SELECT gamestate.discard_dead_letter(G)'),
+	('a', 'DELETE FROM gamestate.dead_letter'),
 	('a', 'CREATE TABLE gamestate_partitions.gr (x int)'),
 	('a', 'ALTER TABLE gamestate.archive DETACH PARTITION gamestate_partitions.archive_gr_archived'),
 	-- nobody but the extension's owner

@@ -147,6 +147,8 @@ is(sql(q{SELECT gamestate.create_game('go', game_id => id(3)) = id(3)}), 't', 'i
 sql('SELECT gamestate.delete_game(id(3)); DROP TRIGGER poison ON gamestate.archive');
 
 note 'Systemic causes';
+sql(q{SELECT gamestate.create_game('long', '{"n": 0}', game_id => id(100))});
+sub move { return sql(q{SELECT gamestate.apply_move(id(100), NULL, '1', '{"n": 1}') IS NOT NULL}); }
 sub systemic
 {
 	my ($what, $begin, $end, $sqlstate) = @_;
@@ -159,6 +161,7 @@ sub systemic
 	sql("SELECT play('$type', 20)");
 	becomes(qq{SELECT pauses > 0 AND paused_until > now() AND last_sqlstate = '$sqlstate' FROM gamestate.stat_archiver WHERE game_type = '$type'}, 'the type pauses');
 	is(sql(qq{SELECT play('$type', 10); SELECT queued, (SELECT games_set_aside FROM gamestate.stat_workers WHERE kind = 'archiver') FROM gamestate.stat_archiver WHERE game_type = '$type'}), "\n30|0", 'play goes on, the queue stays');
+	is(move(), 't', 'moves succeed');
 	becomes(qq{SELECT pauses > 1 FROM gamestate.stat_archiver WHERE game_type = '$type'}, 'longer each time');
 	sql($end);
 	sql("SELECT gamestate.resume_archiving('$type')");
@@ -178,6 +181,7 @@ $locker->query_until(qr/locked/, "BEGIN; LOCK TABLE gamestate.archive IN ACCESS 
 sql(q{SELECT play('go', 10)});
 becomes(q{SELECT pauses > 0 AND last_sqlstate = '55P03' FROM gamestate.stat_archiver WHERE game_type = 'go'}, 'the type pauses');
 is(sql(q{SELECT play('go', 10); SELECT queued FROM gamestate.stat_archiver WHERE game_type = 'go'}), "\n20", 'play goes on');
+is(move(), 't', 'moves succeed');
 $locker->query_until(qr/done/, "COMMIT;\n\\echo done\n");
 $locker->quit;
 sql('SELECT gamestate.resume_archiving()');
@@ -244,7 +248,6 @@ is(sql(q{SELECT (SELECT max(xmin::text::bigint) FROM gamestate.archive WHERE gam
 note 'Killed';
 my $killed = 0;
 my $moves = 0;
-sql(q{SELECT gamestate.create_game('long', '{"n": 0}', game_id => id(100))});
 for my $round (1 .. 6)
 {
 	archiver(0) if $round % 2;
@@ -258,7 +261,7 @@ for my $round (1 .. 6)
 	$killed += kill 'KILL', $pid;
 	$node->poll_query_until('postgres', "SELECT pid <> $pid FROM gamestate.stat_workers WHERE kind = 'archiver' AND pid IS NOT NULL") or die;
 	is(sql('SELECT misplaced()'), 0, "round $round: each game is in one place");
-	$moves += sql(q{SELECT gamestate.apply_move(id(100), NULL, '1', '{"n": 1}') IS NOT NULL}) eq 't';
+	$moves += move() eq 't';
 }
 cmp_ok($killed, '>', 0, 'it was killed');
 is($moves, 6, 'play goes on');
