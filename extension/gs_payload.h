@@ -63,7 +63,7 @@ typedef struct GsPayload
 	uint32_t final_len;
 	int64_t first_version; /* version of the first entry */
 	uint64_t nentries;
-	int64_t base; /* base time of the entries */
+	int64_t base;			/* base time of the entries */
 	uint16_t history_limit; /* 0 = none */
 	uint64_t nrequests;
 	const char *requests; /* encoded, for gs_payload_next_request() */

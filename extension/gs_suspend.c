@@ -203,10 +203,9 @@ static void
 take_log(GsPending *pending, const GsGameCopy *game)
 {
 	GsChange *change = &pending->change;
-	GsNewEntry *entry =
-		MemoryContextAllocHuge(gs_writeset_context(),
-							   sizeof(GsNewEntry) *
-								   (game->nrequests + game->nentries + 1));
+	GsNewEntry *entry = MemoryContextAllocHuge(gs_writeset_context(),
+											   sizeof(GsNewEntry) * (game->nrequests +
+																	 game->nentries + 1));
 	int64 version = game->h.version - (int64) game->nentries;
 
 	change->entries = NULL;

@@ -450,9 +450,9 @@ take_requests(const GsStoredGame *stored, GsGameCopy *game)
 	const char *p = payload->requests;
 	const char *end = p + payload->requests_len;
 
-	game->requests = MemoryContextAllocHuge(CurrentMemoryContext,
-											sizeof(GsAnsweredRequest) *
-												Max(payload->nrequests, 1));
+	game->requests =
+		MemoryContextAllocHuge(CurrentMemoryContext,
+							   sizeof(GsAnsweredRequest) * Max(payload->nrequests, 1));
 	for (uint64 i = 0; i < payload->nrequests; i++)
 	{
 		GsAnsweredRequest *request = &game->requests[game->nrequests];

@@ -413,7 +413,8 @@ remember_requests(GsGameCopy *copy, const GsChange *change)
 
 	if (start <= 2)
 		return;
-	all = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(GsAnsweredRequest) * (n + 1));
+	all =
+		MemoryContextAllocHuge(CurrentMemoryContext, sizeof(GsAnsweredRequest) * (n + 1));
 	if (copy->nrequests > 0)
 		memcpy(all, copy->requests, sizeof(GsAnsweredRequest) * copy->nrequests);
 	copy->requests = all;
