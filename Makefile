@@ -13,6 +13,7 @@ OBJS = \
 	extension/gs_archiver_failures.o \
 	extension/gs_archiver_pass.o \
 	extension/gs_archiver_split.o \
+	extension/gs_archiver_stat.o \
 	extension/gs_batch.o \
 	extension/gs_changes.o \
 	extension/gs_columns.o \
@@ -20,6 +21,8 @@ OBJS = \
 	extension/gs_config.o \
 	extension/gs_damage.o \
 	extension/gs_database.o \
+	extension/gs_dead_letter.o \
+	extension/gs_deadline.o \
 	extension/gs_deleted.o \
 	extension/gs_delta.o \
 	extension/gs_dictionary.o \
@@ -60,12 +63,14 @@ OBJS = \
 	extension/gs_pages.o \
 	extension/gs_partition.o \
 	extension/gs_payload.o \
+	extension/gs_payload_sql.o \
 	extension/gs_period.o \
 	extension/gs_place.o \
 	extension/gs_player_stats.o \
 	extension/gs_policy.o \
 	extension/gs_policy_function.o \
 	extension/gs_protect.o \
+	extension/gs_queue.o \
 	extension/gs_ranking.o \
 	extension/gs_rate.o \
 	extension/gs_rate_accounts.o \
@@ -86,6 +91,7 @@ OBJS = \
 	extension/gs_shmem.o \
 	extension/gs_states.o \
 	extension/gs_stats_rule.o \
+	extension/gs_stored.o \
 	extension/gs_suspend.o \
 	extension/gs_suspended.o \
 	extension/gs_swap.o \
@@ -95,6 +101,8 @@ OBJS = \
 	extension/gs_target.o \
 	extension/gs_tick.o \
 	extension/gs_tier.o \
+	extension/gs_timer.o \
+	extension/gs_timer_worker.o \
 	extension/gs_train.o \
 	extension/gs_unpack.o \
 	extension/gs_utility.o \
@@ -175,7 +183,7 @@ check-objs:
 	@test -z '$(unlisted)' || { echo 'not in OBJS: $(unlisted)' >&2; exit 1; }
 
 .PHONY: all help deps private client unit-programs torture-programs sanitize-programs test test-regress test-isolation \
-	test-pgtap test-tap test-unit torture lint format sanitize demo demo-psql demo-stop \
+	test-pgtap test-tap test-unit torture soak lint format sanitize demo demo-psql demo-stop \
 	bench stop check-objs clean clean-private FORCE \
 	lint-format lint-scripts lint-cppcheck lint-tidy $(C_FILES:%=lint-tidy/%)
 
@@ -231,6 +239,15 @@ torture:
 	@$(TOOLS)/deps.sh build test
 	@+$(SUBMAKE) private torture-programs
 	@PROVE_TESTS=tests/t/020_crash.pl PROVE_FLAGS='$(or $(PROVE_FLAGS),-v)' LAYER_TIMEOUT=$${LAYER_TIMEOUT:-14400} \
+		$(TOOLS)/test.sh tap
+
+## make soak            SOAK_ROUNDS=40 restarts, crashes and failovers, at random, while games are
+##                      played and followed (make test: 5; SOAK_SEED: the same ones again)
+soak: export SOAK_ROUNDS ?= 40
+soak:
+	@$(TOOLS)/deps.sh build test
+	@+$(SUBMAKE) private client
+	@PROVE_TESTS=tests/t/048_soak.pl PROVE_FLAGS='$(or $(PROVE_FLAGS),-v)' LAYER_TIMEOUT=$${LAYER_TIMEOUT:-14400} \
 		$(TOOLS)/test.sh tap
 
 ## make lint            clang-tidy, cppcheck, shellcheck, and whether the layout is clang-format's
@@ -349,9 +366,9 @@ build/fuzz/%: tests/fuzz/%.c $(PURE_SRCS) $(OUR_HEADERS) build/flags
 	@mkdir -p $(@D)
 	$(SANITIZE) -fsanitize=fuzzer,address,undefined $(filter %.c,$^) $(SANITIZE_LIBS) -o $@
 
-build/bench/gs_bench: $(filter-out tests/bench/gs_noop.c,$(sort $(wildcard tests/bench/*.c))) $(OUR_HEADERS) $(wildcard tests/bench/*.h) build/flags
+build/bench/gs_bench: $(filter-out tests/bench/gs_noop.c,$(sort $(wildcard tests/bench/*.c))) $(OUR_HEADERS) $(wildcard tests/bench/*.h) build/client/libgamestate.a build/flags
 	@mkdir -p $(@D)
-	$(CC) $(PROGRAM_CFLAGS) $(filter %.c,$^) $(LDFLAGS) $(libpq) -lhiredis -lm -lpthread -o $@
+	$(CC) $(PROGRAM_CFLAGS) $(filter %.c,$^) build/client/libgamestate.a $(LDFLAGS) $(libpq) -lhiredis -lm -lpthread -o $@
 
 build/bench/gs_noop.so: tests/bench/gs_noop.c build/flags
 	@mkdir -p $(@D)

@@ -70,12 +70,12 @@ uninstall-client:
 
 # Programs of the tests and the benchmark, on the library as it is built here.
 .PHONY: client-programs
-client-programs: build/client/lib_test build/client/pool_player build/client/pool_check
+client-programs: build/client/lib_test build/client/pool_player build/client/pool_check build/client/pool_follower build/client/pool_soak build/client/pool_recorder
 build/client/lib_test: $(sort $(wildcard client/test/*.c)) $(wildcard client/test/*.h) $(LIB_STATIC) build/flags
 	@mkdir -p $(@D)
 	$(CC) $(LIB_CFLAGS) -Itests/unit $(CFLAGS) $(filter %.c,$^) $(LDFLAGS) $(LIB_USE) -o $@
 
-build/client/pool_bench build/client/pool_player build/client/pool_check: build/client/pool_%: client/test_pool/%.c $(LIB_STATIC) build/flags
+build/client/pool_bench build/client/pool_player build/client/pool_check build/client/pool_follower build/client/pool_soak build/client/pool_recorder: build/client/pool_%: client/test_pool/%.c $(LIB_STATIC) build/flags
 	@mkdir -p $(@D)
 	$(CC) $(LIB_CFLAGS) -Iclient/lib -Itests/unit $(CFLAGS) $< $(LDFLAGS) $(LIB_USE) -o $@
 

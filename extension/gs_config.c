@@ -68,7 +68,6 @@
 #define GS_RATE_KEYS_MIN				16
 #define GS_TEN_MILLION					10000000
 #define GS_BATCH_DEFAULT				500
-#define GS_BATCH_MAX					2000
 #define GS_LEVEL_DEFAULT				3
 #define GS_MAKE_AHEAD_DEFAULT			2
 #define GS_MAKE_AHEAD_MAX				100
@@ -105,6 +104,7 @@ int gs_max_waiters = GS_WAITERS_DEFAULT;
 int gs_feed_event_size = GS_FEED_EVENT_DEFAULT;
 int gs_rate_limit_keys = GS_RATE_KEYS_DEFAULT;
 bool gs_archiver = true;
+bool gs_timer_enabled = true;
 bool gs_maintenance = true;
 int gs_maintenance_interval = GS_MAINTENANCE_INTERVAL_DEFAULT;
 bool gs_standby_reads = true;
@@ -297,6 +297,11 @@ define_archive_settings(void)
 		"Starts a maintenance worker for each database that has the extension.",
 		"While it is off, no partition of the archive is made ahead, removed, repacked or moved, and no dictionary is trained.",
 		&gs_maintenance, true, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable(
+		"gamestate.timer",
+		"Starts a timer worker for each database in which something is timed.",
+		"While it is off, deadlines that pass are not set off, and leases and players whose time is over are not noticed; all of that is made up for afterwards.",
+		&gs_timer_enabled, true, PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable(
 		"gamestate.maintenance_interval",
 		"Sets how often the maintenance worker looks for work.",
@@ -308,7 +313,7 @@ define_archive_settings(void)
 		"gamestate.archive_batch",
 		"Sets the largest number of games archived in one transaction.",
 		"Larger batches are faster and hold more locks at once.", &gs_archive_batch,
-		GS_BATCH_DEFAULT, 1, GS_BATCH_MAX, PGC_SIGHUP, 0, NULL, NULL, NULL);
+		GS_BATCH_DEFAULT, 1, GS_ARCHIVE_BATCH_MAX, PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("gamestate.archive_compression_level",
 							"Sets the zstd level with which games are archived.",
 							"Higher levels are smaller and slower.",

@@ -14,8 +14,11 @@
 #define GS_MAX_ID_LENGTH 63
 
 /* zstd levels that may be asked for; that of repacking if no policy says another */
-#define GS_LEVEL_MIN			1
-#define GS_LEVEL_MAX			19
+#define GS_LEVEL_MIN 1
+#define GS_LEVEL_MAX 19
+
+/* games archived in one transaction */
+#define GS_ARCHIVE_BATCH_MAX	2000
 #define GS_REPACK_LEVEL_DEFAULT 19
 
 /* postmaster start */
@@ -57,6 +60,7 @@ extern int gs_rate_limit_keys; /* postmaster start */
 
 /* archiver */
 extern bool gs_archiver;
+extern bool gs_timer_enabled;
 extern bool gs_maintenance;
 extern int gs_maintenance_interval; /* ms */
 extern int gs_archive_batch;

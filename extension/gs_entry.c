@@ -142,6 +142,10 @@ gs_kind_name(GsKind kind)
 			return "suspended";
 		case GS_KIND_RESUME:
 			return "resumed";
+		case GS_KIND_SET_DEADLINE:
+			return "set_deadline";
+		case GS_KIND_DEADLINE:
+			return "deadline";
 	}
 	return "unknown";
 }

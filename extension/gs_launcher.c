@@ -36,6 +36,7 @@
 #include "gs_follow.h"
 #include "gs_launcher.h"
 #include "gs_tick.h"
+#include "gs_timer.h"
 #include "gs_worker.h"
 
 #include "access/heapam.h"
@@ -450,6 +451,8 @@ worker_kind(GsWorkerRole role)
 {
 	if (role == GS_ROLE_MAINTENANCE)
 		return "maintenance";
+	if (role == GS_ROLE_TIMER)
+		return "timer";
 	return on_standby ? "follower" : "archiver";
 }
 
@@ -458,6 +461,8 @@ what_is_missing(GsWorkerRole role)
 {
 	if (role == GS_ROLE_MAINTENANCE)
 		return "Nothing is dropped from the archive until the maintenance worker of the database runs.";
+	if (role == GS_ROLE_TIMER)
+		return "Deadlines, leases and absent players wait until the timer worker of the database runs.";
 	if (on_standby)
 		return "Running games cannot be read on this standby until the follower of their database runs.";
 	return "Games that are over stay in memory until the archiver of their database runs.";
@@ -478,7 +483,7 @@ no_worker_slot(Oid dboid, GsWorkerRole role)
 			(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
 			 errmsg("no free background worker slot for gamestate %s", worker_kind(role)),
 			 errdetail_internal("%s", what_is_missing(role)),
-			 errhint("Raise max_worker_processes by one for the launcher and two for each database that has the extension gamestate, and restart the server.")));
+			 errhint("Raise max_worker_processes by one for the launcher and two for each database that has the extension gamestate, three where games have deadlines, leases or players who are watched, and restart the server.")));
 }
 
 /* Start a worker; false if the postmaster has no place for it. */
@@ -488,6 +493,7 @@ launch_worker(Oid dboid, GsWorkerRole role, int i)
 	GsLaunch *launch = gs_worker_launch(i);
 	GsLaunchArgument argument = {.launch = i, .dboid = dboid, .role = role};
 	const char *main_function = role == GS_ROLE_MAINTENANCE ? "gs_maintenance_main"
+								: role == GS_ROLE_TIMER		? "gs_timer_main"
 								: on_standby				? "gs_follower_main"
 															: "gs_archiver_main";
 	MemoryContext old;
@@ -530,10 +536,20 @@ launch_worker(Oid dboid, GsWorkerRole role, int i)
 }
 
 static bool
+has_timers(Oid dboid)
+{
+	GsDatabase *db = gs_database_find(dboid, false);
+
+	return db != NULL && gs_timers_any(db);
+}
+
+static bool
 is_wanted(const KnownDatabase *entry, GsWorkerRole role)
 {
 	if (entry->no_extension)
 		return false;
+	if (role == GS_ROLE_TIMER)
+		return !on_standby && gs_timer_enabled && has_timers(entry->dboid);
 	if (role == GS_ROLE_GAMES)
 		return on_standby ? gs_standby_reads : gs_archiver;
 

@@ -23,6 +23,7 @@
 #include "gs_compat.h"
 #include "gs_config.h"
 #include "gs_database.h"
+#include "gs_deadline.h"
 #include "gs_durable.h"
 #include "gs_errors.h"
 #include "gs_lock.h"
@@ -62,13 +63,24 @@ typedef struct Move
 	GsText event;
 	GsText state; /* data NULL = unchanged */
 	GsText player;
+	const TimestampTz *deadline; /* NULL = unchanged */
 	GsRequest request;
 	GsEncoding encoding;
 } Move;
 
-static bool
-sizes_are_allowed(const Move *move, GsRefusal *refusal)
+/* What a move's pointers point to. */
+typedef struct MoveValues
 {
+	int64 expected_version;
+	TimestampTz deadline;
+} MoveValues;
+
+/* Whatever the game is. */
+static bool
+arguments_are_allowed(const Move *move, GsRefusal *refusal)
+{
+	if (unlikely(move->deadline && !gs_deadline_is_allowed(*move->deadline, refusal)))
+		return false;
 	return gs_size_is_allowed(&move->event, "event", gs_max_event_size,
 							  "gamestate.max_event_size", refusal) &&
 		   gs_size_is_allowed(&move->state, "state", gs_max_state_size,
@@ -119,6 +131,8 @@ record_move(const Move *move, GsText state, GsTarget *target)
 	gs_request_keep(&move->request, &e);
 	pending = gs_next_version(target, e.at);
 	pending->change.h.moves++;
+	if (move->deadline)
+		pending->change.h.deadline = gs_deadline_value(*move->deadline);
 	if (state.data)
 		gs_set_state(pending, state, &e);
 	gs_writeset_log(pending, &e);
@@ -149,7 +163,7 @@ resume_for_move(GsTarget *target)
  */
 static bool
 open_move(FunctionCallInfo fcinfo, const char *function, GsRequestFunction request,
-		  Move *move, int64 *expected, GsTarget *target)
+		  Move *move, MoveValues *values, GsTarget *target)
 {
 	GsRefusal refusal;
 
@@ -157,13 +171,18 @@ open_move(FunctionCallInfo fcinfo, const char *function, GsRequestFunction reque
 	move->event = gs_arg_bytes(fcinfo, 2);
 	move->state = gs_arg_bytes(fcinfo, 3);
 	move->player = gs_arg_bytes(fcinfo, 4);
-	move->request = gs_request(fcinfo, request, "u8vvv");
+	move->request = gs_request(fcinfo, request, "u8vvv8");
 	if (!PG_ARGISNULL(1))
 	{
-		*expected = PG_GETARG_INT64(1);
-		move->expected_version = expected;
+		values->expected_version = PG_GETARG_INT64(1);
+		move->expected_version = &values->expected_version;
 	}
-	if (unlikely(!sizes_are_allowed(move, &refusal)))
+	if (!PG_ARGISNULL(5))
+	{
+		values->deadline = PG_GETARG_TIMESTAMPTZ(5);
+		move->deadline = &values->deadline;
+	}
+	if (unlikely(!arguments_are_allowed(move, &refusal)))
 		gs_raise(&refusal);
 
 	if (!gs_open_move_target(fcinfo, &move->request,
@@ -180,10 +199,10 @@ static Datum
 apply_move(FunctionCallInfo fcinfo, GsEncoding encoding)
 {
 	Move move = {.encoding = encoding};
-	int64 expected;
+	MoveValues values;
 	GsTarget target;
 
-	if (!open_move(fcinfo, "apply_move", request_function(encoding), &move, &expected,
+	if (!open_move(fcinfo, "apply_move", request_function(encoding), &move, &values,
 				   &target))
 		PG_RETURN_INT64(target.answered.version);
 	PG_RETURN_INT64(gs_new_version(record_move(&move, gs_keep(&move.state), &target)));
@@ -239,13 +258,12 @@ Datum
 gs_apply_patch(PG_FUNCTION_ARGS)
 {
 	Move move = {.encoding = GS_ENCODING_JSON};
-	int64 expected;
+	MoveValues values;
 	GsTarget target;
 	GsText state = {NULL, 0};
 
 	gs_begin_write("apply_patch()");
-	if (!open_move(fcinfo, "apply_move", GS_REQUEST_APPLY_PATCH, &move, &expected,
-				   &target))
+	if (!open_move(fcinfo, "apply_move", GS_REQUEST_APPLY_PATCH, &move, &values, &target))
 		PG_RETURN_INT64(target.answered.version);
 	if (move.state.data)
 		state = patched_state(&target, &move.state);
@@ -266,6 +284,7 @@ enum
 	ARG_STATES,
 	ARG_PLAYERS,
 	ARG_ALL_OR_NOTHING,
+	ARG_DEADLINES,
 	ARG_REQUEST_IDS,
 	NARGS
 };
@@ -307,9 +326,10 @@ typedef struct Batch
 } Batch;
 
 static const char *const array_names[NARGS] =
-	{[ARG_GAME_IDS] = "game_ids", [ARG_EXPECTED_VERSIONS] = "expected_versions",
-	 [ARG_EVENTS] = "events",	  [ARG_STATES] = "states",
-	 [ARG_PLAYERS] = "players",	  [ARG_REQUEST_IDS] = "request_ids"};
+	{[ARG_GAME_IDS] = "game_ids",	   [ARG_EXPECTED_VERSIONS] = "expected_versions",
+	 [ARG_EVENTS] = "events",		   [ARG_STATES] = "states",
+	 [ARG_PLAYERS] = "players",		   [ARG_DEADLINES] = "deadlines",
+	 [ARG_REQUEST_IDS] = "request_ids"};
 
 static void
 take_array(FunctionCallInfo fcinfo, Batch *batch, int arg)
@@ -330,6 +350,7 @@ take_array(FunctionCallInfo fcinfo, Batch *batch, int arg)
 							  &elements->values, &elements->nulls, &n);
 			break;
 		case INT8OID:
+		case TIMESTAMPTZOID:
 			deconstruct_array(array, type, sizeof(int64), FLOAT8PASSBYVAL,
 							  TYPALIGN_DOUBLE, &elements->values, &elements->nulls, &n);
 			break;
@@ -466,6 +487,7 @@ take_request(const Batch *batch, int i, Move *move)
 	gs_request_add_bytes(&move->request, &move->event);
 	gs_request_add_bytes(&move->request, &move->state);
 	gs_request_add_bytes(&move->request, &move->player);
+	gs_request_add_int8(&move->request, move->deadline);
 	gs_request_end(&move->request);
 }
 
@@ -502,7 +524,7 @@ try_move(Batch *batch, int i)
 {
 	Outcome *outcome = &batch->outcomes[i];
 	const Elements *args = batch->args;
-	int64 expected;
+	MoveValues values;
 	Move move = {.encoding = batch->encoding,
 				 .id = uuid_element(&args[ARG_GAME_IDS], i),
 				 .event = text_element(&args[ARG_EVENTS], i),
@@ -513,15 +535,20 @@ try_move(Batch *batch, int i)
 
 	if (!is_null(&args[ARG_EXPECTED_VERSIONS], i))
 	{
-		expected = DatumGetInt64(args[ARG_EXPECTED_VERSIONS].values[i]);
-		move.expected_version = &expected;
+		values.expected_version = DatumGetInt64(args[ARG_EXPECTED_VERSIONS].values[i]);
+		move.expected_version = &values.expected_version;
+	}
+	if (!is_null(&args[ARG_DEADLINES], i))
+	{
+		values.deadline = DatumGetTimestampTz(args[ARG_DEADLINES].values[i]);
+		move.deadline = &values.deadline;
 	}
 	if (move.id == NULL || move.event.data == NULL)
 	{
 		refuse_null(move.id == NULL ? "game_id" : "event", &outcome->refusal);
 		return NULL;
 	}
-	if (!sizes_are_allowed(&move, &outcome->refusal))
+	if (!arguments_are_allowed(&move, &outcome->refusal))
 		return NULL;
 	take_request(batch, i, &move);
 	if (!find_target(&move, &target))

@@ -24,6 +24,7 @@
  */
 #include "postgres.h"
 
+#include "gs_archiver_stat.h"
 #include "gs_config.h"
 #include "gs_database.h"
 #include "gs_errors.h"
@@ -96,6 +97,7 @@ shmem_request(void)
 	RequestAddinShmemSpace(area_size());
 	RequestAddinShmemSpace(gs_database_shmem_size());
 	RequestAddinShmemSpace(gs_worker_shmem_size());
+	RequestAddinShmemSpace(gs_archiver_stat_shmem_size());
 	RequestAddinShmemSpace(gs_follow_shmem_size());
 	RequestAddinShmemSpace(gs_feed_shmem_size());
 	RequestAddinShmemSpace(gs_rate_shmem_size());
@@ -152,6 +154,7 @@ shmem_startup(void)
 		GsShmem->queue_tranche = LWLockNewTrancheId();
 		GsShmem->pages_tranche = LWLockNewTrancheId();
 		GsShmem->feed_tranche = LWLockNewTrancheId();
+		GsShmem->timers_tranche = LWLockNewTrancheId();
 		GsShmem->rate_tranche = LWLockNewTrancheId();
 		gs_tick_init(&GsShmem->tick);
 		for (int level = 0; level < GS_DURABLE_LEVELS; level++)
@@ -166,6 +169,7 @@ shmem_startup(void)
 	}
 	gs_database_shmem_init(found);
 	gs_worker_shmem_init(found);
+	gs_archiver_stat_shmem_init(found);
 	gs_follow_shmem_init(found);
 	gs_feed_shmem_init(found);
 	gs_rate_shmem_init(found);
@@ -206,6 +210,7 @@ gs_attach_slow(void)
 	LWLockRegisterTranche(GsShmem->queue_tranche, "GamestateQueue");
 	LWLockRegisterTranche(GsShmem->pages_tranche, "GamestatePages");
 	LWLockRegisterTranche(GsShmem->feed_tranche, "GamestateFeed");
+	LWLockRegisterTranche(GsShmem->timers_tranche, "GamestateTimers");
 	LWLockRegisterTranche(GsShmem->rate_tranche, "GamestateRates");
 
 	old = MemoryContextSwitchTo(TopMemoryContext);

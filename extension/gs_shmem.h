@@ -32,6 +32,7 @@
  *	6. queue_lock of one database (gs_database.h)
  *	7. reserve_lock			 (gs_shmem.c), then DSA's own locks
  *	8. the change feed's lock (gs_feed.c)
+ *	9. timers_lock of one database (gs_timer.c)
  *
  *	The content locks of the pages that a light commit writes to (gs_light.c)
  *	come before 2; pages_lock (gs_pages.c) is taken with nothing but the
@@ -60,6 +61,7 @@ typedef struct GsShared
 	int queue_tranche;
 	int pages_tranche;
 	int feed_tranche;
+	int timers_tranche;
 	int rate_tranche;
 	dshash_table_handle games_handle;
 	dshash_table_handle index_handle;

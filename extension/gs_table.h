@@ -163,7 +163,8 @@ typedef struct GsGame
 	dsa_pointer info;	   /* GsInfo */
 	dsa_pointer log_first; /* GsLogChunk; invalid = no entries */
 	dsa_pointer log_last;
-	dsa_pointer ring; /* GsRing, gs_ring.h; invalid = no request ids */
+	dsa_pointer ring;  /* GsRing, gs_ring.h; invalid = no request ids */
+	dsa_pointer timer; /* GsTimer, gs_timer.h; invalid = it never had a deadline */
 	uint32 state_len;
 	uint32 state_size; /* allocated */
 	uint32 initial_len;
@@ -346,6 +347,7 @@ typedef struct GsChange
 	bool replaces_log;	 /* all entries that are there are too old */
 	dsa_pointer new_ring;
 	Size new_ring_size;
+	dsa_pointer new_timer;
 	int nadded; /* index nodes that are new with this change */
 	dsa_pointer *added;
 	int ndropped; /* index nodes that go with this change */

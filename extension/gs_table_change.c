@@ -31,6 +31,7 @@
 #include "gs_log.h"
 #include "gs_ring.h"
 #include "gs_table.h"
+#include "gs_timer.h"
 #include "gs_worker.h"
 
 #include "access/transam.h"
@@ -52,6 +53,7 @@ typedef struct Garbage
 	dsa_pointer ring;
 	Size ring_size;
 	dsa_pointer log; /* first chunk of a list */
+	dsa_pointer timer;
 } Garbage;
 
 /* ----------------------------------------------------------------
@@ -262,6 +264,41 @@ make_deltas(GsChange *change, const GsGame *game, char *delta, Size room)
 }
 
 /* ----------------------------------------------------------------
+ *		The deadline
+ * ----------------------------------------------------------------
+ */
+
+/* A game keeps the timer of its first deadline. */
+static void
+reserve_timer(GsChange *change, bool has_timer)
+{
+	if (likely(change->h.deadline == 0) || has_timer)
+		return;
+	change->new_timer = gs_alloc(change->db, sizeof(GsTimer), change->frees);
+	gs_timer_init(GS_PTR(change->new_timer), GS_TIMER_DEADLINE, &change->key.id);
+}
+
+/* The game's header is the new one; the caller holds its partition lock. */
+static void
+install_timer(GsChange *change, GsGame *game)
+{
+	if (likely(game->h.deadline == 0))
+		return;
+	if (DsaPointerIsValid(change->new_timer))
+		game->timer = change->new_timer;
+	gs_timer_set(change->db, GS_PTR(game->timer), game->h.deadline);
+}
+
+static void
+free_timer(GsDatabase *db, dsa_pointer p)
+{
+	if (!DsaPointerIsValid(p))
+		return;
+	gs_timer_remove(db, GS_PTR(p));
+	gs_free(db, p, sizeof(GsTimer));
+}
+
+/* ----------------------------------------------------------------
  *		Reserve
  * ----------------------------------------------------------------
  */
@@ -367,6 +404,7 @@ reserve_create(GsChange *change)
 		change->new_initial = alloc_bytes(change, &change->initial, change->frees,
 										  &change->new_initial_size);
 	reserve_info(change, NULL);
+	reserve_timer(change, false);
 	if (change->nentries > 0)
 	{
 		GsLogPlan plan;
@@ -385,6 +423,7 @@ reserve_update(GsChange *change)
 	GsInfo *info = NULL;
 	bool new_state;
 	GsLogPlan plan = {.new_chunk = false};
+	bool has_timer;
 	GsRing ring = {.size = 0};
 	Size room = 0;
 	char *delta = NULL;
@@ -402,6 +441,7 @@ reserve_update(GsChange *change)
 	new_state = change->state_changed && !state_fits(game, change->state.len);
 	if (change->nentries > 0)
 		plan = gs_log_plan(change, game);
+	has_timer = DsaPointerIsValid(game->timer);
 	if (DsaPointerIsValid(game->ring))
 		ring = *(const GsRing *) GS_PTR(game->ring);
 	if (change->info_changed)
@@ -417,6 +457,7 @@ reserve_update(GsChange *change)
 			alloc_bytes(change, &change->state, false, &change->new_state_size);
 	if (change->info_changed)
 		reserve_info(change, info);
+	reserve_timer(change, has_timer);
 	gs_log_reserve(change, &plan);
 	if (change->nentries > 0)
 		gs_ring_reserve(change, ring.size, ring.n);
@@ -491,7 +532,7 @@ set_link(GsDatabase *db, GsGame *game, GsLink link)
 	game->link_state = link;
 	if (link == GS_LINK_QUEUE)
 	{
-		dlist_push_tail(&db->queue, &game->link);
+		gs_queue_push(&db->queue, game);
 		db->nqueue++;
 	}
 	else if (link == GS_LINK_ARCHIVED)
@@ -514,6 +555,7 @@ collect_game(const GsGame *game, Garbage *garbage)
 	garbage->ring = game->ring;
 	garbage->ring_size = game->ring_size;
 	garbage->log = game->log_first;
+	garbage->timer = game->timer;
 }
 
 static void
@@ -524,6 +566,7 @@ free_garbage(GsDatabase *db, const Garbage *garbage)
 	gs_free(db, garbage->info, garbage->info_size);
 	gs_free(db, garbage->ring, garbage->ring_size);
 	gs_log_free(db, garbage->log);
+	free_timer(db, garbage->timer);
 }
 
 /* Take the nodes of a game that goes out of the index. */
@@ -643,6 +686,8 @@ apply_create(GsChange *change)
 	game->ring = InvalidDsaPointer;
 	game->ring_size = 0;
 	(void) gs_ring_install(change, game, &ring_size);
+	game->timer = InvalidDsaPointer;
+	install_timer(change, game);
 	game->visible = true;
 	if (GS_STATUS_IS_OVER(game->h.status))
 		set_link(change->db, game, GS_LINK_QUEUE);
@@ -711,6 +756,7 @@ apply_update(GsChange *change)
 	}
 	else
 		game->h = change->h;
+	install_timer(change, game);
 	set_wait(game, change);
 	note_for_feed(change, game);
 	if (change->ndropped > 0 || GS_STATUS_IS_OVER(change->h.status))
@@ -876,6 +922,7 @@ gs_table_unreserve(GsChange *change)
 	gs_free(db, change->new_info, change->new_info_size);
 	gs_free(db, change->new_chunk, change->new_chunk_size);
 	gs_free(db, change->new_ring, change->new_ring_size);
+	gs_free(db, change->new_timer, sizeof(GsTimer));
 	change->new_state = change->new_initial = InvalidDsaPointer;
 }
 

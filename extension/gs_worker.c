@@ -9,7 +9,7 @@
  *	   looks whether the database has the extension and becomes its archiver
  *	   (gs_archiver.c), on a standby its follower (gs_follow.c), or says no and
  *	   exits.  A database with an archiver gets a maintenance worker, too
- *	   (gs_maintenance.c).
+ *	   (gs_maintenance.c), and one with timers a timer worker (gs_timer_worker.c).
  *	2. While a worker is on its way it has a launch (GsLaunch); at work
  *	   it has one of the worker slots beside its database's slot.  Both hold its pid
  *	   until the process has left the ProcArray: whoever finds no pid of ours
@@ -41,12 +41,14 @@
 #include "commands/extension.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "common/pg_prng.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/proc.h"
+#include "storage/procarray.h"
 #include "storage/shmem.h"
 #include "tcop/pquery.h"
 #include "tcop/tcopprot.h"
@@ -216,6 +218,28 @@ gs_worker_wake_maintenance(GsDatabase *db)
 	wake(gs_worker_slot(db, GS_ROLE_MAINTENANCE));
 }
 
+/* One that pauses does not want to be woken by games that end (gs_worker_wakeable()). */
+void
+gs_worker_rouse_archiver(GsDatabase *db)
+{
+	GsWorkerSlot *slot = gs_worker_slot(db, GS_ROLE_GAMES);
+	PGPROC *proc;
+	pid_t pid;
+
+	LWLockAcquire(GsShmem->slots_lock, LW_SHARED);
+	pid = slot->pid;
+	LWLockRelease(GsShmem->slots_lock);
+	proc = pid != 0 ? BackendPidGetProc(pid) : NULL;
+	if (proc != NULL)
+		SetLatch(&proc->procLatch);
+}
+
+void
+gs_worker_wake_timer(GsDatabase *db)
+{
+	wake(gs_worker_slot(db, GS_ROLE_TIMER));
+}
+
 void
 gs_worker_wake_launcher(void)
 {
@@ -314,7 +338,13 @@ gs_worker_backoff(int failures)
 
 	while (--failures > 0 && delay < GS_BACKOFF_LAST)
 		delay *= 2;
-	return Min(delay, GS_BACKOFF_LAST);
+	return gs_worker_jitter(Min(delay, GS_BACKOFF_LAST));
+}
+
+int
+gs_worker_jitter(int ms)
+{
+	return (int) (ms * (0.75 + pg_prng_double(&pg_global_prng_state) / 2));
 }
 
 /* ----------------------------------------------------------------
@@ -736,6 +766,11 @@ gs_worker_abort(void)
 
 #define STAT_WORKERS_COLUMNS 15
 
+static const char *const kind_names[GS_WORKER_ROLES] = {[GS_ROLE_GAMES] = "archiver",
+														[GS_ROLE_MAINTENANCE] =
+															"maintenance",
+														[GS_ROLE_TIMER] = "timer"};
+
 static const char *
 state_name(GsWorkerState state)
 {
@@ -844,9 +879,7 @@ gs_stat_workers(PG_FUNCTION_ARGS)
 			continue;
 		copy[n] = slots[i];
 		barred[n] = gs_worker_is_barred(dboid);
-		kinds[n] = i % GS_WORKER_ROLES == GS_ROLE_MAINTENANCE ? "maintenance"
-				   : slots[i].follower						  ? "follower"
-															  : "archiver";
+		kinds[n] = slots[i].follower ? "follower" : kind_names[i % GS_WORKER_ROLES];
 		n++;
 	}
 	LWLockRelease(GsShmem->slots_lock);

@@ -650,6 +650,7 @@ gs_finish_game(PG_FUNCTION_ARGS)
 	pending->change.info.result = result;
 	pending->change.h.status = status;
 	pending->change.h.ended_at = pending->change.h.updated_at;
+	pending->change.h.deadline = 0;
 	PG_RETURN_INT64(gs_new_version(pending));
 }
 

@@ -35,7 +35,7 @@ SELECT version FROM gamestate.apply_moves(ARRAY[:'a', :'b']::uuid[], '{3,3}',
 -- request ids are in the log
 SELECT version FROM gamestate.apply_moves(ARRAY[:'a', :'a']::uuid[], '{4,5}',
 	ARRAY['1', '2']::json[], ARRAY['1', '2']::json[], NULL, false,
-	ARRAY['0000000b-0000-4000-8000-00000000f001', NULL]::uuid[]);
+	request_ids => ARRAY['0000000b-0000-4000-8000-00000000f001', NULL]::uuid[]);
 SELECT version, request_id, event FROM gamestate.get_changes(:'a', 4);
 -- nothing to do
 SELECT * FROM gamestate.apply_moves('{}', '{}', '{}', '{}');

@@ -21,7 +21,7 @@ SELECT gamestate.set_metadata(:'g', '{ "m":1 }', 3, :'r04');
 SELECT gamestate.set_room_code(:'g', E'CH "2"\\', 4, :'r05');
 SELECT gamestate.set_room_code(:'g', NULL);
 SELECT gamestate.start_game(:'g', 6, :'r07');
-SELECT gamestate.apply_move(:'g', 7, '{"move":  1}', '[1]', 'bob', :'r08');
+SELECT gamestate.apply_move(:'g', 7, '{"move":  1}', '[1]', 'bob', request_id => :'r08');
 SELECT gamestate.apply_move(:'g', 8, 'null', NULL);
 SELECT version, kind, player, request_id, event, event_bytes, patch, state, state_bytes
   FROM gamestate.get_changes(:'g');
@@ -72,7 +72,7 @@ BEGIN
 END $$;
 \set VERBOSITY sqlstate
 -- the end: kind and event say how
-SELECT gamestate.finish_game(:'g', '{"r":1}', 9, 'finished', :'r10');
+SELECT gamestate.finish_game(:'g', '{"r":1}', 9, 'finished', request_id => :'r10');
 SELECT gamestate.finish_game(:'h', NULL, NULL, 'abandoned');
 SELECT version, kind, player, request_id, event FROM gamestate.get_changes(:'g', 9);
 SELECT kind, event FROM gamestate.get_changes(:'h', gamestate.get_version(:'h') - 1);

@@ -18,7 +18,7 @@ SELECT gamestate.leave_game(:'g', 'ann');
 SELECT gamestate.set_metadata(:'g', '{ "m":1 }');
 SELECT gamestate.set_room_code(:'g', NULL);
 SELECT gamestate.start_game(:'g');
-SELECT gamestate.apply_move(:'g', 6, '{"move":  1}', '[1]', 'bob', :'r3');
+SELECT gamestate.apply_move(:'g', 6, '{"move":  1}', '[1]', 'bob', request_id => :'r3');
 SELECT gamestate.apply_move(:'g', 7, 'null', NULL);
 SELECT gamestate.finish_game(:'g', '"bob"');
 SELECT feed_position - :p AS n, game_id = :'g' AS g, version, kind, player, event, event_bytes, event_omitted, right(request_id::text, 2) AS r, type

@@ -125,6 +125,13 @@ SELECT * FROM gamestate.archiver_rows();
 DROP TRIGGER no ON gamestate.archive_payload;
 SELECT outcome FROM import('{"game_type": "import", "source_id": "dropped", "ended_at": "2020-01-01"}');
 
+-- games that are in the archive, by the time of their end
+SELECT tier, version, updated_at FROM gamestate.list_stored_games('import', '2020-01-01') WHERE updated_at > '2020-01-02' ORDER BY updated_at;
+SELECT count(*) FROM gamestate.list_stored_games('import', 'infinity');
+SELECT count(*) FROM gamestate.list_stored_games('impor', '-infinity');
+SELECT count(*) >= (SELECT count(*) FROM gamestate.list_stored_games('import', '-infinity')) FROM gamestate.list_stored_games(NULL, '-infinity');
+SELECT gamestate.list_stored_games('import', NULL);
+
 SELECT gamestate.revoke_all('regress_import');
 DROP ROLE regress_import;
 DROP FUNCTION import, who, no;

@@ -95,7 +95,7 @@ SELECT gamestate.apply_move(pg_temp.g(2), NULL, '3', NULL, 'cyd');
 SELECT gamestate.apply_move(pg_temp.g(2), NULL, '3', NULL, 'cyd');
 SELECT gamestate.apply_move(pg_temp.g(2), NULL, '3', NULL, 'cyd');
 -- a retry is no new move
-SELECT gamestate.apply_move(pg_temp.g(3), NULL, '1', NULL, 'bob', '7a000000-0000-4000-8000-0000000000a1') FROM generate_series(1, 3);
+SELECT gamestate.apply_move(pg_temp.g(3), NULL, '1', NULL, 'bob', request_id => '7a000000-0000-4000-8000-0000000000a1') FROM generate_series(1, 3);
 -- a batch: a row each, with the time to wait
 SELECT ord, version, sqlstate, message ~ '^rate limit "player" of player "bob" is exceeded\. Wait \d+ ms\.$' AS says
   FROM gamestate.apply_moves(ARRAY[pg_temp.g(3), pg_temp.g(3)], '{NULL,NULL}', ARRAY['1', '2']::json[], ARRAY['1', '2']::json[], '{bob,NULL}');

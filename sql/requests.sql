@@ -38,18 +38,18 @@ SELECT gamestate.create_game_bytes('requests', '\x01', game_id => :'h', request_
 SELECT gamestate.create_game_bytes('requests', '\x01', game_id => :'h', request_id => pg_temp.r(4)) = :'h';
 
 -- everything else, each twice, in an order that makes all versions but the first wrong by then
-\set round1 'SELECT gamestate.join_game(:''g'', ''bob'', 1, pg_temp.r(10)); SELECT gamestate.set_metadata(:''g'', ''{"a": 1}'', 2, pg_temp.r(11)); SELECT gamestate.set_room_code(:''g'', NULL, 3, pg_temp.r(12)); SELECT gamestate.leave_game(:''g'', ''ann'', 4, pg_temp.r(13)); SELECT gamestate.start_game(:''g'', 5, pg_temp.r(14)); SELECT gamestate.apply_move(:''g'', 6, ''{"c": 7}'', ''{"s": 1}'', ''bob'', pg_temp.r(15)); SELECT gamestate.apply_move_bytes(:''h'', 1, ''\\x02'', NULL, NULL, pg_temp.r(16)); SELECT gamestate.apply_moves(ARRAY[:''g'', :''h'']::uuid[], ''{7,7}'', ''{1,2}'', ''{1,2}'', request_ids => ARRAY[pg_temp.r(17), pg_temp.r(18)]);'
+\set round1 'SELECT gamestate.join_game(:''g'', ''bob'', 1, pg_temp.r(10)); SELECT gamestate.set_metadata(:''g'', ''{"a": 1}'', 2, pg_temp.r(11)); SELECT gamestate.set_room_code(:''g'', NULL, 3, pg_temp.r(12)); SELECT gamestate.leave_game(:''g'', ''ann'', 4, pg_temp.r(13)); SELECT gamestate.start_game(:''g'', 5, pg_temp.r(14)); SELECT gamestate.apply_move(:''g'', 6, ''{"c": 7}'', ''{"s": 1}'', ''bob'', request_id => pg_temp.r(15)); SELECT gamestate.apply_move_bytes(:''h'', 1, ''\\x02'', NULL, NULL, request_id => pg_temp.r(16)); SELECT gamestate.apply_moves(ARRAY[:''g'', :''h'']::uuid[], ''{7,7}'', ''{1,2}'', ''{1,2}'', request_ids => ARRAY[pg_temp.r(17), pg_temp.r(18)]);'
 :round1
 :round1
 SELECT version, kind, request_id FROM gamestate.get_changes(:'g');
 SELECT version, state, players, room_code, metadata FROM gamestate.get_game(:'g');
 -- a move of a batch may be retried alone
-SELECT gamestate.apply_move(:'g', 7, '1', '1', NULL, pg_temp.r(17));
+SELECT gamestate.apply_move(:'g', 7, '1', '1', NULL, request_id => pg_temp.r(17));
 -- finishing; then the game is over for everything but retries
 SELECT gamestate.finish_game(:'g', '{"winner": "bob"}', 8, request_id => pg_temp.r(19));
 SELECT gamestate.finish_game(:'g', '{"winner": "bob"}', 8, request_id => pg_temp.r(19));
-SELECT gamestate.finish_game(:'g', '{"winner": "bob"}', 8, 'abandoned', pg_temp.r(19));
-SELECT gamestate.apply_move(:'g', 8, '{}', NULL, NULL, pg_temp.r(20));
+SELECT gamestate.finish_game(:'g', '{"winner": "bob"}', 8, 'abandoned', request_id => pg_temp.r(19));
+SELECT gamestate.apply_move(:'g', 8, '{}', NULL, NULL, request_id => pg_temp.r(20));
 SELECT gamestate.finish_game(:'h', request_id => pg_temp.r(21));
 
 -- from the archive
@@ -61,7 +61,7 @@ SELECT gamestate.finish_game(:'g', '{"winner": "ann"}', 8, request_id => pg_temp
 \echo :SQLSTATE
 SELECT gamestate.delete_game(:'g', request_id => pg_temp.r(19));
 \echo :SQLSTATE
-SELECT gamestate.apply_move(:'g', 8, '{}', NULL, NULL, pg_temp.r(20));
+SELECT gamestate.apply_move(:'g', 8, '{}', NULL, NULL, request_id => pg_temp.r(20));
 SELECT gamestate.create_game('requests', '{}', '{ann}', 'REQ-1', game_id => :'g', status => 'waiting', max_players => 3, request_id => pg_temp.r(1)) = :'g';
 SELECT gamestate.create_game('requests', game_id => :'g', request_id => pg_temp.r(2));
 SELECT gamestate.apply_moves(ARRAY[:'g', :'g']::uuid[], '{7,7}', '{1,2}', '{1,2}', request_ids => ARRAY[pg_temp.r(17), pg_temp.r(18)]);
@@ -78,29 +78,29 @@ SELECT gamestate.create_game('requests', request_id => :'r7');
 -- its payload dropped: a game of that id can have been created by that request only
 DELETE FROM gamestate.archive_payload WHERE game_id IN (:'new', :'g');
 SELECT gamestate.create_game('requests', request_id => pg_temp.r(3)) = :'new';
-SELECT gamestate.apply_move(:'g', 7, '1', '1', NULL, pg_temp.r(17));
+SELECT gamestate.apply_move(:'g', 7, '1', '1', NULL, request_id => pg_temp.r(17));
 
 -- what is not remembered: errors, and joins that change nothing
 \set g :i
 SELECT gamestate.create_game('requests', players => '{ann}', game_id => :'g');
-SELECT gamestate.apply_move(:'g', 7, '1', NULL, NULL, pg_temp.r(30));
+SELECT gamestate.apply_move(:'g', 7, '1', NULL, NULL, request_id => pg_temp.r(30));
 \echo :SQLSTATE
 SELECT gamestate.join_game(:'g', 'ann', NULL, pg_temp.r(31));
-SELECT gamestate.apply_move(:'g', 1, '1', NULL, NULL, pg_temp.r(30));
+SELECT gamestate.apply_move(:'g', 1, '1', NULL, NULL, request_id => pg_temp.r(30));
 SELECT gamestate.join_game(:'g', 'ann', NULL, pg_temp.r(31));
 
 -- within one transaction, and a savepoint's rollback forgets
 BEGIN;
-SELECT gamestate.apply_move(:'g', NULL, '2', NULL, NULL, pg_temp.r(32));
-SELECT gamestate.apply_move(:'g', NULL, '2', NULL, NULL, pg_temp.r(32));
+SELECT gamestate.apply_move(:'g', NULL, '2', NULL, NULL, request_id => pg_temp.r(32));
+SELECT gamestate.apply_move(:'g', NULL, '2', NULL, NULL, request_id => pg_temp.r(32));
 SAVEPOINT s;
-SELECT gamestate.apply_move(:'g', NULL, '3', NULL, NULL, pg_temp.r(33));
-SELECT gamestate.apply_move(:'g', NULL, '3', NULL, NULL, pg_temp.r(33));
-SELECT gamestate.apply_move(:'g', NULL, '3', NULL, NULL, pg_temp.r(30));
+SELECT gamestate.apply_move(:'g', NULL, '3', NULL, NULL, request_id => pg_temp.r(33));
+SELECT gamestate.apply_move(:'g', NULL, '3', NULL, NULL, request_id => pg_temp.r(33));
+SELECT gamestate.apply_move(:'g', NULL, '3', NULL, NULL, request_id => pg_temp.r(30));
 \echo :SQLSTATE
 ROLLBACK TO s;
-SELECT gamestate.apply_move(:'g', NULL, '4', NULL, NULL, pg_temp.r(33));
-SELECT gamestate.apply_move(:'g', 1, '1', NULL, NULL, pg_temp.r(30));
+SELECT gamestate.apply_move(:'g', NULL, '4', NULL, NULL, request_id => pg_temp.r(33));
+SELECT gamestate.apply_move(:'g', 1, '1', NULL, NULL, request_id => pg_temp.r(30));
 SELECT gamestate.create_game('requests', game_id => :'h', request_id => pg_temp.r(34));
 \echo :SQLSTATE
 ROLLBACK;
@@ -110,31 +110,31 @@ SELECT gamestate.get_version(:'g');
 BEGIN;
 SELECT gamestate.create_game('requests', request_id => pg_temp.r(35)) AS new \gset
 SELECT gamestate.create_game('requests', request_id => pg_temp.r(35)) = :'new';
-SELECT gamestate.apply_move(:'new', 1, '4', NULL, NULL, pg_temp.r(36));
-SELECT gamestate.apply_move(:'new', 1, '4', NULL, NULL, pg_temp.r(36));
-SELECT gamestate.apply_move(:'new', 1, '4', NULL, NULL, pg_temp.r(35));
+SELECT gamestate.apply_move(:'new', 1, '4', NULL, NULL, request_id => pg_temp.r(36));
+SELECT gamestate.apply_move(:'new', 1, '4', NULL, NULL, request_id => pg_temp.r(36));
+SELECT gamestate.apply_move(:'new', 1, '4', NULL, NULL, request_id => pg_temp.r(35));
 \echo :SQLSTATE
 ROLLBACK;
 
 -- the last gamestate.request_ids of a game are remembered, and its creation's
 SELECT gamestate.create_game('requests', request_id => pg_temp.r(99)) AS g \gset
-SELECT count(gamestate.apply_move(:'g', NULL, '5', NULL, NULL, pg_temp.r(n))) FROM generate_series(100, 119) n;
-SELECT n, gamestate.apply_move(:'g', NULL, '5', NULL, NULL, pg_temp.r(n)) FROM unnest('{119,104}'::int[]) n;
+SELECT count(gamestate.apply_move(:'g', NULL, '5', NULL, NULL, request_id => pg_temp.r(n))) FROM generate_series(100, 119) n;
+SELECT n, gamestate.apply_move(:'g', NULL, '5', NULL, NULL, request_id => pg_temp.r(n)) FROM unnest('{119,104}'::int[]) n;
 SELECT gamestate.create_game('requests', request_id => pg_temp.r(99)) = :'g';
 -- pushed out: a new request
-SELECT gamestate.apply_move(:'g', NULL, '5', NULL, NULL, pg_temp.r(103));
+SELECT gamestate.apply_move(:'g', NULL, '5', NULL, NULL, request_id => pg_temp.r(103));
 -- one call after another, each a transaction of its own
 SELECT gamestate.create_game('requests') AS g \gset
 CREATE PROCEDURE pg_temp.move_one_by_one(id uuid) LANGUAGE plpgsql AS $$
 BEGIN
     FOR n IN 200 .. 220 LOOP
-        PERFORM gamestate.apply_move(id, NULL, '6', NULL, NULL, pg_temp.r(n));
+        PERFORM gamestate.apply_move(id, NULL, '6', NULL, NULL, request_id => pg_temp.r(n));
         COMMIT;
     END LOOP;
 END $$;
 CALL pg_temp.move_one_by_one(:'g');
-SELECT n, gamestate.apply_move(:'g', NULL, '6', NULL, NULL, pg_temp.r(n)) FROM generate_series(205, 220) n;
-SELECT gamestate.apply_move(:'g', NULL, '6', NULL, NULL, pg_temp.r(204));
+SELECT n, gamestate.apply_move(:'g', NULL, '6', NULL, NULL, request_id => pg_temp.r(n)) FROM generate_series(205, 220) n;
+SELECT gamestate.apply_move(:'g', NULL, '6', NULL, NULL, request_id => pg_temp.r(204));
 SELECT gamestate.finish_game(game_id) IS NOT NULL FROM gamestate.live_games WHERE game_type = 'requests' AND status = 'active';
 
 -- delete_game: true again, also when the id has been used again, which the retry does not delete
@@ -176,11 +176,11 @@ ROLLBACK;
 SELECT gamestate.delete_game(:'d', NULL, pg_temp.r(311));
 -- a deleted game has lost all other requests
 SELECT gamestate.create_game('requests', game_id => :'d') = :'d';
-SELECT gamestate.apply_move(:'d', 1, '1', NULL, NULL, pg_temp.r(312));
+SELECT gamestate.apply_move(:'d', 1, '1', NULL, NULL, request_id => pg_temp.r(312));
 SELECT gamestate.delete_game(:'d', request_id => pg_temp.r(312));
 \echo :SQLSTATE
 SELECT gamestate.delete_game(:'d', request_id => pg_temp.r(313));
-SELECT gamestate.apply_move(:'d', 1, '1', NULL, NULL, pg_temp.r(312));
+SELECT gamestate.apply_move(:'d', 1, '1', NULL, NULL, request_id => pg_temp.r(312));
 \echo :SQLSTATE
 
 -- apply_patch; its request id is not apply_move's
@@ -200,13 +200,13 @@ SELECT gamestate.create_game('requests', players => (ARRAY[NULL, 'ann', 'bob'])[
 SELECT gamestate.create_game('requests', players => '{bob,ann}', request_id => pg_temp.r(400));
 \echo :SQLSTATE
 -- an id that was pushed out and used again: the newest counts, in the archive too
-SELECT gamestate.apply_move(:'g', NULL, '1', NULL, NULL, pg_temp.r(401));
-SELECT count(gamestate.apply_move(:'g', NULL, '5', NULL, NULL, pg_temp.r(n))) FROM generate_series(402, 417) n;
-SELECT gamestate.apply_move(:'g', NULL, '2', NULL, NULL, pg_temp.r(401));
-SELECT gamestate.apply_move(:'g', NULL, '2', NULL, NULL, pg_temp.r(401));
+SELECT gamestate.apply_move(:'g', NULL, '1', NULL, NULL, request_id => pg_temp.r(401));
+SELECT count(gamestate.apply_move(:'g', NULL, '5', NULL, NULL, request_id => pg_temp.r(n))) FROM generate_series(402, 417) n;
+SELECT gamestate.apply_move(:'g', NULL, '2', NULL, NULL, request_id => pg_temp.r(401));
+SELECT gamestate.apply_move(:'g', NULL, '2', NULL, NULL, request_id => pg_temp.r(401));
 SELECT gamestate.finish_game(:'g');
 CALL pg_temp.wait_archived(:'g');
-SELECT gamestate.apply_move(:'g', NULL, '2', NULL, NULL, pg_temp.r(401));
+SELECT gamestate.apply_move(:'g', NULL, '2', NULL, NULL, request_id => pg_temp.r(401));
 -- more of a game in one call than are remembered: a retry would make the first ones again
 SELECT gamestate.create_game('requests') AS g \gset
 SELECT count(version) FROM gamestate.apply_moves(array_fill(:'g'::uuid, '{16}'), array_fill(NULL::bigint, '{16}'), array_fill('1'::json, '{16}'), array_fill(NULL::json, '{16}'), request_ids => (SELECT array_agg(pg_temp.r(n)) FROM generate_series(501, 516) n));

@@ -234,8 +234,8 @@ SELECT tier, version FROM pg_temp.look(8);
 SELECT ord, version, sqlstate FROM gamestate.apply_moves(array_fill(pg_temp.g(8), '{3}'), '{1,2,4}', '{1,2,3}', '{1,2,3}', '{ann,ann,ann}');
 SELECT * FROM pg_temp.log(8);
 SELECT gamestate.suspend_game(pg_temp.g(8));
-SELECT gamestate.apply_patch(pg_temp.g(8), 6, '4', '{"p":1}', 'ann', (:'r' || 8)::uuid);
-SELECT gamestate.apply_patch(pg_temp.g(8), 6, '4', '{"p":1}', 'ann', (:'r' || 8)::uuid);
+SELECT gamestate.apply_patch(pg_temp.g(8), 6, '4', '{"p":1}', 'ann', request_id => (:'r' || 8)::uuid);
+SELECT gamestate.apply_patch(pg_temp.g(8), 6, '4', '{"p":1}', 'ann', request_id => (:'r' || 8)::uuid);
 SELECT * FROM pg_temp.look(8);
 -- the table is not for game servers, what it holds is checked
 SELECT gamestate.suspend_game(pg_temp.g(8));
@@ -262,3 +262,22 @@ ROLLBACK;
 DELETE FROM gamestate.policy WHERE game_type = 'susp move';
 SELECT count(gamestate.delete_game(game_id)) FROM gamestate.games WHERE game_type LIKE 'susp%';
 DROP EXTENSION dblink;
+
+-- history goes along: each state is there while it is suspended and afterwards
+SELECT gamestate.create_game('history', '{"n": 0}', game_id => '5a5a0000-0000-4000-8000-0000000000f1');
+SELECT gamestate.apply_move('5a5a0000-0000-4000-8000-0000000000f1', NULL, '1', '{"n": 1}'),
+	gamestate.apply_move('5a5a0000-0000-4000-8000-0000000000f1', NULL, '2', '{"n": 2}');
+SELECT gamestate.suspend_game('5a5a0000-0000-4000-8000-0000000000f1');
+SELECT v, gamestate.state_at('5a5a0000-0000-4000-8000-0000000000f1', v) FROM generate_series(1, 5) v;
+SELECT gamestate.resume_game('5a5a0000-0000-4000-8000-0000000000f1');
+SELECT gamestate.apply_move('5a5a0000-0000-4000-8000-0000000000f1', NULL, '3', '{"n": 3}');
+SELECT v, gamestate.state_at('5a5a0000-0000-4000-8000-0000000000f1', v) FROM generate_series(1, 6) v;
+BEGIN;
+SELECT gamestate.suspend_game('5a5a0000-0000-4000-8000-0000000000f1');
+SELECT gamestate.resume_game('5a5a0000-0000-4000-8000-0000000000f1');
+SELECT gamestate.apply_move('5a5a0000-0000-4000-8000-0000000000f1', NULL, '4', '{"n": 4}');
+SELECT gamestate.restore_game('5a5a0000-0000-4000-8000-0000000000f1', 2);
+SELECT v, gamestate.state_at('5a5a0000-0000-4000-8000-0000000000f1', v) FROM generate_series(1, 10) v;
+COMMIT;
+SELECT v, gamestate.state_at('5a5a0000-0000-4000-8000-0000000000f1', v) FROM generate_series(1, 10) v;
+SELECT gamestate.delete_game('5a5a0000-0000-4000-8000-0000000000f1');

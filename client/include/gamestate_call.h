@@ -150,6 +150,12 @@ typedef struct gamestate_new_game
 	const gamestate_uuid *request_id;
 } gamestate_new_game;
 
+/*
+ * Deadlines, in microseconds since the Unix epoch.  With a move 0 leaves the
+ * deadline as it is.
+ */
+#define GAMESTATE_NO_DEADLINE INT64_MAX /* takes it back */
+
 typedef struct gamestate_move
 {
 	const gamestate_uuid *game_id;
@@ -158,6 +164,7 @@ typedef struct gamestate_move
 	gamestate_data state; /* NULL: unchanged */
 	const char *player;
 	const gamestate_uuid *request_id;
+	int64_t deadline_us;
 } gamestate_move;
 
 typedef struct gamestate_patch
@@ -168,6 +175,7 @@ typedef struct gamestate_patch
 	gamestate_data patch; /* RFC 7396 */
 	const char *player;
 	const gamestate_uuid *request_id;
+	int64_t deadline_us;
 } gamestate_patch;
 
 /* Moves of one call: arrays of `count` elements. */
@@ -181,6 +189,7 @@ typedef struct gamestate_moves
 	const char *const *players;	  /* NULL: none; an element may be NULL */
 	bool all_or_nothing;
 	const gamestate_uuid *request_ids; /* NULL: none; one for each move */
+	const int64_t *deadlines_us;	   /* NULL: all unchanged */
 } gamestate_moves;
 
 typedef struct gamestate_finish
@@ -213,7 +222,6 @@ extern void gamestate_call_set_room_code(gamestate_call *call,
 										 const gamestate_uuid *game_id,
 										 const char *room_code, int64_t expected_version,
 										 const gamestate_uuid *request_id);
-/* deadline in microseconds since the Unix epoch; INT64_MIN takes it away */
 extern void gamestate_call_set_deadline(gamestate_call *call,
 										const gamestate_uuid *game_id,
 										int64_t deadline_us, int64_t expected_version,

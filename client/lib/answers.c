@@ -421,6 +421,16 @@ gsl_answers_expire(gamestate_conn *conn, int64_t now)
 	return GAMESTATE_OK;
 }
 
+void
+gsl_answers_give_up(gamestate_conn *conn)
+{
+	int64_t now = gamestate_now();
+
+	for (uint64_t i = conn->first; i < conn->end; i++)
+		slot_at(conn, i)->deadline = now;
+	conn->next_deadline = now;
+}
+
 int64_t
 gsl_answers_deadline(const gamestate_conn *conn)
 {

@@ -100,6 +100,7 @@ gamestate_call_apply_move(gamestate_call *call, const gamestate_move *move)
 	add(call, gamestate_param_json(move->event));
 	add(call, gamestate_param_json(move->state));
 	add(call, gamestate_param_text(move->player));
+	add(call, gsl_param_deadline(move->deadline_us));
 	add_uuid(call, move->request_id);
 }
 
@@ -112,6 +113,7 @@ gamestate_call_apply_move_bytes(gamestate_call *call, const gamestate_move *move
 	add(call, gamestate_param_bytea(move->event));
 	add(call, gamestate_param_bytea(move->state));
 	add(call, gamestate_param_text(move->player));
+	add(call, gsl_param_deadline(move->deadline_us));
 	add_uuid(call, move->request_id);
 }
 
@@ -124,6 +126,7 @@ gamestate_call_apply_patch(gamestate_call *call, const gamestate_patch *patch)
 	add(call, gamestate_param_json(patch->event));
 	add(call, gamestate_param_json(patch->patch));
 	add(call, gamestate_param_text(patch->player));
+	add(call, gsl_param_deadline(patch->deadline_us));
 	add_uuid(call, patch->request_id);
 }
 
@@ -161,6 +164,7 @@ apply_moves(gamestate_call *call, FunctionId function, ParamType documents,
 	add(call,
 		gamestate_param_text_array(moves->players, moves->players == NULL ? 1 : count));
 	add(call, gamestate_param_bool(moves->all_or_nothing));
+	add(call, gsl_param_deadline_array(moves->deadlines_us, count));
 	add(call, uuid_array_or_null(moves->request_ids, count));
 }
 

@@ -47,6 +47,7 @@ static const uint32_t type_of_param[PARAM_TYPE_COUNT] = {
 	[PARAM_TEXT_ARRAY] = TYPE_TEXT_ARRAY,
 	[PARAM_UUID_ARRAY] = TYPE_UUID_ARRAY,
 	[PARAM_INT8_ARRAY] = TYPE_INT8_ARRAY,
+	[PARAM_TIMESTAMPTZ_ARRAY] = TYPE_TIMESTAMPTZ_ARRAY,
 	[PARAM_JSON_ARRAY] = TYPE_JSON_ARRAY,
 	[PARAM_BYTEA_ARRAY] = TYPE_BYTEA_ARRAY,
 };
@@ -182,6 +183,12 @@ gamestate_param_timestamptz(int64_t us)
 }
 
 gamestate_param
+gsl_param_deadline(int64_t us)
+{
+	return gamestate_param_timestamptz(us == 0 ? GAMESTATE_NO_TIME : us);
+}
+
+gamestate_param
 gamestate_param_uuid(const gamestate_uuid *value)
 {
 	gamestate_param param = {.type = PARAM_UUID};
@@ -227,6 +234,16 @@ gamestate_param
 gamestate_param_int8_array(const int64_t *values, size_t count)
 {
 	return make_array(PARAM_INT8_ARRAY, values, count);
+}
+
+gamestate_param
+gsl_param_deadline_array(const int64_t *values, size_t count)
+{
+	gamestate_param param =
+		make_array(PARAM_TIMESTAMPTZ_ARRAY, values, values == NULL ? 1 : count);
+
+	param.flags |= PARAM_ZERO_IS_NULL;
+	return param;
 }
 
 gamestate_param
@@ -302,12 +319,14 @@ array_element(const gamestate_param *param, size_t i, unsigned char fixed[16])
 		case PARAM_BYTEA_ARRAY:
 			element = ((const gamestate_data *) data)[i];
 			break;
-		default: /* PARAM_INT8_ARRAY */
+		default: /* PARAM_INT8_ARRAY, PARAM_TIMESTAMPTZ_ARRAY */
 		{
 			int64_t number = ((const int64_t *) data)[i];
 
 			if (number == 0 && (param->flags & PARAM_ZERO_IS_NULL) != 0)
 				break;
+			if (param->type == PARAM_TIMESTAMPTZ_ARRAY)
+				number = gsl_server_us(number);
 			gsl_put64(fixed, (uint64_t) number);
 			element.data = fixed;
 			element.len = 8;
@@ -330,6 +349,8 @@ element_type(int32_t param_type)
 			return TYPE_JSON;
 		case PARAM_BYTEA_ARRAY:
 			return TYPE_BYTEA;
+		case PARAM_TIMESTAMPTZ_ARRAY:
+			return TYPE_TIMESTAMPTZ;
 		default:
 			return TYPE_INT8;
 	}
@@ -534,6 +555,7 @@ gsl_params_encode(Params *params, const gamestate_param *list, size_t count)
 			case PARAM_TEXT_ARRAY:
 			case PARAM_UUID_ARRAY:
 			case PARAM_INT8_ARRAY:
+			case PARAM_TIMESTAMPTZ_ARRAY:
 			case PARAM_JSON_ARRAY:
 			case PARAM_BYTEA_ARRAY:
 				params->values[i] = end;

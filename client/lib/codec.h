@@ -29,6 +29,7 @@ typedef enum ParamType
 	PARAM_TEXT_ARRAY,
 	PARAM_UUID_ARRAY,
 	PARAM_INT8_ARRAY,
+	PARAM_TIMESTAMPTZ_ARRAY,
 	PARAM_JSON_ARRAY,
 	PARAM_BYTEA_ARRAY,
 	PARAM_TYPE_COUNT
@@ -42,6 +43,8 @@ typedef enum ParamType
 extern gamestate_param gsl_param_version(int64_t version);
 extern gamestate_param gsl_param_count(int count);
 extern gamestate_param gsl_param_interval(int64_t us);
+extern gamestate_param gsl_param_deadline(int64_t us);
+extern gamestate_param gsl_param_deadline_array(const int64_t *values, size_t count);
 /* json[] or bytea[] */
 extern gamestate_param gsl_param_data_array(ParamType type, const gamestate_data *values,
 											size_t count);

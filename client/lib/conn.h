@@ -256,6 +256,8 @@ extern void gsl_answers_unwaited(gamestate_conn *conn);
 extern gamestate_status gsl_answers_expire(gamestate_conn *conn, int64_t now);
 /* Calls that are sent after a cancel is done cannot be hit by it. */
 extern void gsl_answers_note_cancel(gamestate_conn *conn);
+/* Calls that stand in the line have passed their deadlines as of now. */
+extern void gsl_answers_give_up(gamestate_conn *conn);
 /* When gsl_answers_expire() has something to do. */
 extern int64_t gsl_answers_deadline(const gamestate_conn *conn);
 

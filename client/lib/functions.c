@@ -25,7 +25,7 @@
 
 #define MANY_MOVES                                                         \
 	"game_ids => $1, expected_versions => $2, events => $3, states => $4," \
-	" players => $5, all_or_nothing => $6, request_ids => $7"
+	" players => $5, all_or_nothing => $6, deadlines => $7, request_ids => $8"
 
 const Function gsl_functions[FN_COUNT] = {
 	[FN_CREATE_GAME] = {"create_game",
@@ -42,17 +42,17 @@ const Function gsl_functions[FN_COUNT] = {
 	[FN_APPLY_MOVE] = {"apply_move",
 					   "SELECT gamestate.apply_move(game_id => $1,"
 					   " expected_version => $2, event => $3, state => $4,"
-					   " player => $5, request_id => $6)",
+					   " player => $5, deadline => $6, request_id => $7)",
 					   SHAPE_VERSION, FN_WRITE},
 	[FN_APPLY_MOVE_BYTES] = {"apply_move_bytes",
 							 "SELECT gamestate.apply_move_bytes(game_id => $1,"
 							 " expected_version => $2, event => $3, state => $4,"
-							 " player => $5, request_id => $6)",
+							 " player => $5, deadline => $6, request_id => $7)",
 							 SHAPE_VERSION, FN_WRITE},
 	[FN_APPLY_PATCH] = {"apply_patch",
 						"SELECT gamestate.apply_patch(game_id => $1,"
 						" expected_version => $2, event => $3, patch => $4,"
-						" player => $5, request_id => $6)",
+						" player => $5, deadline => $6, request_id => $7)",
 						SHAPE_VERSION, FN_WRITE},
 	[FN_APPLY_MOVES] = {"apply_moves",
 						"SELECT ord, game_id, version, sqlstate, message"
@@ -72,7 +72,7 @@ const Function gsl_functions[FN_COUNT] = {
 		 SHAPE_VERSION, FN_WRITE},
 	[FN_SET_DEADLINE] =
 		{"set_deadline",
-		 "SELECT gamestate.set_deadline(game_id => $1, deadline => $2" CHECKED(3, 4),
+		 "SELECT gamestate.set_deadline(game_id => $1, at => $2" CHECKED(3, 4),
 		 SHAPE_VERSION, FN_WRITE},
 	[FN_JOIN_GAME] = {"join_game",
 					  "SELECT gamestate.join_game(game_id => $1, player => $2" CHECKED(3,

@@ -100,31 +100,32 @@ extern const Function gsl_functions[FN_COUNT];
 extern const Function *gsl_function_of(const gamestate_call *call);
 
 /* Types by their OIDs, which never change. */
-#define TYPE_UNKNOWN	 0
-#define TYPE_BOOL		 16
-#define TYPE_BYTEA		 17
-#define TYPE_NAME		 19
-#define TYPE_INT8		 20
-#define TYPE_INT2		 21
-#define TYPE_INT4		 23
-#define TYPE_TEXT		 25
-#define TYPE_OID		 26
-#define TYPE_JSON		 114
-#define TYPE_JSON_ARRAY	 199
-#define TYPE_FLOAT4		 700
-#define TYPE_FLOAT8		 701
-#define TYPE_UNKNOWN_TXT 705
-#define TYPE_BYTEA_ARRAY 1001
-#define TYPE_TEXT_ARRAY	 1009
-#define TYPE_INT8_ARRAY	 1016
-#define TYPE_BPCHAR		 1042
-#define TYPE_VARCHAR	 1043
-#define TYPE_TIMESTAMP	 1114
-#define TYPE_TIMESTAMPTZ 1184
-#define TYPE_INTERVAL	 1186
-#define TYPE_UUID		 2950
-#define TYPE_UUID_ARRAY	 2951
-#define TYPE_JSONB		 3802
+#define TYPE_UNKNOWN		   0
+#define TYPE_BOOL			   16
+#define TYPE_BYTEA			   17
+#define TYPE_NAME			   19
+#define TYPE_INT8			   20
+#define TYPE_INT2			   21
+#define TYPE_INT4			   23
+#define TYPE_TEXT			   25
+#define TYPE_OID			   26
+#define TYPE_JSON			   114
+#define TYPE_JSON_ARRAY		   199
+#define TYPE_FLOAT4			   700
+#define TYPE_FLOAT8			   701
+#define TYPE_UNKNOWN_TXT	   705
+#define TYPE_BYTEA_ARRAY	   1001
+#define TYPE_TEXT_ARRAY		   1009
+#define TYPE_INT8_ARRAY		   1016
+#define TYPE_BPCHAR			   1042
+#define TYPE_VARCHAR		   1043
+#define TYPE_TIMESTAMP		   1114
+#define TYPE_TIMESTAMPTZ	   1184
+#define TYPE_TIMESTAMPTZ_ARRAY 1185
+#define TYPE_INTERVAL		   1186
+#define TYPE_UUID			   2950
+#define TYPE_UUID_ARRAY		   2951
+#define TYPE_JSONB			   3802
 
 typedef struct ShapeColumns
 {

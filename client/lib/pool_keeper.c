@@ -27,6 +27,7 @@
  *-------------------------------------------------------------------------
  */
 #include "pool_internal.h"
+#include "pool_question.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -39,15 +40,6 @@
 #define MAINTENANCE_INTERVAL (100 * GSP_MS)
 /* How often it is asked whether a cancel has arrived, which no socket tells. */
 #define CANCEL_INTERVAL (5 * GSP_MS)
-
-/* in recovery, read-only, timeline, system; NULLs where it cannot be known */
-#define QUESTION                                                                     \
-	"SELECT pg_catalog.pg_is_in_recovery(),"                                         \
-	" pg_catalog.current_setting('default_transaction_read_only')::pg_catalog.bool," \
-	" CASE WHEN NOT pg_catalog.pg_is_in_recovery() THEN ('x' || pg_catalog.substr("  \
-	"pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 1, 8))"            \
-	"::pg_catalog.bit(32)::pg_catalog.int8 END,"                                     \
-	" (SELECT system_identifier FROM pg_catalog.pg_control_system())"
 
 typedef struct Keeper
 {
@@ -143,7 +135,7 @@ task_done(gamestate_pool *pool, PoolConn *conn, GspTime now)
 	pthread_cond_broadcast(&pool->changed);
 }
 
-/* The answer to QUESTION; within gamestate_conn_process(). */
+/* The answer to GSP_QUESTION; within gamestate_conn_process(). */
 static void
 take_answer(gamestate_conn *c, gamestate_result *result, void *arg)
 {
@@ -187,7 +179,7 @@ ask(gamestate_pool *pool, PoolConn *conn, GspTime now)
 		if (gamestate_conn_send(conn->conn, &call, 0, NULL, NULL) != GAMESTATE_OK)
 			return false;
 	}
-	gamestate_call_sql(&call, QUESTION, NULL, 0, GAMESTATE_SQL_READ);
+	gamestate_call_sql(&call, GSP_QUESTION, NULL, 0, GAMESTATE_SQL_READ);
 	return gamestate_conn_send(conn->conn, &call, 0, take_answer, conn) == GAMESTATE_OK;
 }
 

@@ -160,6 +160,10 @@ play_room(gamestate_conn *conn)
 		   "set_metadata");
 	worked(conn, gamestate_set_room_code(conn, &id, NULL, version, NULL, &version),
 		   "set_room_code");
+	worked(conn,
+		   gamestate_set_deadline(conn, &id, GAMESTATE_NO_DEADLINE, version, NULL,
+								  &version),
+		   "set_deadline");
 	worked(conn, gamestate_start_game(conn, &id, version, NULL, &version), "start_game");
 	worked(conn, gamestate_player_games(conn, "ann", &result), "player_games");
 	ok(gamestate_result_rows(result) == 1 && gamestate_result_id(result, 0, &found) &&
@@ -220,6 +224,64 @@ play_bytes(gamestate_conn *conn)
 	gamestate_result_free(result);
 }
 
+static int64_t
+deadline_of(gamestate_conn *conn, const gamestate_uuid *id)
+{
+	gamestate_result *result;
+	const gamestate_game *game;
+	int64_t deadline = 0;
+
+	worked(conn, gamestate_get_game(conn, id, &result), "get_game");
+	game = gamestate_result_game(result, 0);
+	if (game != NULL)
+		deadline = game->deadline_us;
+	gamestate_result_free(result);
+	return deadline;
+}
+
+/* Far away, so that none of them passes. */
+static void
+deadlines(gamestate_conn *conn)
+{
+	const int64_t first = INT64_C(4102444800000000);
+	const int64_t second = first + 1;
+	gamestate_uuid ids[2] = {must_create(conn, "{}"), must_create(conn, "{}")};
+	gamestate_data events[2] = {gamestate_text("1"), gamestate_text("2")};
+	int64_t times[2] = {0, GAMESTATE_NO_DEADLINE};
+	gamestate_move move = {.game_id = &ids[0],
+						   .event = gamestate_text("1"),
+						   .deadline_us = first};
+	gamestate_patch patch = {.game_id = &ids[1],
+							 .event = gamestate_text("1"),
+							 .patch = gamestate_text("{\"a\": 1}"),
+							 .deadline_us = second};
+	gamestate_moves moves = {.count = 2,
+							 .game_ids = ids,
+							 .events = events,
+							 .deadlines_us = times};
+	gamestate_result *result;
+
+	worked(conn, gamestate_apply_move(conn, &move, NULL), "apply_move with a deadline");
+	worked(conn, gamestate_apply_patch(conn, &patch, NULL),
+		   "apply_patch with a deadline");
+	ok(deadline_of(conn, &ids[0]) == first && deadline_of(conn, &ids[1]) == second,
+	   "games have them");
+	worked(conn, gamestate_apply_moves(conn, &moves, &result),
+		   "apply_moves with deadlines");
+	gamestate_result_free(result);
+	ok(deadline_of(conn, &ids[0]) == first &&
+		   deadline_of(conn, &ids[1]) == GAMESTATE_NO_TIME,
+	   "one kept, one taken back");
+	move.deadline_us = GAMESTATE_NO_DEADLINE;
+	worked(conn, gamestate_apply_move(conn, &move, NULL), "taken back by a move");
+	ok(deadline_of(conn, &ids[0]) == GAMESTATE_NO_TIME, "so it is");
+	worked(conn, gamestate_set_deadline(conn, &ids[0], second, 0, NULL, NULL),
+		   "set_deadline");
+	ok(deadline_of(conn, &ids[0]) == second, "set again");
+	for (int i = 0; i < 2; i++)
+		worked(conn, gamestate_delete_game(conn, &ids[i], 0, NULL, NULL), "delete_game");
+}
+
 int
 scenario_calls(void)
 {
@@ -233,6 +295,7 @@ scenario_calls(void)
 		play_json(conn);
 		play_room(conn);
 		play_bytes(conn);
+		deadlines(conn);
 	}
 	gamestate_conn_close(conn);
 	return tap_done();

@@ -34,6 +34,8 @@ static const struct
 	{"frozen", scenario_frozen},
 	{"lost", scenario_lost},
 	{"no_server", scenario_no_server},
+	{"subscriptions", scenario_subscriptions},
+	{"subscribers", scenario_subscribers},
 	{"garbage", scenario_garbage},
 	{"late_cancel", scenario_late_cancel},
 };

@@ -48,6 +48,9 @@ extern int scenario_unreplicated(void);
 extern int scenario_frozen(void);
 extern int scenario_lost(void);
 extern int scenario_no_server(void);
+/* subscription.c */
+extern int scenario_subscriptions(void);
+extern int scenario_subscribers(void);
 /* false_server.c */
 extern int scenario_garbage(void);
 extern int scenario_late_cancel(void);

@@ -3,10 +3,11 @@
  *
  * Four connections make moves at a rate, of games of which each waiter has its part.
  * Each event says when it was sent; a waiter notes how long it took until he had it.
- * Waiters wait with wait_changes(), or for comparison LISTEN, while the same call
- * that makes the move notifies them.
+ * Waiters wait with wait_changes(), or with a subscription of libgamestate, which
+ * waits with it, or for comparison LISTEN, while the same call that makes the move
+ * notifies them.
  *
- * With wait_changes() every change must come exactly once, in order, and none may be
+ * With wait_changes() and subscriptions every change must come exactly once, in order, and none may be
  * missing at the end; or the program fails.
  */
 #include <poll.h>
@@ -17,6 +18,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "gamestate_subscription.h"
 #include "gs_bench.h"
 
 #define WRITERS	   4
@@ -36,6 +38,7 @@ typedef struct Waiter
 static double rate;
 static int nwaiters;
 static bool listening;
+static bool subscribing;
 static double seconds;
 
 static char ids[GAMES][37];
@@ -170,6 +173,19 @@ is_finished(const Waiter *waiter)
 	return false;
 }
 
+/* A change of a game, which must be the next one. */
+static void
+take_change(Waiter *waiter, const char *event, int64_t version)
+{
+	int game;
+
+	take_sample(waiter, event, &game);
+	if (version != seen[game] + 1)
+		die("game %d: version %lld after %lld", game, (long long) version,
+			(long long) seen[game]);
+	seen[game] = version;
+}
+
 /* One answer of wait_changes(). */
 static void
 take_changes(Waiter *waiter, PGresult *result, char *position, size_t size)
@@ -177,7 +193,6 @@ take_changes(Waiter *waiter, PGresult *result, char *position, size_t size)
 	for (int row = 0; row < PQntuples(result); row++)
 	{
 		const char *kind = PQgetvalue(result, row, 2);
-		int game;
 		int64_t version = strtoll(PQgetvalue(result, row, 1), NULL, 10);
 
 		if (strcmp(kind, "position") == 0)
@@ -185,13 +200,7 @@ take_changes(Waiter *waiter, PGresult *result, char *position, size_t size)
 		else if (strcmp(kind, "move") != 0)
 			die("a row of kind %s", kind);
 		else
-		{
-			take_sample(waiter, PQgetvalue(result, row, 3), &game);
-			if (version != seen[game] + 1)
-				die("game %d: version %lld after %lld", game, (long long) version,
-					(long long) seen[game]);
-			seen[game] = version;
-		}
+			take_change(waiter, PQgetvalue(result, row, 3), version);
 	}
 }
 
@@ -228,6 +237,46 @@ wait_for_changes(Waiter *waiter, PGconn *conn)
 }
 
 static void
+on_update(void *arg, const gamestate_update *update)
+{
+	if (update->kind == GAMESTATE_UPDATE_CHANGE)
+		take_change(arg, update->event.data, update->version);
+	else if (update->kind != GAMESTATE_UPDATE_CURRENT)
+		die("an update of kind %d", (int) update->kind);
+}
+
+static void
+wait_with_library(Waiter *waiter)
+{
+	gamestate_subscription_options options = GAMESTATE_SUBSCRIPTION_OPTIONS_INIT;
+	gamestate_subscriber *subscriber;
+	gamestate_subscription *subscription;
+	char why[200];
+
+	options.callback = on_update;
+	options.arg = waiter;
+	if (gamestate_subscriber_open("", NULL, &subscriber, why, sizeof(why)) !=
+		GAMESTATE_OK)
+		die("%s", why);
+	if (gamestate_subscribe(subscriber, &options, &subscription) != GAMESTATE_OK)
+		die("%s", gamestate_subscriber_error(subscriber)->message);
+	for (int game = waiter->number; game < GAMES; game += nwaiters)
+	{
+		gamestate_uuid id;
+
+		if (!gamestate_uuid_parse(ids[game], &id) ||
+			gamestate_subscription_add_game(subscription, &id, 1) != GAMESTATE_OK)
+			die("game %s", ids[game]);
+	}
+	while (!gamestate_subscription_is_current(subscription))
+		gamestate_subscriber_wait(subscriber, 100);
+	atomic_fetch_add(&ready, 1);
+	while (!is_finished(waiter))
+		gamestate_subscriber_wait(subscriber, 100);
+	gamestate_subscriber_close(subscriber);
+}
+
+static void
 wait_for_notifications(Waiter *waiter, PGconn *conn)
 {
 	char command[32];
@@ -257,8 +306,14 @@ static void *
 wait_here(void *arg)
 {
 	Waiter *waiter = arg;
-	PGconn *conn = open_connection();
+	PGconn *conn;
 
+	if (subscribing)
+	{
+		wait_with_library(waiter);
+		return NULL;
+	}
+	conn = open_connection();
 	if (listening)
 		wait_for_notifications(waiter, conn);
 	else
@@ -331,6 +386,7 @@ feed_run(const char *how, double moves_per_second, int waiting, double length)
 	PGconn *control = open_connection();
 
 	listening = strcmp(how, "listen") == 0;
+	subscribing = strcmp(how, "subscription") == 0;
 	rate = moves_per_second;
 	nwaiters = waiting;
 	seconds = length;

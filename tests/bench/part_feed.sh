@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Sourced by bench.sh: from a move to who waits for it, with wait_changes() and with
-# LISTEN.  Each waiter follows his part of the games.
+# Sourced by bench.sh: from a move to who waits for it, with wait_changes(), with a
+# subscription of libgamestate and with LISTEN.  Each waiter follows his part of the games.
 
 # shellcheck disable=SC2154 # variables of those who source this
 
@@ -10,7 +10,7 @@ run_feed() {
     for round in $(rounds); do
         for rate in 1000 20000; do
             for waiters in 1 32 200; do
-                for how in feed listen; do
+                for how in feed subscription listen; do
                     row=$("$out/gs_bench" --feed $how $rate $waiters "$BENCH_SECONDS")
                     emit feed "${how}_${rate}_$waiters" "$round" "$row"
                     [ ! -t 2 ] || printf '.' >&2

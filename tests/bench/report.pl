@@ -88,6 +88,7 @@ $r->rates(
 		my $rate = $_;
 		map {
 			("feed_${rate}_$_" => "wait_changes, $rate offered, $_ waiting",
+			 "subscription_${rate}_$_" => "subscription, $rate offered, $_ waiting",
 			 "listen_${rate}_$_" => "NOTIFY with the move, $rate, $_ LISTEN")
 		} 1, 32, 200;
 	} 1000, 20000);

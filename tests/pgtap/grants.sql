@@ -106,6 +106,7 @@ INSERT INTO statements VALUES
 	('sla', $$SELECT gamestate.find_room('gr-room')$$),
 	('sla', $$SELECT gamestate.player_games('anna')$$),
 	('sla', 'SELECT gamestate.list_live_games()'),
+	('sla', 'SELECT gamestate.list_stored_games(NULL, now())'),
 	-- running games as tables
 	('la', 'SELECT * FROM gamestate.live_games'),
 	('la', 'SELECT * FROM gamestate.games'),

@@ -114,7 +114,7 @@ SELECT gamestate.set_room_code(id(10), 'ROOM 2');
 SELECT gamestate.start_game(id(10));
 SELECT gamestate.leave_game(id(10), 'bob');
 SELECT gamestate.set_metadata(id(10), '"\u0000"');
-SELECT gamestate.apply_move(id(10), v, '{"e": "ü"}', ('{"s":' || v || '}')::json, 'ann', gen_random_uuid()) FROM generate_series(6, 20) v;
+SELECT gamestate.apply_move(id(10), v, '{"e": "ü"}', ('{"s":' || v || '}')::json, 'ann', request_id => gen_random_uuid()) FROM generate_series(6, 20) v;
 -- large, changed back to what it was at first, never changed, empty bytes
 SELECT gamestate.create_game('large', to_json(repeat('y', 200000)), game_id => id(11));
 SELECT gamestate.apply_move(id(11), v, to_json(repeat('e', 30000)), to_json(repeat(v::text, 100000))) FROM generate_series(1, 9) v;

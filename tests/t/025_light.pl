@@ -403,7 +403,7 @@ is(say_to($other, 'SELECT gamestate.get_version(id(63))'), '2', 'and goes on wit
 # a retry is an answer too
 sub request { return sprintf('25250000-0000-4000-8000-%012d', 900 + $_[0]); }
 my %requests = (
-	apply_move => "SELECT gamestate.apply_move(id(64), 1, '1', NULL, 'ann', '" . request(1) . "')",
+	apply_move => "SELECT gamestate.apply_move(id(64), 1, '1', NULL, 'ann', request_id => '" . request(1) . "')",
 	create_game => "SELECT gamestate.create_game('l', request_id => '" . request(2) . "') IS NOT NULL",
 	join_any => "SELECT version FROM gamestate.join_any('quick', 'kim', request_id => '" . request(3) . "')",
 	delete_game => "SELECT gamestate.delete_game(id(65), 1, '" . request(4) . "')");
@@ -415,7 +415,7 @@ foreach my $function (sort keys %requests)
 	waits($requests{$function}, "a retry of $function");
 	if ($function eq 'apply_move')
 	{
-		waits("SELECT gamestate.apply_move(id(64), 1, '2', NULL, 'ann', '" . request(1) . "')", 'the error for a reused request id');
+		waits("SELECT gamestate.apply_move(id(64), 1, '2', NULL, 'ann', request_id => '" . request(1) . "')", 'the error for a reused request id');
 		waits("SELECT version FROM gamestate.apply_moves(ARRAY[id(64)], '{1}', '{1}', '{NULL}', '{ann}', request_ids => ARRAY['" . request(1) . "']::uuid[])",
 			'a retry in apply_moves');
 	}

@@ -48,10 +48,10 @@ my @statements = (
 	["SELECT gamestate.set_room_code('$given', 'ROOM', 3, '" . request(5) . "')", 4],
 	["SELECT gamestate.leave_game('$given', 'bob', 4, '" . request(6) . "')", 5],
 	["SELECT gamestate.start_game('$given', 5, '" . request(7) . "')", 6],
-	["SELECT gamestate.apply_move('$given', 6, '{}', '{\"s\": 1}', 'ann', '" . request(8) . "')", 7],
-	["SELECT gamestate.apply_move('$given', NULL, '{}', '{\"s\": 2}', 'ann', '" . request(9) . "')", 8],
+	["SELECT gamestate.apply_move('$given', 6, '{}', '{\"s\": 1}', 'ann', request_id => '" . request(8) . "')", 7],
+	["SELECT gamestate.apply_move('$given', NULL, '{}', '{\"s\": 2}', 'ann', request_id => '" . request(9) . "')", 8],
 	["SELECT gamestate.create_game_bytes('requests', '\\x00', game_id => '$ended', request_id => '" . request(10) . "')", $ended],
-	["SELECT gamestate.apply_move_bytes('$ended', 1, '\\x01', '\\x02', NULL, '" . request(11) . "')", 2],
+	["SELECT gamestate.apply_move_bytes('$ended', 1, '\\x01', '\\x02', NULL, request_id => '" . request(11) . "')", 2],
 	["SELECT gamestate.finish_game('$ended', request_id => '" . request(12) . "')", 3],
 	["SELECT gamestate.create_game('requests', game_id => '$deleted', request_id => '" . request(13) . "')", $deleted],
 	["SELECT gamestate.delete_game('$deleted', 1, '" . request(14) . "')", 't'],);
@@ -128,7 +128,7 @@ $primary->wait_for_catchup($standby, 'replay', $primary->lsn('flush'));
 $primary->stop('immediate');
 $standby->promote;
 retry($standby, 'on a promoted standby');
-is($standby->safe_psql('postgres', "SELECT gamestate.apply_move('$given', 8, '{}', NULL, 'ann', '" . request(20) . "')"),
+is($standby->safe_psql('postgres', "SELECT gamestate.apply_move('$given', 8, '{}', NULL, 'ann', request_id => '" . request(20) . "')"),
 	'9', 'and play goes on');
 retry($standby, 'after another move');
 
@@ -146,7 +146,7 @@ ok($standby->poll_query_until('postgres', 'SELECT count(*) = 0 FROM gamestate.de
 is($standby->safe_psql('postgres', $statements[-1]->[0]), 'f', 'then a retry is a new request');
 
 # and no request id is left in memory when there are no games
-$standby->safe_psql('postgres', q{SELECT count(gamestate.apply_move(g.game_id, NULL, '0', NULL, NULL, gen_random_uuid())) FROM gamestate.live_games g, generate_series(1, 100) WHERE g.encoding = 'json'});
+$standby->safe_psql('postgres', q{SELECT count(gamestate.apply_move(g.game_id, NULL, '0', NULL, NULL, request_id => gen_random_uuid())) FROM gamestate.live_games g, generate_series(1, 100) WHERE g.encoding = 'json'});
 $standby->safe_psql('postgres', 'SELECT gamestate.delete_game(game_id) FROM gamestate.live_games');
 ok($standby->poll_query_until('postgres', 'SELECT games = 0 AND archived_in_memory = 0 AND database_bytes = 0 FROM gamestate.stat_memory'),
 	'all memory is given back');

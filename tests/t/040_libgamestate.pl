@@ -96,7 +96,7 @@ sub meet
 }
 
 scenario($_) foreach qw(calls lists transactions sql pipeline groups large skipped closing no_server);
-scenario($_) foreach qw(deadlines disturbed unreplicated garbage late_cancel);
+scenario($_) foreach qw(deadlines disturbed unreplicated subscriptions subscribers garbage late_cancel);
 is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep%' AND state = 'active' AND pid <> pg_backend_pid()}),
 	'0', 'nothing goes on that was given up');
 

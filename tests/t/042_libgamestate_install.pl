@@ -87,7 +87,8 @@ foreach my $example (qw(loop_poll loop_epoll loop_uv))
 
 # ---- C++, and the static library ----
 append_to_file("$dir/plus.cc", q{
-#include <gamestate.h>
+#include <gamestate_pool.h>
+#include <gamestate_subscription.h>
 int main()
 {
 	gamestate_options options = GAMESTATE_OPTIONS_INIT;

@@ -71,7 +71,7 @@ BEGIN
 	FOR i IN 1 .. 500 LOOP
 		g := gamestate.create_game('chess', json_build_object('n', i), ARRAY['ann', 'b"o\b', 'é' || i], metadata => '{"k":  [1,2]}');
 		FOR j IN 1 .. i % 7 LOOP
-			PERFORM gamestate.apply_move(g, j, json_build_object('san', j, 'pad', repeat('x', i)), json_build_object('n', j), 'ann', gen_random_uuid());
+			PERFORM gamestate.apply_move(g, j, json_build_object('san', j, 'pad', repeat('x', i)), json_build_object('n', j), 'ann', request_id => gen_random_uuid());
 		END LOOP;
 		PERFORM gamestate.finish_game(g, '"ann"');
 	END LOOP;

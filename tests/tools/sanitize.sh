@@ -64,14 +64,14 @@ scenarios_with_server() {
     . "$run/sanitize.env"
     export PGDATABASE=postgres
     psql -Xqc 'CREATE EXTENSION gamestate'
-    for scenario in calls lists transactions sql pipeline groups large skipped closing deadlines disturbed; do
+    for scenario in calls lists transactions sql pipeline groups large skipped closing deadlines disturbed subscriptions subscribers; do
         # each finds the server as it was
         psql -Xqc 'SET client_min_messages = error; DROP TABLE IF EXISTS wallet, once' \
             -c 'SELECT gamestate.delete_game(game_id) FROM gamestate.list_live_games()' >/dev/null
         client "$build/sanitize/lib_test_asan" $scenario
         case $scenario in
-        deadlines | disturbed | pipeline) client "$build/sanitize/lib_test_tsan" $scenario ;;
-        calls | closing) client valgrind --quiet --leak-check=full --error-exitcode=9 "$build/client/lib_test" $scenario ;;
+        deadlines | disturbed | pipeline | subscribers) client "$build/sanitize/lib_test_tsan" $scenario ;;
+        calls | closing | subscriptions) client valgrind --quiet --leak-check=full --error-exitcode=9 "$build/client/lib_test" $scenario ;;
         esac
     done
 }

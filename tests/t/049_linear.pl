@@ -1,0 +1,171 @@
+# Concurrent moves, reads, joins and leaves of a few games are linearizable: there is
+# an order of the calls that explains all answers, also across crashes, and with
+# calls of which nobody knows whether they were executed.
+#
+# A layer of its own because it needs many connections at once, and a server that
+# crashes meanwhile.  What linearizable means, and how it is found out, stands in
+# Linear.pm.
+
+use strict;
+use warnings;
+
+use FindBin;
+use IPC::Run;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(sleep);
+
+use lib $FindBin::Bin;
+use Followers;
+use Linear;
+
+# ---------------------------------------------------------------------------
+note 'Does the checker find what is wrong?';
+
+# call(BEGAN, ENDED, CALL, fields...)
+my $thread = 0;
+sub call
+{
+	my ($began, $ended, $call, %fields) = @_;
+	return { thread => $thread++, began => $began, ended => $ended, game => 'g', call => $call, player => '', expected => 0,
+		request => '', outcome => 'ok', sqlstate => '', version => 0, read => '', detail => '', %fields };
+}
+sub move { my ($began, $ended, $version, %fields) = @_; return call($began, $ended, 'apply_move', request => "r$version", version => $version, %fields); }
+sub version { my ($began, $ended, $version) = @_; return call($began, $ended, 'get_version', version => $version); }
+sub state { my ($began, $ended, $state) = @_; return call($began, $ended, 'get_state', read => $state); }
+sub join_game { my ($began, $ended, $version, $player, %fields) = @_; return call($began, $ended, 'join_game', request => "r$version", version => $version, player => $player, %fields); }
+sub refused { my ($call, $sqlstate, $detail) = @_; return { %$call, outcome => 'refused', sqlstate => $sqlstate, detail => $detail // '', version => 0 }; }
+
+# the log of moves 2 ... n, with other changes among them: version => [what, player]
+sub log_of
+{
+	my ($n, %other) = @_;
+	return { g => [ [ 1, 'create', undef, undef, undef ], map { [ $_, $other{$_} ? @{ $other{$_} } : ('move', undef), "r$_", qq("e$_") ] } 2 .. $n ] };
+}
+sub right { my ($name, $log, @calls) = @_; is(join("\n", Linear::violations(\@calls, $log)), '', "right: $name"); return; }
+sub wrong { my ($name, $log, @calls) = @_; cmp_ok(scalar(Linear::violations(\@calls, $log)), '>', 0, "found: $name"); return; }
+
+my $three = log_of(3);
+my @moves = (move(10, 20, 2), move(30, 40, 3));
+right('one after the other', $three, @moves, version(0, 5, 1), version(25, 26, 2), version(50, 51, 3));
+right('a read at the same time sees the old version', $three, @moves, version(31, 35, 2));
+right('or the new one', $three, @moves, version(31, 35, 3));
+right('moves at the same time, in the other order', $three, move(10, 40, 3), move(20, 30, 2));
+wrong('moves in the wrong order', $three, move(10, 20, 3), move(30, 40, 2));
+wrong('a stale read', $three, @moves, version(45, 50, 2));
+wrong('a read of the future', $three, @moves, version(21, 25, 3));
+wrong('reads that go back', $three, move(10, 20, 2), move(30, 90, 3), version(40, 50, 3), version(60, 70, 2));
+right('reads that do not', $three, move(10, 20, 2), move(30, 90, 3), version(40, 50, 2), version(60, 70, 3));
+wrong('a stale state', $three, @moves, state(45, 50, '"e2"'));
+wrong('a state of the future', $three, @moves, state(21, 25, '"e3"'));
+wrong('a state that never was', $three, @moves, state(35, 50, '"e9"'));
+right('states', $three, @moves, state(0, 1, '"none"'), state(15, 35, '"e2"'), state(35, 36, '"e3"'));
+wrong('states that go back', $three, move(10, 20, 2), move(30, 90, 3), state(40, 50, '"e3"'), state(60, 70, '"e2"'));
+wrong('a state, then an older version', $three, move(10, 20, 2), move(30, 90, 3), state(40, 50, '"e3"'), version(60, 70, 2));
+wrong('a lost move', log_of(2), @moves);
+wrong('a move that was refused and made', $three, $moves[0], refused($moves[1], 'GS001', 'is at version 2.'));
+wrong('an answer with another version', $three, $moves[0], move(30, 40, 3, version => 4));
+wrong('a version that nobody has made', $three, $moves[0]);
+wrong('one request, two versions', { g => [ map { my @c = @$_; $c[3] = 'r2' if $c[0] == 3; \@c } @{ $three->{g} } ] }, move(10, 20, 2));
+wrong('a version is missing', { g => [ @{ $three->{g} }[ 0, 2 ] ] }, $moves[1]);
+wrong('not the version that was expected', $three, $moves[0], move(30, 40, 3, expected => 1));
+right('the version that was expected', $three, $moves[0], move(30, 40, 3, expected => 2));
+right('refused as stale', $three, @moves, refused(call(32, 50, 'apply_move', request => 'x', expected => 2), 'GS001', 'is at version 3.'));
+wrong('refused as stale too early', $three, @moves, refused(call(22, 25, 'apply_move', request => 'x', expected => 2), 'GS001', 'is at version 3.'));
+wrong('refused although it was not', $three, @moves, refused(call(42, 50, 'apply_move', request => 'x', expected => 3), 'GS001', 'is at version 3.'));
+right('nobody knows, and it was made', $three, $moves[0], move(25, 26, 3, outcome => 'unknown', version => 0), version(50, 51, 3));
+right('nobody knows, and it was not', log_of(2), $moves[0], move(25, 26, 3, outcome => 'unknown', version => 0), version(50, 51, 2));
+wrong('nobody knows, but it came before it began', $three, move(30, 40, 2, outcome => 'unknown', version => 0), move(10, 20, 3));
+
+my $seats = log_of(4, 2 => [ 'join', 'p1' ], 3 => [ 'join', 'p2' ], 4 => [ 'join', 'p3' ]);
+my @joins = map { join_game(10 * $_, 10 * $_ + 5, $_, 'p' . ($_ - 1)) } 2 .. 4;
+right('joins', $seats, @joins);
+right('full', $seats, @joins, refused(join_game(41, 50, 'x', 'p5'), 'GS008'));
+wrong('full too early', $seats, @joins, refused(join_game(36, 39, 'x', 'p5'), 'GS008'));
+right('joins twice', $seats, @joins, join_game(50, 60, 'x', 'p1', version => 4));
+wrong('joined nothing', $seats, @joins, join_game(50, 60, 'x', 'p6', version => 4));
+wrong('a fifth', log_of(5, 2 => [ 'join', 'p1' ], 3 => [ 'join', 'p2' ], 4 => [ 'join', 'p3' ], 5 => [ 'join', 'p4' ]), @joins, join_game(50, 60, 5, 'p4'));
+wrong('a seat twice', log_of(3, 2 => [ 'join', 'p1' ], 3 => [ 'join', 'p1' ]), join_game(10, 20, 2, 'p1'), join_game(30, 40, 3, 'p1'));
+wrong('moves without a seat', log_of(2, 2 => [ 'move', 'p1' ]), move(10, 20, 2, player => 'p1'));
+wrong('had a seat, and was told it has none', $seats, @joins, refused(call(50, 60, 'apply_move', request => 'x', player => 'p1'), 'GS009'));
+
+# a history that is right, and as long as those below, with one read that is not
+my $long = log_of(5000);
+my @long = map { (move(10 * $_, 10 * $_ + 15, $_), version(10 * $_ + 2, 10 * $_ + 30, $_ + ($_ < 5000 ? $_ % 2 : 0)), state(10 * $_ + 3, 10 * $_ + 12, qq("e$_"))) } 2 .. 5000;
+right('15,000 calls', $long, @long);
+wrong('one of 15,000', $long, @long, version(30000, 30001, 2990));
+
+# ---------------------------------------------------------------------------
+note 'A server';
+
+my $node = PostgreSQL::Test::Cluster->new('main');
+$node->init(allows_streaming => 1);
+$node->append_conf('postgresql.conf', q{
+shared_preload_libraries = 'gamestate'
+gamestate.memory = 64MB
+max_connections = 40
+restart_after_crash = on
+log_statement = none
+});
+$node->start;
+$node->safe_psql('postgres', 'CREATE EXTENSION gamestate');
+
+# the logs as Linear.pm wants them
+sub logs
+{
+	my %logs;
+	my $copied = $node->safe_psql('postgres', q{
+		COPY (SELECT g.game_id, c.version, c.kind, c.player, c.request_id, c.event
+				FROM gamestate.list_live_games('linear') g, gamestate.get_changes(g.game_id) c ORDER BY 1, 2) TO STDOUT});
+	foreach my $line (split /\n/, $copied)
+	{
+		my ($game, @change) = map { Followers::unescape($_) } split /\t/, $line, -1;
+		push @{ $logs{$game} }, \@change;
+	}
+	return \%logs;
+}
+
+my $runs = 0;
+sub record
+{
+	my ($name, $meanwhile, @options) = @_;
+	my $file = "$PostgreSQL::Test::Utils::tmp_check/history" . ++$runs . "_$$";
+	my ($out, $err) = ('', '');
+	my $run = IPC::Run::start([ "$ENV{GS_CLIENT}/pool_recorder", @options, $file, $node->connstr('postgres') ], '>', \$out, '2>', \$err,
+		IPC::Run::timer(4 * $PostgreSQL::Test::Utils::timeout_default));
+
+	$run->pump until $out =~ /recording/ || !$run->pumpable;
+	$meanwhile->();
+	$run->signal('TERM');
+	$run->finish;
+	is($run->result(0), 0, "$name: recorded") or diag($err);
+	my $history = Linear::read_history($file);
+	my %outcomes;
+	$outcomes{ $_->{outcome} . ($_->{sqlstate} ? " $_->{sqlstate}" : '') }++ foreach @$history;
+	note "$name: " . join(', ', map { "$outcomes{$_} $_" } sort keys %outcomes);
+	cmp_ok($outcomes{ok}, '>', 100, "$name: there are calls");
+	my @wrong = Linear::violations($history, logs());
+	is(join("\n", @wrong[ 0 .. (@wrong > 10 ? 9 : $#wrong) ]), '', "$name: linearizable");
+	$node->safe_psql('postgres', q{SELECT gamestate.delete_game(game_id) FROM gamestate.list_live_games('linear')});
+	return;
+}
+
+record('one game', sub { sleep(2) }, '-g', 1, '-t', 8);
+record('some games', sub { sleep(2) }, '-g', 4, '-t', 8);
+record('crashes', sub {
+	for (1 .. 2)
+	{
+		sleep(1);
+		kill('KILL', $node->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() LIMIT 1}));
+		sleep(1);
+		# psql may be gone before it has read its script
+		for (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
+		{
+			last if eval { $node->safe_psql('postgres', 'SELECT gamestate.feed_position()'); 1 };
+			sleep(0.1);
+		}
+	}
+}, '-g', 2, '-t', 8);
+$node->stop;
+done_testing();
