@@ -81,13 +81,13 @@ grow(gamestate_subscriber *s)
 	size_t old_size = s->table_size;
 	size_t size = old_size > 0 ? old_size * 2 : FIRST_SIZE;
 	Cursor **old = s->table;
-	Cursor **table = calloc(size, sizeof(*table));
+	Cursor **table = calloc(size, sizeof(Cursor *));
 
 	if (table == NULL)
 		return old != NULL;
 	s->table = table;
 	s->table_size = size;
-	for (size_t i = 0; i < old_size; i++)
+	for (size_t i = 0; old != NULL && i < old_size; i++)
 		for (Cursor *cursor = old[i], *next; cursor != NULL; cursor = next)
 		{
 			size_t class = class_of(s, &cursor->id);

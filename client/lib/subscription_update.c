@@ -62,10 +62,11 @@ copy_update(const gamestate_update *update)
 				   data_size(update->event) + data_size(update->patch) +
 				   data_size(update->state);
 	Queued *queued = malloc(bytes);
-	char *at = (char *) (queued + 1);
+	char *at;
 
 	if (queued == NULL)
 		return NULL;
+	at = (char *) (queued + 1);
 	queued->next = NULL;
 	queued->bytes = bytes;
 	queued->update = *update;

@@ -18,7 +18,12 @@
  *	  tests/t/Linear.pm looks whether there is an order of the calls that explains
  *	  all answers.
  *
- * usage: recorder [-g GAMES] [-t THREADS] [-D] OUT CONNINFO    until SIGTERM
+ * 3. With -L each thread is an owner of games: it claims games, makes moves under
+ *	  its leases, also under those that it has given up, and gives them up.  The
+ *	  number of the lease is in the place of the state then.  (No crashes: they end
+ *	  all leases.)
+ *
+ * usage: recorder [-g GAMES] [-t THREADS] [-D] [-L] OUT CONNINFO    until SIGTERM
  *		  -D: deadlines, too
  *
  *-------------------------------------------------------------------------
@@ -46,13 +51,16 @@ typedef struct Thread
 	int number;
 	unsigned seed;
 	long events;
-	int64_t seen[MAX_GAMES]; /* the version that it knows of each game */
+	char owner[8];
+	int64_t seen[MAX_GAMES];   /* the version that it knows of each game */
+	int64_t leases[MAX_GAMES]; /* the last lease that it had */
 } Thread;
 
 static gamestate_pool *pool;
 static gamestate_uuid games[MAX_GAMES];
 static int num_games = 4;
 static bool deadlines;
+static bool leases;
 static FILE *out;
 static pthread_mutex_t out_lock = PTHREAD_MUTEX_INITIALIZER;
 static atomic_bool stop;
@@ -82,7 +90,43 @@ typedef struct Record
 	bool is_write;
 	gamestate_call call;
 	char event[64];
+	const char *name; /* of the call */
+	int64_t lease;
+	gamestate_param params[5];
 } Record;
+
+#define CLAIM                                                                       \
+	"SELECT lease, game_id FROM gamestate.claim_games(owner => $1, game_ids => $2," \
+	" ttl => '1 h', with_session => false)"
+#define RELEASE "SELECT gamestate.release_games(owner => $1, game_ids => $2)"
+#define LEASED_MOVE                                                                     \
+	"SELECT gamestate.apply_move(game_id => $1, expected_version => NULL, event => $2," \
+	" state => $2, lease => $3, request_id => $4)"
+
+static void
+fill_in_lease(Thread *t, Record *r, int what)
+{
+	r->is_write = true;
+	r->player[0] = '\0';
+	if (what < 3)
+	{
+		r->name = what == 0 ? "claim" : what == 1 ? "claim" : "release";
+		r->lease = what == 2 ? t->leases[r->game] : 0;
+		r->params[0] = gamestate_param_text(t->owner);
+		r->params[1] = gamestate_param_uuid_array(&games[r->game], 1);
+		gamestate_call_sql(&r->call, what == 2 ? RELEASE : CLAIM, r->params, 2,
+						   GAMESTATE_SQL_PREPARE);
+		return;
+	}
+	r->name = "leased_move";
+	r->lease = t->leases[r->game] > 0 ? t->leases[r->game] : 1;
+	snprintf(r->event, sizeof(r->event), "\"%d-%ld\"", t->number, t->events++);
+	r->params[0] = gamestate_param_uuid(&games[r->game]);
+	r->params[1] = gamestate_param_json(gamestate_text(r->event));
+	r->params[2] = gamestate_param_int8(r->lease);
+	r->params[3] = gamestate_param_uuid(&r->request);
+	gamestate_call_sql(&r->call, LEASED_MOVE, r->params, 4, GAMESTATE_SQL_PREPARE);
+}
 
 static void
 fill_in(Thread *t, Record *r)
@@ -94,6 +138,11 @@ fill_in(Thread *t, Record *r)
 	r->is_write = true;
 	gamestate_uuid_generate(&r->request);
 	snprintf(r->player, sizeof(r->player), "p%d", random_up_to(t, PLAYERS - 1));
+	if (leases && what < 70)
+	{
+		fill_in_lease(t, r, what / 10);
+		return;
+	}
 	if (what < 40)
 	{
 		gamestate_move move = {.game_id = &games[r->game], .request_id = &r->request};
@@ -134,10 +183,29 @@ fill_in(Thread *t, Record *r)
 	}
 }
 
+/* What SQL has returned: the version, or the number of a lease, or of games. */
 static void
-write_down(const Thread *t, const Record *r, int64_t began, int64_t ended,
-		   gamestate_result *result)
+take_numbers(Thread *t, Record *r, gamestate_result *result, int64_t *version)
 {
+	int64_t number = 0;
+
+	if (r->name == NULL || gamestate_result_status(result) != GAMESTATE_OK)
+		return;
+	gamestate_result_int8(result, 0, 0, &number);
+	if (strcmp(r->name, "claim") == 0)
+	{
+		r->lease = number;
+		if (number > 0)
+			t->leases[r->game] = number;
+	}
+	/* whether there was anything to give up */
+	*version = number;
+}
+
+static void
+write_down(Thread *t, Record *r, int64_t began, int64_t ended, gamestate_result *result)
+{
+	int64_t version = gamestate_result_version(result);
 	const gamestate_error *error = gamestate_result_error(result);
 	gamestate_data state = gamestate_result_state(result);
 	const char *outcome = error->status == GAMESTATE_OK			 ? "ok"
@@ -145,7 +213,11 @@ write_down(const Thread *t, const Record *r, int64_t began, int64_t ended,
 																 : "refused";
 	char request[GAMESTATE_UUID_TEXT] = "";
 	char game[GAMESTATE_UUID_TEXT];
+	char lease[24] = "";
 
+	take_numbers(t, r, result, &version);
+	if (r->name != NULL)
+		snprintf(lease, sizeof(lease), "%" PRId64, r->lease);
 	if (r->is_write)
 		gamestate_uuid_format(&r->request, request);
 	gamestate_uuid_format(&games[r->game], game);
@@ -153,10 +225,10 @@ write_down(const Thread *t, const Record *r, int64_t began, int64_t ended,
 	fprintf(out,
 			"%d\t%" PRId64 "\t%" PRId64 "\t%s\t%s\t%s\t%" PRId64 "\t%s\t%s\t%s\t%" PRId64
 			"\t%s\t%s\n",
-			t->number, began, ended, game, gamestate_call_name(&r->call), r->player,
-			r->expected, request, outcome, error->sqlstate,
-			gamestate_result_version(result),
-			state.data != NULL ? (const char *) state.data : "", error->detail);
+			t->number, began, ended, game,
+			r->name != NULL ? r->name : gamestate_call_name(&r->call), r->player,
+			r->expected, request, outcome, error->sqlstate, version,
+			state.data != NULL ? (const char *) state.data : lease, error->detail);
 	pthread_mutex_unlock(&out_lock);
 }
 
@@ -218,7 +290,7 @@ main(int argc, char **argv)
 	sigemptyset(&term);
 	sigaddset(&term, SIGTERM);
 	pthread_sigmask(SIG_BLOCK, &term, NULL);
-	while ((c = getopt(argc, argv, "g:t:D")) != -1)
+	while ((c = getopt(argc, argv, "g:t:DL")) != -1)
 	{
 		if (c == 'g')
 			num_games = atoi(optarg);
@@ -226,6 +298,8 @@ main(int argc, char **argv)
 			num_threads = atoi(optarg);
 		else if (c == 'D')
 			deadlines = true;
+		else if (c == 'L')
+			leases = true;
 		else
 			return 2;
 	}
@@ -241,6 +315,7 @@ main(int argc, char **argv)
 	for (int i = 0; i < num_threads; i++)
 	{
 		threads[i].number = i;
+		snprintf(threads[i].owner, sizeof(threads[i].owner), "t%d", i);
 		threads[i].seed = (unsigned) (i * 7919 + getpid());
 		if (pthread_create(&threads[i].thread, NULL, play, &threads[i]) != 0)
 			return 1;

@@ -1,4 +1,4 @@
-# Concurrent moves, reads, joins and leaves of a few games are linearizable: there is
+# Concurrent moves, reads, joins, leaves and deadlines of a few games are linearizable: there is
 # an order of the calls that explains all answers, also across crashes, and with
 # calls of which nobody knows whether they were executed.
 #
@@ -90,6 +90,34 @@ wrong('a seat twice', log_of(3, 2 => [ 'join', 'p1' ], 3 => [ 'join', 'p1' ]), j
 wrong('moves without a seat', log_of(2, 2 => [ 'move', 'p1' ]), move(10, 20, 2, player => 'p1'));
 wrong('had a seat, and was told it has none', $seats, @joins, refused(call(50, 60, 'apply_move', request => 'x', player => 'p1'), 'GS009'));
 
+# deadlines: nobody's call makes the change of kind deadline
+my $timed = { g => [ [ 1, 'create', undef, undef, undef ], [ 2, 'set_deadline', undef, 'r2', undef ], [ 3, 'deadline', undef, undef, undef ], [ 4, 'move', undef, 'r4', '"e4"' ] ] };
+my @timed = (call(10, 20, 'set_deadline', request => 'r2', version => 2), move(50, 60, 4));
+right('a deadline', $timed, @timed, version(30, 40, 3));
+right('that passes later', $timed, @timed, version(30, 40, 2));
+wrong('a deadline twice', { g => [ @{ $timed->{g} }[ 0 .. 2 ], [ 4, 'deadline', undef, undef, undef ] ] }, $timed[0]);
+wrong('a deadline that was not set', { g => [ @{ $timed->{g} }[0], [ 2, 'deadline', undef, undef, undef ] ] }, version(1, 2, 1));
+wrong('a deadline, forgotten again', $timed, @timed, version(30, 40, 3), version(41, 45, 2));
+
+# leases: t0 has 7, then t1 has 9
+sub lease { my ($t, $began, $ended, $call, $lease, %fields) = @_; return call($began, $ended, $call, thread => $t, request => "l$began", read => $lease, version => $lease > 0 ? 1 : 0, %fields); }
+my @leases = (lease(0, 10, 20, 'claim', 7), lease(0, 30, 40, 'release', 7), lease(1, 50, 60, 'claim', 9));
+my $none = { g => [ [ 1, 'create', undef, undef, undef ] ] };
+my $leased = { g => [ @{ $none->{g} }, [ 2, 'move', undef, 'm', '"m"' ] ] };
+sub leased_move { my ($t, $began, $ended, $lease) = @_; return lease($t, $began, $ended, 'leased_move', $lease, request => 'm', version => 2); }
+right('leases', $none, @leases);
+right('nothing to claim', $none, @leases, lease(2, 15, 25, 'claim', 0), lease(2, 55, 70, 'claim', 0));
+wrong('nothing to claim, though it was free', $none, @leases, lease(2, 42, 48, 'claim', 0));
+wrong('two owners', $none, $leases[0], $leases[2]);
+wrong('claimed before it was free', $none, @leases[ 0, 1 ], lease(1, 22, 28, 'claim', 9));
+wrong('one number twice', $none, @leases, lease(3, 70, 80, 'claim', 9));
+wrong('a higher number earlier', $none, lease(0, 10, 20, 'claim', 9), lease(0, 30, 40, 'release', 9), lease(1, 50, 60, 'claim', 7));
+right('a move under a lease', $leased, @leases, leased_move(0, 22, 25, 7));
+wrong('a move under a lease that was given up', $leased, @leases, leased_move(0, 42, 45, 7));
+right('refused then', $none, @leases, { %{ leased_move(0, 42, 45, 7) }, outcome => 'refused', sqlstate => 'GS017', version => 0 });
+wrong('refused too early', $none, @leases, { %{ leased_move(0, 22, 25, 7) }, outcome => 'refused', sqlstate => 'GS017', version => 0 });
+wrong('gives up what it has not', $none, @leases, lease(2, 65, 70, 'release', 7));
+
 # a history that is right, and as long as those below, with one read that is not
 my $long = log_of(5000);
 my @long = map { (move(10 * $_, 10 * $_ + 15, $_), version(10 * $_ + 2, 10 * $_ + 30, $_ + ($_ < 5000 ? $_ % 2 : 0)), state(10 * $_ + 3, 10 * $_ + 12, qq("e$_"))) } 2 .. 5000;
@@ -145,7 +173,9 @@ sub record
 	$outcomes{ $_->{outcome} . ($_->{sqlstate} ? " $_->{sqlstate}" : '') }++ foreach @$history;
 	note "$name: " . join(', ', map { "$outcomes{$_} $_" } sort keys %outcomes);
 	cmp_ok($outcomes{ok}, '>', 100, "$name: there are calls");
-	my @wrong = Linear::violations($history, logs());
+	my $logs = logs();
+	cmp_ok(scalar(grep { $_->[1] eq 'deadline' } map { @$_ } values %$logs), '>', 10, "$name: deadlines have passed") if grep { $_ eq '-D' } @options;
+	my @wrong = Linear::violations($history, $logs);
 	is(join("\n", @wrong[ 0 .. (@wrong > 10 ? 9 : $#wrong) ]), '', "$name: linearizable");
 	$node->safe_psql('postgres', q{SELECT gamestate.delete_game(game_id) FROM gamestate.list_live_games('linear')});
 	return;
@@ -153,6 +183,7 @@ sub record
 
 record('one game', sub { sleep(2) }, '-g', 1, '-t', 8);
 record('some games', sub { sleep(2) }, '-g', 4, '-t', 8);
+record('deadlines', sub { sleep(2) }, '-g', 2, '-t', 8, '-D');
 record('crashes', sub {
 	for (1 .. 2)
 	{
@@ -166,6 +197,6 @@ record('crashes', sub {
 			sleep(0.1);
 		}
 	}
-}, '-g', 2, '-t', 8);
+}, '-g', 2, '-t', 8, '-D');
 $node->stop;
 done_testing();

@@ -24,7 +24,8 @@
 #    comes later can only be forced upwards by it.
 #
 # Besides, each write must be right for the version before: the expected version,
-# the players, the seats.
+# the players, the seats, the deadline.  Which server runs a game is another object,
+# with the numbers of leases in the place of versions: check_leases().
 
 package Linear;
 
@@ -130,6 +131,7 @@ sub place
 			if $call->{expected} > 0 && $call->{expected} != $version - 1;
 		return 2 * $version;
 	}
+	return undef if $call->{call} eq 'claim' || $call->{call} eq 'release' || $call->{sqlstate} eq 'GS017';
 	if ($call->{outcome} eq 'ok')
 	{
 		if ($call->{call} eq 'get_version') { return 2 * $call->{version} + 1; }
@@ -176,22 +178,21 @@ sub order
 	return @wrong;
 }
 
-# Item 4
+# Item 4.  STATES are what can be seen, [place, what], in the order of their places.
 sub find_places
 {
-	my ($placed, $free, $is) = @_;
+	my ($placed, $free, $states) = @_;
 	my @by_end = sort { $a->{ended} <=> $b->{ended} } @$placed;
 	my @by_begin = sort { $a->{began} <=> $b->{began} } @$placed;
-	my ($low, $end, @found, @wrong) = (3, 0);
+	my ($low, $end, @found, @wrong) = (0, 0);
 	my @highest;
 
 	# the lowest place of those that begin at by_begin[i] or later
-	$highest[@by_begin] = 2 * $#$is + 1;
+	$highest[@by_begin] = $states->[-1][0];
 	for (my $i = $#by_begin; $i >= 0; $i--)
 	{
 		$highest[$i] = $by_begin[$i]{place} < $highest[ $i + 1 ] ? $by_begin[$i]{place} : $highest[ $i + 1 ];
 	}
-	my $begin = 0;
 	foreach my $call (sort { $a->{began} <=> $b->{began} } @$free)
 	{
 		while ($end < @by_end && $by_end[$end]{ended} < $call->{began})
@@ -206,24 +207,86 @@ sub find_places
 			$low = $found[0]{place} if $found[0]{place} > $low;
 			shift @found;
 		}
-		my ($from, $to) = (0, scalar @by_begin);
-		while ($from < $to)
+		my $high = $highest[ first_index(scalar @by_begin, sub { $by_begin[ $_[0] ]{began} > $call->{ended} }) ];
+		my $state = first_index(scalar @$states, sub { $states->[ $_[0] ][0] >= $low });
+		$state++ while $state < @$states && $states->[$state][0] <= $high && !$call->{test}->($states->[$state][1]);
+		if ($state == @$states || $states->[$state][0] > $high)
 		{
-			my $middle = int(($from + $to) / 2);
-			if ($by_begin[$middle]{began} > $call->{ended}) { $to = $middle; }
-			else { $from = $middle + 1; }
-		}
-		my $version = int($low / 2);
-		$version++ while 2 * $version + 1 <= $highest[$from] && !($is->[$version] && $call->{test}->($is->[$version]));
-		if (2 * $version + 1 > $highest[$from])
-		{
-			push @wrong, show($call) . " was answered $call->{sqlstate} $call->{read}, which was never so between places $low and $highest[$from]";
+			push @wrong, show($call) . " was answered $call->{sqlstate} $call->{read}, which was never so between places $low and $high";
 			next;
 		}
-		$call->{place} = 2 * $version + 1;
+		$call->{place} = $states->[$state][0];
 		push @found, $call;
 	}
 	return @wrong;
+}
+
+# the first of 0 ... n - 1 for which it is true, as it is for all after that; else n
+sub first_index
+{
+	my ($n, $is_true) = @_;
+	my ($from, $to) = (0, $n);
+	while ($from < $to)
+	{
+		my $middle = int(($from + $to) / 2);
+		if ($is_true->($middle)) { $to = $middle; }
+		else { $from = $middle + 1; }
+	}
+	return $from;
+}
+
+# Calls that are about leases: who runs the game is an object of its own.  Its order
+# is that of the leases' numbers: the i-th claim has place 4i, its use 4i + 1, its end
+# 4i + 2, and what has seen that nobody runs the game then, 4i + 3.
+sub check_leases
+{
+	my ($calls) = @_;
+	my @claims = sort { $a->{read} <=> $b->{read} } grep { $_->{call} eq 'claim' && $_->{outcome} eq 'ok' && $_->{read} > 0 } @$calls;
+	my (@wrong, @placed, @free, %index, %held, %ended);
+	my @states = ([ 3, 0 ]);
+
+	return () if !@claims;
+	foreach my $i (0 .. $#claims)
+	{
+		push @wrong, show($claims[$i]) . " got lease $claims[$i]{read} for the second time" if $index{ $claims[$i]{read} };
+		$index{ $claims[$i]{read} } = $i + 1;
+		push @states, [ 4 * $i + 5, $claims[$i]{read} ], [ 4 * $i + 7, 0 ];
+	}
+	# a thread does one thing after the other
+	foreach my $call (sort { $a->{began} <=> $b->{began} } @$calls)
+	{
+		my %copy = %$call;
+		my $mine = $held{ $call->{thread} };
+
+		next if $call->{outcome} eq 'unknown';
+		if ($call->{call} eq 'claim' && $call->{outcome} eq 'ok' && $call->{read} > 0)
+		{
+			$copy{place} = 4 * $index{ $call->{read} };
+			$held{ $call->{thread} } = $call->{read};
+		}
+		elsif ($call->{call} eq 'claim' && $call->{outcome} eq 'ok') { $copy{test} = sub { $_[0] != 0 }; }
+		elsif ($call->{call} eq 'release' && $call->{outcome} eq 'ok' && $call->{version} > 0)
+		{
+			push @wrong, show($call) . ' gave up what it did not have' if !$mine;
+			$copy{place} = 4 * $index{$mine} + 2 if $mine;
+			$ended{$mine} = 1 if $mine;
+			delete $held{ $call->{thread} };
+		}
+		elsif ($call->{call} eq 'release' && $call->{outcome} eq 'ok')
+		{
+			$copy{test} = sub { !$mine || $_[0] != $mine };
+		}
+		elsif ($call->{call} eq 'leased_move' && $call->{outcome} eq 'ok') { $copy{place} = 4 * ($index{ $call->{read} } // 0) + 1; }
+		elsif ($call->{call} eq 'leased_move' && $call->{sqlstate} eq 'GS017') { $copy{test} = sub { $_[0] != $call->{read} }; }
+		else { next; }
+		if ($copy{test}) { push @free, \%copy; }
+		elsif (defined $copy{place}) { push @placed, \%copy; }
+	}
+	foreach my $i (0 .. $#claims - 1)
+	{
+		push @wrong, show($claims[ $i + 1 ]) . ' got a game that somebody had' if !$ended{ $claims[$i]{read} };
+	}
+	return (@wrong, order(\@placed), find_places(\@placed, \@free, \@states));
 }
 
 sub check_game
@@ -253,7 +316,9 @@ sub check_game
 		if (ref $place) { $copy{test} = $place; push @free, \%copy; }
 		else { $copy{place} = $place; push @placed, \%copy; }
 	}
-	return (@wrong, order(\@placed), find_places(\@placed, \@free, $is));
+	return (@wrong, order(\@placed),
+		find_places(\@placed, \@free, [ map { [ 2 * $_ + 1, $is->[$_] ] } 1 .. $#$is ]),
+		check_leases($calls));
 }
 
 1;
