@@ -9,6 +9,7 @@ override DATA = $(sort $(wildcard extension/gamestate--*.sql))
 OBJS = \
 	extension/gs_ahead.o \
 	extension/gs_archive.o \
+	extension/gs_archive_find.o \
 	extension/gs_archiver.o \
 	extension/gs_archiver_failures.o \
 	extension/gs_archiver_pass.o \
@@ -16,9 +17,14 @@ OBJS = \
 	extension/gs_archiver_stat.o \
 	extension/gs_batch.o \
 	extension/gs_changes.o \
+	extension/gs_cold.o \
+	extension/gs_cold_fdw.o \
+	extension/gs_cold_file.o \
+	extension/gs_cold_format.o \
 	extension/gs_columns.o \
 	extension/gs_columns_decode.o \
 	extension/gs_config.o \
+	extension/gs_connect.o \
 	extension/gs_damage.o \
 	extension/gs_database.o \
 	extension/gs_dead_letter.o \
@@ -37,6 +43,7 @@ OBJS = \
 	extension/gs_follow_source.o \
 	extension/gs_history.o \
 	extension/gs_hook.o \
+	extension/gs_freeze.o \
 	extension/gs_import.o \
 	extension/gs_import_history.o \
 	extension/gs_import_read.o \
@@ -47,6 +54,8 @@ OBJS = \
 	extension/gs_json_read.o \
 	extension/gs_launcher.o \
 	extension/gs_leaderboard.o \
+	extension/gs_lease.o \
+	extension/gs_lease_sql.o \
 	extension/gs_leaves.o \
 	extension/gs_light.o \
 	extension/gs_load.o \
@@ -69,6 +78,8 @@ OBJS = \
 	extension/gs_player_stats.o \
 	extension/gs_policy.o \
 	extension/gs_policy_function.o \
+	extension/gs_presence.o \
+	extension/gs_presence_absent.o \
 	extension/gs_protect.o \
 	extension/gs_queue.o \
 	extension/gs_ranking.o \
@@ -114,6 +125,7 @@ OBJS = \
 
 # What does not need the server: linked into tests/unit and tests/fuzz.
 PURE_SRCS = \
+	extension/gs_cold_format.c \
 	extension/gs_columns.c \
 	extension/gs_columns_decode.c \
 	extension/gs_delta.c \

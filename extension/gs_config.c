@@ -64,6 +64,8 @@
 #define GS_WAITERS_DEFAULT				256
 #define GS_WAITERS_MAX					10000
 #define GS_FEED_EVENT_DEFAULT			8
+#define GS_CONNECTED_DEFAULT			10000
+#define GS_CONNECTED_MIN				16
 #define GS_RATE_KEYS_DEFAULT			10000
 #define GS_RATE_KEYS_MIN				16
 #define GS_TEN_MILLION					10000000
@@ -102,6 +104,7 @@ bool gs_allow_journal_changes = false;
 int gs_feed_size = GS_FEED_DEFAULT;
 int gs_max_waiters = GS_WAITERS_DEFAULT;
 int gs_feed_event_size = GS_FEED_EVENT_DEFAULT;
+int gs_max_connected = GS_CONNECTED_DEFAULT;
 int gs_rate_limit_keys = GS_RATE_KEYS_DEFAULT;
 bool gs_archiver = true;
 bool gs_timer_enabled = true;
@@ -116,6 +119,7 @@ int gs_dictionary_min_games = GS_DICTIONARY_GAMES_DEFAULT;
 bool gs_allow_dictionary_changes = false;
 int gs_hook_timeout = GS_HOOK_TIMEOUT_DEFAULT;
 int gs_repack_rate = GS_REPACK_RATE_DEFAULT;
+char *gs_cold_directory = NULL;
 
 static const struct config_enum_entry durability_options[] =
 	{{"journal", GS_DURABILITY_JOURNAL, false},
@@ -260,6 +264,12 @@ static void
 define_player_settings(void)
 {
 	DefineCustomIntVariable(
+		"gamestate.max_connected_players",
+		"Sets how many players can be connected to games at the same time.",
+		"All databases share it; a player counts in each of his games. Each costs about 350 bytes of shared memory. Further ones get an error; who is disconnected stays known while there is room.",
+		&gs_max_connected, GS_CONNECTED_DEFAULT, GS_CONNECTED_MIN, GS_TEN_MILLION,
+		PGC_POSTMASTER, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable(
 		"gamestate.rate_limit_keys",
 		"Sets of how many keys rate limits remember what they have used.",
 		"All databases share it; a player counts once for each limit. Each costs about 70 bytes of shared memory. The key used longest ago makes room for a new one, and begins anew when it comes again.",
@@ -295,7 +305,7 @@ define_archive_settings(void)
 	DefineCustomBoolVariable(
 		"gamestate.maintenance",
 		"Starts a maintenance worker for each database that has the extension.",
-		"While it is off, no partition of the archive is made ahead, removed, repacked or moved, and no dictionary is trained.",
+		"While it is off, no partition of the archive is made ahead, removed, repacked, moved or frozen, and no dictionary is trained.",
 		&gs_maintenance, true, PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomBoolVariable(
 		"gamestate.timer",
@@ -330,6 +340,36 @@ define_archive_settings(void)
 		"Sets how many game types get partitions of their own in the archive.",
 		"Further types share the default branch, so that the number of partitions stays bounded.",
 		&gs_archive_max_types, GS_TYPES_DEFAULT, 0, GS_TYPES_MAX, PGC_SIGHUP, 0, NULL,
+		NULL, NULL);
+}
+
+/* A file's name is put behind it, so this alone says where files can be. */
+static bool
+check_cold_directory(char **value, void **extra, GucSource source)
+{
+	if (**value == '\0')
+		return true;
+	canonicalize_path(*value);
+	if (!is_absolute_path(*value))
+	{
+		GUC_check_errdetail("It must be an absolute path.");
+		return false;
+	}
+	if (strlen(*value) > MAXPGPATH - 256)
+	{
+		GUC_check_errdetail("It is too long.");
+		return false;
+	}
+	return true;
+}
+
+static void
+define_cold_settings(void)
+{
+	DefineCustomStringVariable(
+		"gamestate.cold_directory", "Sets the directory for files of frozen partitions.",
+		"An absolute path, which the server's user may write to. Each server needs one of its own; backups and standbys do not carry what is in it. Empty: nothing can be frozen, and what is frozen cannot be read.",
+		&gs_cold_directory, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, check_cold_directory,
 		NULL, NULL);
 }
 
@@ -378,6 +418,7 @@ gs_config_init(void)
 	define_player_settings();
 	define_archive_settings();
 	define_compression_settings();
+	define_cold_settings();
 	define_hook_settings();
 	MarkGUCPrefixReserved("gamestate");
 }
