@@ -45,6 +45,7 @@ OBJS = \
 	extension/gs_hook.o \
 	extension/gs_freeze.o \
 	extension/gs_import.o \
+	extension/gs_import_history.o \
 	extension/gs_import_read.o \
 	extension/gs_index.o \
 	extension/gs_journal.o \

@@ -1456,10 +1456,11 @@ RETURNS TABLE (
 	request_id uuid,
 	event json,
 	event_bytes bytea,
-	request_arguments bigint)
+	request_arguments bigint,
+	delta bytea)
 AS 'MODULE_PATHNAME', 'gs_archived_log' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 1000 ROWS 100;
 COMMENT ON FUNCTION gamestate.archived_log(text, timestamptz, uuid, boolean)
-IS 'log of an archived game in order, every change or only its moves; ord numbers the moves from 1, request_arguments is a checksum of what the request id was used with';
+IS 'log of an archived game in order, every change or only its moves; ord numbers the moves it has from 1, request_arguments is a checksum of what the request id was used with, delta is what leads back to the state before (for gamestate export; see state_at)';
 
 -- Not STABLE, so that no planner calls it twice or not at all; runs with the
 -- caller's rights.

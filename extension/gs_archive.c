@@ -628,6 +628,7 @@ enum LogColumn
 	LOG_EVENT,
 	LOG_EVENT_BYTES,
 	LOG_REQUEST_ARGUMENTS,
+	LOG_DELTA,
 	LOG_COLUMNS
 };
 
@@ -662,6 +663,12 @@ log_row(const CachedPayload *cached, const GsEntry *e, int64 version, int64 ord,
 		isnull[LOG_REQUEST_ID] = false;
 		values[LOG_REQUEST_ARGUMENTS] = Int64GetDatum((int64) e->request_arguments);
 		isnull[LOG_REQUEST_ARGUMENTS] = false;
+	}
+	if (e->delta)
+	{
+		values[LOG_DELTA] =
+			PointerGetDatum(cstring_to_text_with_len(e->delta, (int) e->delta_len));
+		isnull[LOG_DELTA] = false;
 	}
 	if (e->event && e->kind == GS_KIND_MOVE && cached->is_bytes)
 	{

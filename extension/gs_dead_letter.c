@@ -27,6 +27,7 @@
 #include "gs_dead_letter.h"
 #include "gs_deleted.h"
 #include "gs_errors.h"
+#include "gs_history.h"
 #include "gs_lock.h"
 #include "gs_owner.h"
 #include "gs_partition.h"
@@ -241,16 +242,14 @@ copy_of(const GsStoredGame *game)
 						 ? GS_STATUS_ABANDONED
 						 : GS_STATUS_FINISHED;
 	copy->h.encoding = game->is_bytes ? GS_ENCODING_BYTES : GS_ENCODING_JSON;
-	copy->h.history = game->payload.has_deltas ? GS_HISTORY_FULL : GS_HISTORY_EVENTS;
 	copy->h.max_players = game->has_max_players ? game->max_players : 0;
 	copy->h.created_at = game->created_at;
 	copy->h.started_at = game->started_at;
 	copy->h.updated_at = copy->h.ended_at = game->ended_at;
 	copy->h.version = game->version;
 	copy->h.moves = game->moves;
-	copy->initial = (GsText){game->payload.initial, game->payload.initial_len};
-	copy->state = (GsText){game->payload.final, game->payload.final_len};
 	set_log(copy, &game->payload);
+	gs_history_take(&game->payload, copy);
 	return copy;
 }
 

@@ -207,6 +207,57 @@ gs_history_archived(const GsPayload *payload, int64 version, GsText *state,
 	return true;
 }
 
+static void
+take_request(GsGameCopy *game, int64 version, const unsigned char *id, uint32 arguments)
+{
+	if (version == 1)
+	{
+		game->h.has_create_request = true;
+		memcpy(game->h.create_request.data, id, UUID_LEN);
+		game->h.create_arguments = arguments;
+	}
+	else
+	{
+		GsAnsweredRequest *request = &game->requests[game->nrequests++];
+
+		memcpy(request->id.data, id, UUID_LEN);
+		request->version = version;
+		request->arguments = arguments;
+	}
+}
+
+void
+gs_history_take(const GsPayload *payload, GsGameCopy *game)
+{
+	const char *p = payload->requests;
+	const char *end = p + payload->requests_len;
+
+	game->state = (GsText){payload->final, payload->final_len};
+	if (payload->history_limit > 0)
+		game->h.history = GS_HISTORY_LAST;
+	else
+		game->h.history = payload->has_deltas ? GS_HISTORY_FULL : GS_HISTORY_EVENTS;
+	game->h.history_limit = payload->history_limit;
+	if (!payload->has_deltas)
+		game->initial = (GsText){payload->initial, payload->initial_len};
+
+	game->nrequests = 0;
+	game->requests =
+		MemoryContextAllocHuge(CurrentMemoryContext,
+							   sizeof(GsAnsweredRequest) * Max(payload->nrequests, 1));
+	for (uint64 i = 0; i < payload->nrequests; i++)
+	{
+		const unsigned char *id;
+		int64 version;
+		uint32 arguments;
+
+		if (!gs_payload_next_request(&p, end, &version, &id, &arguments))
+			elog(ERROR, "request that has been checked does not decode");
+		if (version >= 1 && version < payload->first_version)
+			take_request(game, version, id, arguments);
+	}
+}
+
 /* false if there is no such version */
 static bool
 stored_state_at(const GsStoredGame *game, int64 version, GsText *state)

@@ -30,4 +30,10 @@ extern GsEntry *gs_history_entries(const GsPayload *payload);
 extern bool gs_history_archived(const GsPayload *payload, int64 version, GsText *state,
 								const char **wrong);
 
+/*
+ * States, history and older requests of a game that is to be as it was in memory, but
+ * for its log; requests are allocated in the current context.
+ */
+extern void gs_history_take(const GsPayload *payload, GsGameCopy *game);
+
 #endif /* GS_HISTORY_H */

@@ -26,6 +26,8 @@ typedef struct GsImport
 	bool has_id;
 	GsGameCopy game; /* entries are those of version 2 and later */
 	bool has_payload;
+	bool has_initial; /* the line says it */
+	bool has_final;
 	GsImportOutcome outcome;
 	int sqlerrcode;
 	const char *message;
@@ -36,5 +38,12 @@ typedef struct GsImport
  * connection to SPI; ERROR if there is something wrong with the game.
  */
 extern void gs_import_read(GsImport *import, MemoryContext mcxt);
+
+/*
+ * The history of a game whose entries are read: states[i] is the state after
+ * entry i, as far as it is given (data NULL: not), or entries have deltas.  Checks
+ * the one, makes the other.  ERROR if they do not fit the game.
+ */
+extern void gs_import_history(GsImport *import, const GsText *states);
 
 #endif /* GS_IMPORT_H */

@@ -92,16 +92,21 @@ enum
 	COLUMN_REQUEST_ID,
 	COLUMN_EVENT,
 	COLUMN_EVENT_BYTES,
-	COLUMN_REQUEST_ARGUMENTS
+	COLUMN_REQUEST_ARGUMENTS,
+	COLUMN_DELTA,
+	COLUMN_STATE,
+	COLUMN_STATE_BYTES
 };
 
 static const char read_log_sql[] =
 	"SELECT r.version, r.kind, r.player, r.at, r.request_id,"
 	" coalesce(r.event, r.event_text::json), pg_catalog.decode(r.event_bytes, 'base64'),"
-	" r.request_arguments"
+	" r.request_arguments, pg_catalog.decode(r.delta, 'base64'),"
+	" coalesce(r.state, r.state_text::json), pg_catalog.decode(r.state_bytes, 'base64')"
 	" FROM pg_catalog.json_to_recordset($1) AS r("
 	"  version bigint, kind text, player text, at timestamptz, request_id uuid,"
-	"  request_arguments bigint, event json, event_text text, event_bytes text)";
+	"  request_arguments bigint, event json, event_text text, event_bytes text,"
+	"  delta text, state json, state_text text, state_bytes text)";
 
 static SPIPlanPtr read_game_plan = NULL;
 static SPIPlanPtr read_log_plan = NULL;
@@ -255,7 +260,8 @@ read_states(GsImport *import)
 		bytes = says_bytes;
 	}
 	game->h.encoding = bytes ? GS_ENCODING_BYTES : GS_ENCODING_JSON;
-	game->h.history = GS_HISTORY_EVENTS; /* there are no deltas in what is read */
+	import->has_final = game->state.data || final_bytes.data;
+	import->has_initial = game->initial.data || initial_bytes.data;
 	if (bytes && (game->initial.data || game->state.data))
 		refuse(ERRCODE_GS_WRONG_ENCODING,
 			   "the game's encoding is bytes, and a state is json");
@@ -346,6 +352,20 @@ read_kind(uint64 row)
 					(unsigned long long) row + 1, (int) kind.len, kind.data)));
 }
 
+/* The state after an entry, as far as it is given */
+static GsText
+read_state(const GsImport *import, uint64 row)
+{
+	bool bytes = import->game.h.encoding == GS_ENCODING_BYTES;
+	GsText json = text_column(row, COLUMN_STATE);
+	GsText raw = text_column(row, COLUMN_STATE_BYTES);
+
+	if (bytes ? json.data != NULL : raw.data != NULL)
+		refuse(ERRCODE_GS_WRONG_ENCODING,
+			   "a state in the log is not in the game's encoding");
+	return bytes ? raw : json;
+}
+
 static void
 read_entry(const GsImport *import, uint64 row, GsEntry *e)
 {
@@ -353,6 +373,7 @@ read_entry(const GsImport *import, uint64 row, GsEntry *e)
 	GsText player = text_column(row, COLUMN_PLAYER);
 	GsText event = text_column(row, COLUMN_EVENT);
 	GsText event_bytes = text_column(row, COLUMN_EVENT_BYTES);
+	GsText delta = text_column(row, COLUMN_DELTA);
 	bool isnull;
 	Datum datum;
 
@@ -388,6 +409,8 @@ read_entry(const GsImport *import, uint64 row, GsEntry *e)
 		event = event_bytes;
 	e->event = event.data;
 	e->event_len = event.len;
+	e->delta = delta.data;
+	e->delta_len = delta.len;
 	if (e->kind == GS_KIND_MOVE && e->event == NULL)
 		refuse(ERRCODE_NULL_VALUE_NOT_ALLOWED,
 			   psprintf("entry %llu of the log is a move without an event",
@@ -424,10 +447,10 @@ take_create(GsGameCopy *game, const GsEntry *e)
 {
 	if (game->h.created_at == 0)
 		game->h.created_at = e->at;
-	if (e->player || e->event || (e->at != 0 && e->at != game->h.created_at))
+	if (e->player || e->event || e->delta || (e->at != 0 && e->at != game->h.created_at))
 		refuse(
 			ERRCODE_INVALID_PARAMETER_VALUE,
-			"the log's entry of kind create has a player, an event or another time than created_at");
+			"the log's entry of kind create has a player, an event, a delta or another time than created_at");
 	if (e->request_id)
 	{
 		game->h.has_create_request = true;
@@ -523,6 +546,7 @@ read_log(GsImport *import, Datum log, bool has_log, MemoryContext mcxt)
 	int64 first = 0;
 	uint64 from = 0;
 	uint64 n = 0;
+	GsText *states;
 	bool whole;
 
 	if (has_log)
@@ -537,6 +561,7 @@ read_log(GsImport *import, Datum log, bool has_log, MemoryContext mcxt)
 		refuse(ERRCODE_GS_TOO_LARGE, "the log has too many entries");
 	whole = first == 0 && (has_log || game->h.version == 0);
 	game->entries = palloc(sizeof(GsEntry) * (n + 1));
+	states = palloc0(sizeof(GsText) * (n + 1));
 	if (n > 0)
 	{
 		GsEntry e;
@@ -544,6 +569,15 @@ read_log(GsImport *import, Datum log, bool has_log, MemoryContext mcxt)
 		read_entry(import, 0, &e);
 		if (e.kind == GS_KIND_CREATE && first <= 1)
 		{
+			GsText state = read_state(import, 0);
+
+			if (state.data && !import->has_initial)
+			{
+				game->initial = state;
+				import->has_initial = true;
+				if (!import->has_final)
+					game->state = state;
+			}
 			take_create(game, &e);
 			from = 1;
 			first = first == 0 ? 0 : 2;
@@ -554,10 +588,11 @@ read_log(GsImport *import, Datum log, bool has_log, MemoryContext mcxt)
 	}
 	for (uint64 i = from; i < n; i++)
 	{
-		GsEntry *e = &game->entries[game->nentries++];
+		GsEntry *e = &game->entries[game->nentries];
 
 		CHECK_FOR_INTERRUPTS();
 		read_entry(import, i, e);
+		states[game->nentries++] = read_state(import, i);
 		if (e->kind == GS_KIND_CREATE || (is_end(e->kind) && i + 1 < n))
 			refuse(ERRCODE_INVALID_PARAMETER_VALUE,
 				   psprintf("entry %llu of the log is of kind %s",
@@ -571,6 +606,7 @@ read_log(GsImport *import, Datum log, bool has_log, MemoryContext mcxt)
 	if (first == 2 && game->nentries == 0)
 		first = 0; /* nothing but the creation */
 	complete_numbers(import, first, has_log);
+	gs_import_history(import, states);
 }
 
 void

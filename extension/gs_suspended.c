@@ -24,6 +24,7 @@
 
 #include "gs_batch.h"
 #include "gs_config.h"
+#include "gs_history.h"
 #include "gs_owner.h"
 #include "gs_policy.h"
 #include "gs_suspended.h"
@@ -442,46 +443,13 @@ take_log(const GsStoredGame *stored, GsGameCopy *game)
 	game->log = unconstify(char *, payload->entries);
 }
 
-/* Those that the log no longer has; the creation's stands in the row. */
-static void
-take_requests(const GsStoredGame *stored, GsGameCopy *game)
-{
-	const GsPayload *payload = &stored->payload;
-	const char *p = payload->requests;
-	const char *end = p + payload->requests_len;
-
-	game->requests =
-		MemoryContextAllocHuge(CurrentMemoryContext,
-							   sizeof(GsAnsweredRequest) * Max(payload->nrequests, 1));
-	for (uint64 i = 0; i < payload->nrequests; i++)
-	{
-		GsAnsweredRequest *request = &game->requests[game->nrequests];
-		const unsigned char *request_id;
-
-		if (!gs_payload_next_request(&p, end, &request->version, &request_id,
-									 &request->arguments))
-			elog(ERROR, "request that has been checked does not decode");
-		memcpy(request->id.data, request_id, UUID_LEN);
-		if (request->version > 1 && request->version < payload->first_version)
-			game->nrequests++;
-	}
-}
-
 static void
 take_payload(const GsStoredGame *stored, GsGameCopy *game)
 {
 	const GsPayload *payload = &stored->payload;
 
 	take_log(stored, game);
-	take_requests(stored, game);
-	game->state = (GsText){payload->final, payload->final_len};
-	game->h.history_limit = payload->history_limit;
-	if (payload->history_limit > 0)
-		game->h.history = GS_HISTORY_LAST;
-	else
-		game->h.history = payload->has_deltas ? GS_HISTORY_FULL : GS_HISTORY_EVENTS;
-	if (!payload->has_deltas)
-		game->initial = (GsText){payload->initial, payload->initial_len};
+	gs_history_take(payload, game);
 	if (stored->is_bytes)
 		return;
 	check_text(&stored->game_id, payload->final, payload->final_len, PG_INT32_MAX);

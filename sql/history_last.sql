@@ -63,6 +63,18 @@ RESET gamestate.max_log;
 SELECT version, kind, event, patch, state FROM gamestate.get_changes(:'p', 5);
 -- of what has come in between, memory has kept the requests
 SELECT gamestate.apply_move(:'p', 290, '290', '290', request_id => '0000001f-0000-4000-8000-000000000290');
+-- put away and brought back: as it was
+SELECT gamestate.suspend_game(:'g'), gamestate.suspend_game(:'p');
+SELECT version, kind, patch, state FROM gamestate.get_changes(:'g');
+SELECT gamestate.state_at(:'g', 10), gamestate.state_at(:'p', 301);
+SELECT gamestate.state_at(:'g', 9);
+\echo :SQLSTATE
+SELECT gamestate.resume_game(:'g'), gamestate.resume_game(:'p');
+SELECT version, kind, patch, state FROM gamestate.get_changes(:'g');
+SELECT gamestate.apply_move(:'g', 14, '15', '{"n":15}'), gamestate.state_at(:'g', 12), gamestate.apply_move(:'p', 303, '1', '1');
+SELECT version, kind, patch, state FROM gamestate.get_changes(:'p');
+SELECT gamestate.apply_move(:'g', 1, '2', '{"n":2}', request_id => :'r2'), gamestate.create_game('last 3', '{"n":1}', '{ann}', game_id => :'g', request_id => :'r1'),
+       gamestate.apply_move(:'p', 290, '290', '290', request_id => '0000001f-0000-4000-8000-000000000290');
 -- archived
 SELECT gamestate.finish_game(:'g'), gamestate.finish_game(:'p');
 CREATE PROCEDURE wait_for_archive() LANGUAGE plpgsql AS $$
@@ -75,11 +87,11 @@ BEGIN
 END $$;
 CALL wait_for_archive();
 SELECT version, kind, event, patch, state FROM gamestate.get_changes(:'g');
-SELECT version, kind, event, patch, state FROM gamestate.get_changes(:'g', 10);
+SELECT version, kind, event, patch, state FROM gamestate.get_changes(:'g', 14);
 SELECT version, kind, event, patch, state FROM gamestate.get_changes(:'p', 0);
-SELECT count(*) FROM gamestate.get_changes(:'p', 302);
-SELECT v, gamestate.state_at(:'g', v) FROM generate_series(10, 14) v;
-SELECT gamestate.state_at(:'g', 9);
+SELECT count(*) FROM gamestate.get_changes(:'p', 305);
+SELECT v, gamestate.state_at(:'g', v) FROM generate_series(13, 17) v;
+SELECT gamestate.state_at(:'g', 12);
 \echo :SQLSTATE
 SELECT initial_state, final_state, moves, version FROM gamestate.archived_games WHERE game_type IN ('last 1', 'last 3') ORDER BY game_type;
 SELECT version, ord, kind, event FROM gamestate.archived_log('last 3', (SELECT ended_at FROM gamestate.archive WHERE game_id = :'g'), :'g');

@@ -123,6 +123,8 @@ static const char export_sql[] =
 	"      THEN ',\"event_text\":' || to_json(l.event::text)"
 	"      ELSE ',\"event\":' || l.event END"
 	"   || coalesce(',\"event_bytes\":\"' || translate(encode(l.event_bytes, 'base64'),"
+	"      E'\\n', '') || '\"', '')"
+	"   || coalesce(',\"delta\":\"' || translate(encode(l.delta, 'base64'),"
 	"      E'\\n', '') || '\"', '') || '}', ',' ORDER BY l.version)"
 	"  FROM gamestate.archived_log(a.game_type, a.ended_at, a.game_id) l)"
 	" FROM (SELECT * FROM gamestate.archive"
@@ -184,7 +186,7 @@ make_line(Buf *line, const PGresult *row)
 			output_json_value(line, row, 0, column);
 		}
 	}
-	if (PQgetisnull(row, 0, COLUMN_INITIAL) && PQgetisnull(row, 0, COLUMN_INITIAL_BYTES))
+	if (PQgetisnull(row, 0, COLUMN_FINAL) && PQgetisnull(row, 0, COLUMN_FINAL_BYTES))
 	{
 		buf_puts(line, ",\"payload\":false}");
 		return;

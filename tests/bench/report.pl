@@ -269,7 +269,7 @@ if (my @types = grep { $r->first("archived_$_") } qw(chess 18xx battlesnake))
 	my @ways = grep { $r->first("${_}_$types[0]") } qw(gzip_6 zstd_3 zstd_9 archived repacked);
 	my %sum;
 
-	print "\nrecorded games by type, percent of raw = JSON of initial state, final state, events\n";
+	print "\nrecorded games by type, percent of raw = JSON of initial state, final state (battlesnake: every state), events\n";
 	printf '%-14s %6s %10s' . ' %9s' x @ways . "\n", 'type', 'games', 'raw bytes', @ways;
 	foreach my $type (@types)
 	{

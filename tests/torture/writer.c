@@ -283,7 +283,7 @@ send_part(Part *part, char *code)
 			values[2] = strcmp(part->room, "-") == 0 ? NULL : part->room;
 			values[3] = event;
 			values[4] = player;
-			values[5] = writer % 2 ? "odd" : "even";
+			values[5] = writer == 3 ? "kept" : writer % 2 ? "odd" : "even";
 			res = try_run("SELECT gamestate.create_game($6, $2, $5::text[], $3, $4, $1)",
 						  6, values, code);
 			break;
