@@ -13,6 +13,7 @@ OBJS = \
 	extension/gs_archiver_failures.o \
 	extension/gs_archiver_pass.o \
 	extension/gs_archiver_split.o \
+	extension/gs_archiver_stat.o \
 	extension/gs_batch.o \
 	extension/gs_changes.o \
 	extension/gs_columns.o \
@@ -20,6 +21,7 @@ OBJS = \
 	extension/gs_config.o \
 	extension/gs_damage.o \
 	extension/gs_database.o \
+	extension/gs_dead_letter.o \
 	extension/gs_deadline.o \
 	extension/gs_deleted.o \
 	extension/gs_delta.o \
@@ -60,12 +62,14 @@ OBJS = \
 	extension/gs_pages.o \
 	extension/gs_partition.o \
 	extension/gs_payload.o \
+	extension/gs_payload_sql.o \
 	extension/gs_period.o \
 	extension/gs_place.o \
 	extension/gs_player_stats.o \
 	extension/gs_policy.o \
 	extension/gs_policy_function.o \
 	extension/gs_protect.o \
+	extension/gs_queue.o \
 	extension/gs_ranking.o \
 	extension/gs_rate.o \
 	extension/gs_rate_accounts.o \

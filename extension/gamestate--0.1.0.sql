@@ -208,6 +208,9 @@ CREATE TABLE gamestate.policy (
 	dictionary boolean,
 	repack boolean,
 	repack_level smallint,
+	archive_batch integer,
+	archive_priority smallint,
+	archive_attempts integer,
 	player_rate_limit text COLLATE pg_catalog."C" REFERENCES gamestate.rate_limit,
 	game_rate_limit text COLLATE pg_catalog."C" REFERENCES gamestate.rate_limit,
 	player_stats boolean,
@@ -236,6 +239,12 @@ CREATE TABLE gamestate.policy (
 		CHECK (compression_level OPERATOR(pg_catalog.>=) 1 AND compression_level OPERATOR(pg_catalog.<=) 19),
 	CONSTRAINT policy_repack_level_check
 		CHECK (repack_level OPERATOR(pg_catalog.>=) 1 AND repack_level OPERATOR(pg_catalog.<=) 19),
+	CONSTRAINT policy_archive_batch_check
+		CHECK (archive_batch OPERATOR(pg_catalog.>=) 1 AND archive_batch OPERATOR(pg_catalog.<=) 2000),
+	CONSTRAINT policy_archive_priority_check
+		CHECK (archive_priority OPERATOR(pg_catalog.>=) -9 AND archive_priority OPERATOR(pg_catalog.<=) 9),
+	CONSTRAINT policy_archive_attempts_check
+		CHECK (archive_attempts OPERATOR(pg_catalog.>=) 0),
 	CONSTRAINT policy_partition_interval_check
 		CHECK (partition_interval OPERATOR(pg_catalog.=) ANY ('{hour,day,week,month}'::text[])),
 	CONSTRAINT policy_make_ahead_check
@@ -265,6 +274,9 @@ COMMENT ON COLUMN gamestate.policy.compression_level IS 'zstd level of games arc
 COMMENT ON COLUMN gamestate.policy.dictionary IS 'compress with dictionaries trained from the type''s own games (default true)';
 COMMENT ON COLUMN gamestate.policy.repack IS 'rewrite partitions whose period is over, smaller, in idle time (default false)';
 COMMENT ON COLUMN gamestate.policy.repack_level IS 'zstd level of that, 1 to 19 (default 19)';
+COMMENT ON COLUMN gamestate.policy.archive_batch IS 'at most so many games are archived in one transaction';
+COMMENT ON COLUMN gamestate.policy.archive_priority IS '-9 to 9: games of a higher one are archived first, within one the oldest finish first (default 0)';
+COMMENT ON COLUMN gamestate.policy.archive_attempts IS 'so often a game may fail while others are archived, then it goes to gamestate.dead_letter (default 8; 0 = never)';
 COMMENT ON COLUMN gamestate.policy.player_rate_limit IS 'rate limit of the moves of each player';
 COMMENT ON COLUMN gamestate.policy.game_rate_limit IS 'rate limit of the moves of each game';
 COMMENT ON COLUMN gamestate.policy.player_stats IS 'count archived games in gamestate.player_stats (default true)';
@@ -470,7 +482,7 @@ CREATE TYPE gamestate.game AS (
 );
 COMMENT ON TYPE gamestate.game IS 'a game: everything but its log';
 COMMENT ON COLUMN gamestate.game.status IS 'waiting, active, finished or abandoned';
-COMMENT ON COLUMN gamestate.game.tier IS 'where the game is now: live, suspended or archived';
+COMMENT ON COLUMN gamestate.game.tier IS 'where the game is now: live, suspended, dead_letter or archived';
 COMMENT ON COLUMN gamestate.game.version IS 'number of changes, the creation included: starts at 1, grows by 1';
 COMMENT ON COLUMN gamestate.game.encoding IS 'json or bytes, fixed at creation; says which of state and state_bytes is set';
 COMMENT ON COLUMN gamestate.game.max_players IS 'seats; NULL = up to gamestate.max_players';
@@ -972,6 +984,85 @@ COMMENT ON COLUMN gamestate.archive_payload.payload IS 'one zstd frame';
 ALTER TABLE gamestate.archive OWNER TO gamestate_owner;
 ALTER TABLE gamestate.archive_payload OWNER TO gamestate_owner;
 
+-- Written by the archiver, see extension/gs_dead_letter.c.  The columns of both
+-- tables of the archive, then why the game is here.
+CREATE TABLE gamestate.dead_letter (
+	game_id uuid PRIMARY KEY,
+	game_type text COLLATE pg_catalog."C" NOT NULL,
+	status text NOT NULL,
+	encoding text NOT NULL,
+	players text[] NOT NULL,
+	max_players integer,
+	room_code text,
+	metadata json,
+	result json,
+	created_at timestamptz NOT NULL,
+	started_at timestamptz,
+	ended_at timestamptz NOT NULL,
+	version bigint NOT NULL,
+	moves bigint NOT NULL,
+	format smallint NOT NULL,
+	dictionary integer,
+	raw_size integer NOT NULL,
+	checksum bigint NOT NULL,
+	payload bytea NOT NULL,
+	attempts integer NOT NULL,
+	first_failed_at timestamptz NOT NULL,
+	last_failed_at timestamptz NOT NULL,
+	error_sqlstate text NOT NULL,
+	error_message text NOT NULL,
+	error_context text
+);
+ALTER TABLE gamestate.dead_letter ALTER COLUMN payload SET STORAGE EXTERNAL;
+COMMENT ON TABLE gamestate.dead_letter IS 'finished games that could not be archived while others could; see gamestate.retry_dead_letter() and gamestate.discard_dead_letter()';
+COMMENT ON COLUMN gamestate.dead_letter.dictionary IS 'always NULL: the payload can be read without a dictionary';
+COMMENT ON COLUMN gamestate.dead_letter.payload IS 'initial state, final state and log, as in gamestate.archive_payload';
+COMMENT ON COLUMN gamestate.dead_letter.attempts IS 'how often it has failed by itself';
+COMMENT ON COLUMN gamestate.dead_letter.first_failed_at IS 'when it failed first';
+COMMENT ON COLUMN gamestate.dead_letter.last_failed_at IS 'when it failed last; the columns that begin with error_ say how';
+COMMENT ON COLUMN gamestate.dead_letter.error_message IS 'message and detail';
+COMMENT ON COLUMN gamestate.dead_letter.error_context IS 'where it happened: the function of a trigger, for example';
+
+ALTER TABLE gamestate.dead_letter OWNER TO gamestate_owner;
+SELECT pg_catalog.pg_extension_config_dump('gamestate.dead_letter', '');
+
+CREATE FUNCTION gamestate.retry_dead_letter(game_id uuid)
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'gs_retry_dead_letter' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION gamestate.retry_dead_letter(uuid)
+IS 'archive a game of gamestate.dead_letter; false if that has failed again, which its row then says; NULL if there is no such game there';
+
+CREATE FUNCTION gamestate.discard_dead_letter(game_id uuid)
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'gs_discard_dead_letter' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION gamestate.discard_dead_letter(uuid)
+IS 'remove a game of gamestate.dead_letter for good; false if there is no such game there';
+
+-- Functions of the row alone, so they ask for no privilege and obey row security.
+CREATE FUNCTION gamestate.payload_final_state(
+	encoding text,
+	format smallint,
+	dictionary integer,
+	raw_size integer,
+	checksum bigint,
+	payload bytea)
+RETURNS json
+AS 'MODULE_PATHNAME', 'gs_payload_final_state' LANGUAGE C STABLE PARALLEL SAFE COST 1000;
+COMMENT ON FUNCTION gamestate.payload_final_state(text, smallint, integer, integer, bigint, bytea)
+IS 'last state of the game in a payload; NULL if its encoding is bytes';
+
+CREATE FUNCTION gamestate.payload_final_state_bytes(
+	encoding text,
+	format smallint,
+	dictionary integer,
+	raw_size integer,
+	checksum bigint,
+	payload bytea)
+RETURNS bytea
+AS 'MODULE_PATHNAME', 'gs_payload_final_state_bytes' LANGUAGE C STABLE PARALLEL SAFE COST 1000;
+COMMENT ON FUNCTION gamestate.payload_final_state_bytes(text, smallint, integer, integer, bigint, bytea)
+IS 'last state of the game in a payload if its encoding is bytes';
+
 -- Written by the maintenance worker, see extension/gs_train.c.  Rows are never
 -- changed: archived games refer to them by number.
 CREATE TABLE gamestate.dictionary (
@@ -1330,9 +1421,19 @@ SELECT a.game_id, a.game_type, a.status, 'archived'::text, a.version, a.encoding
 	   a.metadata, gamestate.to_jsonb(a.metadata),
 	   a.result, gamestate.to_jsonb(a.result),
 	   a.moves, a.created_at, a.started_at, a.ended_at
-  FROM gamestate.archive a;
-COMMENT ON VIEW gamestate.games IS 'live, suspended and archived games together, each exactly once';
-COMMENT ON COLUMN gamestate.games.tier IS 'live, suspended or archived';
+  FROM gamestate.archive a
+ UNION ALL
+SELECT d.game_id, d.game_type, d.status, 'dead_letter'::text, d.version, d.encoding,
+	   gamestate.payload_final_state(d.encoding, d.format, d.dictionary, d.raw_size, d.checksum, d.payload),
+	   gamestate.to_jsonb(gamestate.payload_final_state(d.encoding, d.format, d.dictionary, d.raw_size, d.checksum, d.payload)),
+	   gamestate.payload_final_state_bytes(d.encoding, d.format, d.dictionary, d.raw_size, d.checksum, d.payload),
+	   d.players, d.max_players, d.room_code,
+	   d.metadata, gamestate.to_jsonb(d.metadata),
+	   d.result, gamestate.to_jsonb(d.result),
+	   d.moves, d.created_at, d.started_at, d.ended_at
+  FROM gamestate.dead_letter d;
+COMMENT ON VIEW gamestate.games IS 'all games, live, suspended, archived or in gamestate.dead_letter, each exactly once';
+COMMENT ON COLUMN gamestate.games.tier IS 'live, suspended, archived or dead_letter';
 COMMENT ON COLUMN gamestate.games.version IS 'number of changes, the creation included';
 COMMENT ON COLUMN gamestate.games.encoding IS 'json or bytes: says which of the state columns are set';
 COMMENT ON COLUMN gamestate.games.state IS 'the state, of an archived game its last; NULL when the payload was dropped';
@@ -1540,6 +1641,54 @@ COMMENT ON COLUMN gamestate.stat_workers.failures IS 'transactions that failed';
 COMMENT ON COLUMN gamestate.stat_workers.games_set_aside IS 'games that failed alone while others did not; they wait in memory and are tried again';
 COMMENT ON COLUMN gamestate.stat_workers.last_error IS 'message of the last failure';
 
+CREATE FUNCTION gamestate.stat_archiver(
+	OUT database_oid oid,
+	OUT database name,
+	OUT game_type text,
+	OUT queued bigint,
+	OUT oldest_queued_at timestamptz,
+	OUT batches bigint,
+	OUT games bigint,
+	OUT raw_bytes bigint,
+	OUT compressed_bytes bigint,
+	OUT last_archived_at timestamptz,
+	OUT failures bigint,
+	OUT dead_letters bigint,
+	OUT last_sqlstate text,
+	OUT last_error text,
+	OUT last_error_at timestamptz,
+	OUT pauses integer,
+	OUT paused_until timestamptz,
+	OUT batch_ms_p50 double precision,
+	OUT batch_ms_p90 double precision,
+	OUT batch_ms_p99 double precision)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'gs_stat_archiver' LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 20;
+COMMENT ON FUNCTION gamestate.stat_archiver()
+IS 'archiving, by database and game type: what waits, what was done, what has failed';
+
+CREATE VIEW gamestate.stat_archiver AS SELECT * FROM gamestate.stat_archiver();
+COMMENT ON VIEW gamestate.stat_archiver IS 'archiving, by database and game type: what waits, what was done, what has failed; looks at all games in memory';
+COMMENT ON COLUMN gamestate.stat_archiver.game_type IS 'NULL = the archiver as a whole: failures that are no type''s';
+COMMENT ON COLUMN gamestate.stat_archiver.queued IS 'games that are over and wait in memory';
+COMMENT ON COLUMN gamestate.stat_archiver.oldest_queued_at IS 'when the one of them ended that waits longest';
+COMMENT ON COLUMN gamestate.stat_archiver.batches IS 'transactions that archived games of the type, since the server started; so is what follows, for the 256 types with the latest news';
+COMMENT ON COLUMN gamestate.stat_archiver.raw_bytes IS 'their states and logs before compression';
+COMMENT ON COLUMN gamestate.stat_archiver.compressed_bytes IS 'their states and logs as archived';
+COMMENT ON COLUMN gamestate.stat_archiver.failures IS 'transactions with games of this type alone that failed';
+COMMENT ON COLUMN gamestate.stat_archiver.dead_letters IS 'games moved to gamestate.dead_letter';
+COMMENT ON COLUMN gamestate.stat_archiver.pauses IS 'pauses in a row; 0 = it does not pause';
+COMMENT ON COLUMN gamestate.stat_archiver.paused_until IS 'end of the pause; gamestate.resume_archiving() ends it at once';
+COMMENT ON COLUMN gamestate.stat_archiver.batch_ms_p50 IS 'half of the batches took no longer, to a fifth';
+COMMENT ON COLUMN gamestate.stat_archiver.batch_ms_p90 IS '90 % of the batches took no longer';
+COMMENT ON COLUMN gamestate.stat_archiver.batch_ms_p99 IS '99 % of the batches took no longer';
+
+CREATE FUNCTION gamestate.resume_archiving(game_type text DEFAULT NULL)
+RETURNS void
+AS 'MODULE_PATHNAME', 'gs_resume_archiving' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION gamestate.resume_archiving(text)
+IS 'what pauses after failures, or is set aside, is tried again at once: games of a type, or all';
+
 CREATE FUNCTION gamestate.stat_journal(
 	OUT state text,
 	OUT pid integer,
@@ -1576,6 +1725,47 @@ COMMENT ON COLUMN gamestate.stat_journal.journal_limit IS 'it is rotated beyond 
 COMMENT ON COLUMN gamestate.stat_journal.rotating IS 'the other table has not been emptied yet';
 COMMENT ON COLUMN gamestate.stat_journal.rotations IS 'rotations since the server started';
 COMMENT ON COLUMN gamestate.stat_journal.last_rotation_ms IS 'how long the last one took; NULL = there was none';
+
+-- One view for all that takes long, in the style of pg_stat_progress_vacuum and
+-- its like.  What is added to it says what it counts in "unit".
+CREATE VIEW gamestate.progress_maintenance AS
+WITH worker AS (
+	SELECT w.kind, w.pid FROM gamestate.stat_workers w
+	 WHERE w.database OPERATOR(pg_catalog.=) pg_catalog.current_database())
+SELECT w.pid, pg_catalog.current_database() AS database, 'repack'::text AS command,
+	   c.oid AS relid, r.state AS phase, coalesce(r.games, 0) AS done,
+	   CASE WHEN c.reltuples OPERATOR(pg_catalog.>=) 0
+			THEN greatest(c.reltuples::bigint, coalesce(r.games, 0)) END AS total,
+	   'games'::text AS unit, r.started_at
+  FROM gamestate.repack r
+  LEFT JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) r.relid
+  LEFT JOIN worker w ON w.kind OPERATOR(pg_catalog.=) 'maintenance'
+ WHERE r.state NOT IN ('done', 'skipped')
+ UNION ALL
+SELECT w.pid, pg_catalog.current_database(), l.action,
+	   c.oid, 'waiting', 0, 1, 'partitions', l.decided_at
+  FROM gamestate.retention_log l
+  LEFT JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) l.relid
+  LEFT JOIN worker w ON w.kind OPERATOR(pg_catalog.=) 'maintenance'
+ WHERE l.done_at IS NULL
+ UNION ALL
+SELECT j.pid, pg_catalog.current_database(), 'load', NULL, j.state, j.blocks_done,
+	   j.blocks_total, 'blocks', j.load_started_at
+  FROM gamestate.stat_journal j
+ WHERE j.state OPERATOR(pg_catalog.=) 'loading'
+ UNION ALL
+SELECT w.pid, pg_catalog.current_database(), 'rotate',
+	   pg_catalog.to_regclass(j.active_table)::oid, 'writing running games', NULL, NULL, NULL, NULL
+  FROM gamestate.stat_journal j
+  LEFT JOIN worker w ON w.kind OPERATOR(pg_catalog.=) 'archiver'
+ WHERE j.rotating;
+COMMENT ON VIEW gamestate.progress_maintenance IS 'work of the background processes in this database that takes long, and how far it is';
+COMMENT ON COLUMN gamestate.progress_maintenance.pid IS 'process that does it; NULL = none runs';
+COMMENT ON COLUMN gamestate.progress_maintenance.command IS 'repack, detach or drop (retention), load (after a start), rotate (the journal)';
+COMMENT ON COLUMN gamestate.progress_maintenance.relid IS 'table that it is about; NULL = none, or it is gone';
+COMMENT ON COLUMN gamestate.progress_maintenance.phase IS 'what it does now; waiting = not begun';
+COMMENT ON COLUMN gamestate.progress_maintenance.total IS 'of how many; may be an estimate; NULL = not known';
+COMMENT ON COLUMN gamestate.progress_maintenance.unit IS 'what done and total count';
 
 CREATE FUNCTION gamestate.stat_standby(
 	OUT state text,
@@ -1744,7 +1934,7 @@ AS 'MODULE_PATHNAME', 'gs_allow_drop_extension' LANGUAGE C VOLATILE PARALLEL UNS
 COMMENT ON FUNCTION gamestate.allow_drop_extension()
 IS 'permit this session''s next DROP EXTENSION gamestate to delete all games, live and archived; superusers only';
 
-REVOKE ALL ON FUNCTION gamestate.stat_workers(), gamestate.stat_journal(), gamestate.stat_standby(),
+REVOKE ALL ON FUNCTION gamestate.stat_workers(), gamestate.stat_archiver(), gamestate.stat_journal(), gamestate.stat_standby(),
 	gamestate.archiver_rows(),
 	gamestate.archiver_payloads(), gamestate.allow_drop_extension() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION gamestate.archiver_rows(), gamestate.archiver_payloads(),
@@ -1793,17 +1983,20 @@ SELECT CASE
 		'suspended_state', 'suspended_state_bytes')
 		THEN 'live'
 	WHEN object_name IN (
-		'archive', 'archive_payload', 'archived_games', 'archived_moves',
+		'archive', 'archive_payload', 'archived_games', 'archived_moves', 'dead_letter',
+		'payload_final_state', 'payload_final_state_bytes',
 		'archived_initial_state', 'archived_initial_state_bytes',
 		'archived_final_state', 'archived_final_state_bytes', 'archived_log',
 		'player_stats')
 		THEN 'archive'
 	WHEN object_name = 'stat_memory'
 		THEN 'memory'
-	WHEN object_name LIKE 'stat\_%' OR object_name IN ('retention_log', 'hook_error', 'tablespace_log')
+	WHEN object_name LIKE 'stat\_%' OR object_name LIKE 'progress\_%'
+		OR object_name IN ('retention_log', 'hook_error', 'tablespace_log')
 		THEN 'statistics'
 	WHEN object_name IN ('policy', 'rate_limit', 'dictionary', 'saved_games', 'deleted_games', 'save_live_games', 'load_saved_games',
-		'verify_archive', 'repack_partition', 'import_games')
+		'verify_archive', 'repack_partition', 'import_games', 'resume_archiving',
+		'retry_dead_letter', 'discard_dead_letter')
 		THEN 'operate'
 	WHEN object_name LIKE 'archiver\_%' OR object_name = 'policy_function'
 		THEN 'worker'

@@ -544,6 +544,13 @@ found_game_payload(RowSearch *search, Relation leaf, HeapTuple tuple)
 	game->has_payload = true;
 }
 
+static void
+found_whole_game(RowSearch *search, Relation leaf, HeapTuple tuple)
+{
+	found_game(search, leaf, tuple);
+	found_game_payload(search, leaf, tuple);
+}
+
 static GsStoredGame *
 get_game(Oid parent, RowSearch *search, bool want_payload)
 {
@@ -573,6 +580,46 @@ gs_archive_get(const pg_uuid_t *id, bool want_payload, MemoryContext mcxt)
 	search.snapshots[0] = GetActiveSnapshot();
 	search.snapshots[1] = newest_snapshot(parent);
 	game = get_game(parent, &search, want_payload);
+	UnregisterSnapshot(search.snapshots[1]);
+	return game;
+}
+
+/*
+ * An ordinary table with the columns of both.
+ */
+bool
+gs_archive_exists_in(const char *table, const pg_uuid_t *id)
+{
+	Oid relid = archive_table(table);
+	RowSearch search = {.id = id, .nsnapshots = 1};
+	bool result;
+
+	if (!OidIsValid(relid))
+		return false;
+	search.snapshots[0] = newest_snapshot(relid);
+	result = search_table(relid, &search);
+	UnregisterSnapshot(search.snapshots[0]);
+	return result;
+}
+
+GsStoredGame *
+gs_archive_get_in(const char *table, GsTier tier, const pg_uuid_t *id, bool want_payload,
+				  MemoryContext mcxt)
+{
+	Oid relid = archive_table(table);
+	RowSearch search = {.id = id, .mcxt = mcxt, .nsnapshots = 2};
+	GsStoredGame *game = MemoryContextAllocZero(mcxt, sizeof(GsStoredGame));
+
+	if (!OidIsValid(relid))
+		return NULL;
+	search.snapshots[0] = GetActiveSnapshot();
+	search.snapshots[1] = newest_snapshot(relid);
+	search.arg = game;
+	search.found = want_payload ? found_whole_game : found_game;
+	if (!search_table(relid, &search))
+		game = NULL;
+	else
+		game->tier = tier;
 	UnregisterSnapshot(search.snapshots[1]);
 	return game;
 }

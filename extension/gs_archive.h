@@ -38,4 +38,13 @@ extern GsStoredGame *gs_archive_get(const pg_uuid_t *id, bool want_payload,
 extern GsStoredGame *gs_archive_get_between(const pg_uuid_t *id, TimestampTz ended_from,
 											TimestampTz ended_to, MemoryContext mcxt);
 
+/*
+ * The same in an ordinary table of schema gamestate that has the columns of
+ * both tables: gamestate.dead_letter (gs_dead_letter.c).
+ */
+extern bool gs_archive_exists_in(const char *table, const pg_uuid_t *id);
+extern GsStoredGame *gs_archive_get_in(const char *table, GsTier tier,
+									   const pg_uuid_t *id, bool want_payload,
+									   MemoryContext mcxt);
+
 #endif /* GS_ARCHIVE_H */

@@ -69,6 +69,10 @@ static TimestampTz journal_due = 0;
 static int journal_failures = 0;
 static int damage_tries = 0;
 
+/* what was said last */
+static GsComplaint ahead_complaint;
+static GsComplaint journal_complaint;
+
 /* ----------------------------------------------------------------
  *		What is done when the queue is done
  * ----------------------------------------------------------------
@@ -97,8 +101,8 @@ look_ahead(void)
 		ahead_retry_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), pause_ms);
 		/* in the way of a reader for a moment is no news */
 		if (ahead_failures > 3)
-			gs_failures_complain(error, "look at the next partitions of the archive",
-								 pause_ms);
+			gs_failures_complain(&ahead_complaint, error,
+								 "look at the next partitions of the archive", pause_ms);
 	}
 	PG_END_TRY();
 }
@@ -165,7 +169,7 @@ gs_archiver_keep_journal(void)
 		int pause_ms = gs_worker_backoff(++journal_failures);
 
 		journal_due = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), pause_ms);
-		gs_failures_complain(error,
+		gs_failures_complain(&journal_complaint, error,
 							 is_loaded() ? "rotate the journal"
 										 : "load games from the journal",
 							 pause_ms);
@@ -287,6 +291,8 @@ turn(void)
 	gs_archiver_keep_journal();
 	if (ProcDiePending)
 		return;
+	if (gs_failures_resume())
+		gs_pass_forget();
 	if (GsArchiver.paused_until <= start)
 	{
 		pgstat_report_activity(STATE_RUNNING, "archiving games");

@@ -23,6 +23,13 @@
 /* So many single games in a row, none in between archived: the type pauses. */
 #define GS_PAUSE_AFTER 3
 
+/* A complaint is logged again only after a while: what was said last. */
+typedef struct GsComplaint
+{
+	int sqlerrcode; /* 0 = nothing yet */
+	TimestampTz at;
+} GsComplaint;
+
 /* What is known about the pass that goes on. */
 typedef struct GsArchiverPass
 {
@@ -79,23 +86,26 @@ extern void gs_failures_init(void);
 /* In a PG_CATCH block: take the error and end the transaction. */
 extern ErrorData *gs_failures_take(void);
 
-/* Has the error nothing to do with which games are archived? */
+/* Has the error, as far as one can tell, nothing to do with which games are archived? */
 extern bool gs_failures_is_general(const ErrorData *error);
 
-/* Say it, in the log and in the view; the same thing seldom. */
-extern void gs_failures_complain(const ErrorData *error, const char *what, int pause_ms);
+/* Say it in the log, unless it was said a short time ago. */
+extern void gs_failures_complain(GsComplaint *complaint, const ErrorData *error,
+								 const char *what, int pause_ms);
 
 extern void gs_failures_pause_all(const ErrorData *error);
 extern void gs_failures_pause_type(const GsBatchGame *game, const ErrorData *error);
 extern bool gs_failures_is_paused(const GsBatchGame *game);
 extern bool gs_failures_any_type_pauses(TimestampTz now);
 
+/* End the pauses that somebody wants to end; returns whether there were any. */
+extern bool gs_failures_resume(void);
+
 /*
- * Skip a game for a while.  "alone": no other game of its type was tried, so
- * that it may as well be the type.
+ * A game has failed by itself: skip it for a while, or give it up.  "alone": no
+ * other game of its type was tried, so that it may as well be the type.
  */
-extern void gs_failures_set_aside(const GsBatchGame *game, const ErrorData *error,
-								  bool alone);
+extern void gs_failures_set_aside(GsBatchGame *game, const ErrorData *error, bool alone);
 extern bool gs_failures_is_aside(const pg_uuid_t *id);
 extern int gs_failures_aside(void); /* how many are */
 /* Is the game set aside, and not due yet? */

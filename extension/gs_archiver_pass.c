@@ -4,12 +4,16 @@
  *	  A pass of the archiver through its queue.
  *
  * The model:
- *	1. A pass goes through the queue in batches: leave out what has to wait,
- *	   make missing partitions, archive the rest (gs_archiver_split.c).
- *	2. What has to wait stays in the queue: games somebody has locked, games
- *	   that are set aside, games of a paused type.  A pass remembers how many
- *	   of them stand at the queue's head, and until one is due later passes
- *	   start behind them.
+ *	1. Games that have ended since the last look are ranked: their types'
+ *	   policies say which go first (gs_queue.c).  When policies change all are
+ *	   ranked anew.
+ *	2. A pass takes games from the queue, the highest priority first, then the
+ *	   oldest finish: leave out what has to wait, make missing partitions,
+ *	   archive the rest (gs_archiver_split.c).  Before each batch it ranks what
+ *	   has come meanwhile.
+ *	3. What has to wait stays in the queue: games somebody has locked, games
+ *	   that are set aside, games of a paused type.  Later passes do not look
+ *	   at them until one is due.
  *
  *-------------------------------------------------------------------------
  */
@@ -17,6 +21,7 @@
 
 #include "gs_archiver_parts.h"
 #include "gs_config.h"
+#include "gs_policy.h"
 
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -26,12 +31,18 @@
 /* How many archived games are freed at once. */
 #define FREE_AT_ONCE 5000
 
-/* The head of the queue is looked at so often, whatever stands there. */
-#define HEAD_LOOK_MS 10000
+/* So many games are ranked at once. */
+#define RANK_AT_ONCE 1000
 
-/* what is known about the head of the queue */
-static int head_skip = 0;
-static TimestampTz head_look_at = 0;
+/* Games that wait are looked at so often, whatever they wait for. */
+#define LOOK_MS 10000
+
+/* when games that wait are looked at again; 0 = at once */
+static TimestampTz look_at = 0;
+
+/* as of the policies that were used for ranking; see gs_policy_generation() */
+static uint64 ranked_by = 0;
+static bool ranked_any = false;
 
 void
 gs_archiver_retry_at(TimestampTz at)
@@ -43,8 +54,88 @@ gs_archiver_retry_at(TimestampTz at)
 void
 gs_pass_forget(void)
 {
-	head_look_at = 0;
+	look_at = 0;
 }
+
+/* ----------------------------------------------------------------
+ *		Ranking
+ * ----------------------------------------------------------------
+ */
+
+/* The type of a game in memory; false if there is no such game any more. */
+static bool
+copy_type(const pg_uuid_t *id, char *type, uint8 *len, TimestampTz *ended_at)
+{
+	GsGame *game = gs_table_find(id, true);
+	const GsInfo *info;
+
+	if (game == NULL)
+		return false;
+	info = GS_PTR(game->info);
+	*len = info->type_len;
+	memcpy(type, &info->nodes[gs_info_nodes(info)], info->type_len);
+	*ended_at = game->h.ended_at;
+	gs_table_release(game);
+	return true;
+}
+
+/* Returns how many arrivals there were. */
+static int
+rank_some(void)
+{
+	GsQueueItem *items = palloc(sizeof(GsQueueItem) * RANK_AT_ONCE);
+	int *priorities = palloc(sizeof(int) * RANK_AT_ONCE);
+	int n = gs_queue_arrivals(GsArchiver.db, items, RANK_AT_ONCE);
+
+	for (int i = 0; i < n; i++)
+	{
+		char type[GS_MAX_ID_LENGTH];
+		uint8 len;
+		TimestampTz ended_at;
+
+		priorities[i] = GS_PRIORITY_DEFAULT;
+		if (copy_type(&items[i].game_id, type, &len, &ended_at))
+			priorities[i] = gs_policy(&(GsText){type, len})->archive_priority;
+	}
+	gs_queue_rank(GsArchiver.db, items, priorities, n);
+	pfree(items);
+	pfree(priorities);
+	return n;
+}
+
+/*
+ * Bring the queue in order.  Returns how many games are taken from it at once:
+ * the largest batch that a policy allows.
+ */
+static int
+rank_arrivals(void)
+{
+	uint64 generation;
+	int size;
+	bool any;
+
+	gs_worker_begin(0);
+	generation = gs_policy_generation();
+	any = gs_policy_any_priority();
+	size = gs_policy_largest_batch();
+	if (generation != ranked_by && (any || ranked_any))
+		gs_queue_unrank(GsArchiver.db);
+	ranked_by = generation;
+	ranked_any = any;
+	if (any)
+		while (rank_some() > 0)
+			CHECK_FOR_INTERRUPTS();
+	else
+		while (gs_queue_rank_default(GsArchiver.db, RANK_AT_ONCE) > 0)
+			CHECK_FOR_INTERRUPTS();
+	gs_worker_commit();
+	return Min(size, gs_max_games_per_transaction);
+}
+
+/* ----------------------------------------------------------------
+ *		What is archived now
+ * ----------------------------------------------------------------
+ */
 
 /* Leave out the games whose type pauses; returns how many are left. */
 static int
@@ -60,48 +151,69 @@ drop_paused(GsBatchGame *games, int n)
 	return kept;
 }
 
-/* What of the queue can be tried now?  *gone counts what has left it. */
+/* Types whose batches are small go last, so that they do not make the others' small. */
 static int
-select_games(const GsQueueItem *items, int n, GsBatchGame *games, int *gone)
+compare_batches(const void *a, const void *b)
+{
+	const GsBatchGame *left = a;
+	const GsBatchGame *right = b;
+
+	if (left->batch != right->batch)
+		return left->batch > right->batch ? -1 : 1;
+	return (left->ended_at > right->ended_at) - (left->ended_at < right->ended_at);
+}
+
+/* How large may the batches of their types be? */
+static void
+set_batches(GsBatchGame *games, int n)
+{
+	bool differ = false;
+
+	gs_worker_begin(0);
+	for (int i = 0; i < n; i++)
+	{
+		GsText type = {games[i].game_type, games[i].type_len};
+		int batch = gs_policy(&type)->archive_batch;
+
+		games[i].batch = batch == GS_POLICY_SETTING ? gs_archive_batch : batch;
+		differ |= games[i].batch != games[0].batch;
+	}
+	gs_worker_commit();
+	if (differ)
+		qsort(games, n, sizeof(GsBatchGame), compare_batches);
+}
+
+/* What of the queue can be tried now? */
+static int
+select_games(const GsQueueItem *items, int n, GsBatchGame *games)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	int selected = 0;
 
-	*gone = 0;
 	for (int i = 0; i < n; i++)
 	{
 		GsBatchGame *game = &games[selected];
-		GsGameCopy *copy;
 
 		if (gs_failures_has_to_wait(&items[i], now))
 			continue;
-		copy = gs_table_copy(&items[i].game_id, 0, true, GsArchiver.turn_context);
-		if (copy == NULL)
-		{
-			(*gone)++;
-			continue;
-		}
 		memset(game, 0, sizeof(*game));
 		game->id = items[i].game_id;
-		game->ended_at = copy->h.ended_at;
-		game->type_len = copy->info.game_type.len;
-		memcpy(game->game_type, copy->info.game_type.data, game->type_len);
-		selected++;
+		if (copy_type(&game->id, game->game_type, &game->type_len, &game->ended_at))
+			selected++;
 	}
-	return gs_split_make_places(games, drop_paused(games, selected));
+	selected = drop_paused(games, selected);
+	if (selected > 0)
+		set_batches(games, selected);
+	return gs_split_make_places(games, selected);
 }
 
-/* Where to begin, and whether that leaves anything out. */
-static int
-start_of_pass(TimestampTz now)
-{
-	if (now < head_look_at)
-		return head_skip;
-	return 0;
-}
+/* ----------------------------------------------------------------
+ *		The pass
+ * ----------------------------------------------------------------
+ */
 
 static void
-end_of_pass(TimestampTz start, int skipped, bool whole)
+end_of_pass(TimestampTz start, bool whole)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	bool paused = GsArchiver.paused_until > now || gs_failures_any_type_pauses(now);
@@ -113,18 +225,13 @@ end_of_pass(TimestampTz start, int skipped, bool whole)
 	}
 	if (whole)
 	{
-		TimestampTz latest = TimestampTzPlusMilliseconds(now, HEAD_LOOK_MS);
-
 		gs_failures_tidy(start);
-		head_look_at = GsArchiver.pass.retry_at != 0
-						   ? Min(GsArchiver.pass.retry_at, latest)
-						   : latest;
+		look_at = TimestampTzPlusMilliseconds(now, LOOK_MS);
 	}
-	else if (GsArchiver.pass.retry_at != 0 && GsArchiver.pass.retry_at < head_look_at)
-		head_look_at = GsArchiver.pass.retry_at;
-	if (skipped == 0 || GsArchiver.paused_until > now)
-		head_look_at = 0;
-	head_skip = skipped;
+	if (GsArchiver.pass.retry_at != 0)
+		look_at = Min(look_at, GsArchiver.pass.retry_at);
+	if (GsArchiver.paused_until > now || !gs_queue_any_waits(GsArchiver.db))
+		look_at = 0;
 
 	LWLockAcquire(GsShmem->slots_lock, LW_EXCLUSIVE);
 	GsArchiver.slot->set_aside = gs_failures_aside();
@@ -132,44 +239,45 @@ end_of_pass(TimestampTz start, int skipped, bool whole)
 	LWLockRelease(GsShmem->slots_lock);
 }
 
+/* Take games and archive them; false if there were none. */
+static bool
+archive_some(void)
+{
+	int size = rank_arrivals();
+	GsQueueItem *items = palloc(sizeof(GsQueueItem) * size);
+	GsBatchGame *games = palloc(sizeof(GsBatchGame) * size);
+	int n = gs_queue_next(GsArchiver.db, items, size);
+	int selected;
+
+	if (n == 0)
+		return false;
+	selected = select_games(items, n, games);
+	if (selected > 0 && GsArchiver.paused_until <= GetCurrentTimestamp())
+		gs_split_archive(games, selected);
+	return true;
+}
+
 void
 gs_pass_run(void)
 {
-	int size = Min(gs_archive_batch, gs_max_games_per_transaction);
-	GsQueueItem *items = palloc(sizeof(GsQueueItem) * size);
-	GsBatchGame *games = palloc(sizeof(GsBatchGame) * size);
 	TimestampTz start = GetCurrentTimestamp();
-	int skip = start_of_pass(start);
-	bool whole = skip == 0;
-	int n;
+	bool whole = start >= look_at;
+	bool more = true;
 
-	GsArchiver.pass.archived = GsArchiver.pass.paused_types = 0;
-	GsArchiver.pass.busy = false;
-	GsArchiver.pass.retry_at = 0;
-	if (!whole)
-		gs_archiver_retry_at(head_look_at);
+	GsArchiver.pass = (GsArchiverPass){0};
+	if (whole)
+		gs_queue_rewind(GsArchiver.db);
+	else
+		gs_archiver_retry_at(look_at);
 
 	GsArchiver.turn_context =
 		AllocSetContextCreate(GsArchiver.loop_context, "gamestate archiver batch",
 							  ALLOCSET_DEFAULT_SIZES);
-	while (!ProcDiePending && GsArchiver.paused_until <= start &&
-		   (n = gs_queue_peek(GsArchiver.db, skip, items, size)) > 0)
+	while (more && !ProcDiePending && GsArchiver.paused_until <= start)
 	{
-		int gone;
-		int selected;
-
 		MemoryContextReset(GsArchiver.turn_context);
 		MemoryContextSwitchTo(GsArchiver.turn_context);
-		selected = select_games(items, n, games, &gone);
-		if (selected > 0 && GsArchiver.paused_until <= start)
-			gs_split_archive(games, selected);
-		skip += n - gone;
-		for (int i = 0; i < selected; i++)
-		{
-			if (games[i].outcome == GS_BATCH_ARCHIVED ||
-				games[i].outcome == GS_BATCH_GONE)
-				skip--;
-		}
+		more = archive_some();
 		(void) gs_table_free_archived(GsArchiver.db, false, FREE_AT_ONCE);
 		pgstat_report_stat(false);
 		gs_archiver_keep_journal(); /* a long queue must not keep the players waiting */
@@ -177,5 +285,5 @@ gs_pass_run(void)
 	MemoryContextSwitchTo(GsArchiver.loop_context);
 	MemoryContextDelete(GsArchiver.turn_context);
 	GsArchiver.turn_context = GsArchiver.loop_context;
-	end_of_pass(start, skip, whole);
+	end_of_pass(start, whole);
 }

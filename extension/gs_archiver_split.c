@@ -17,9 +17,12 @@
 #include "postgres.h"
 
 #include "gs_archiver_parts.h"
+#include "gs_archiver_stat.h"
 #include "gs_place.h"
 
+#include "common/pg_prng.h"
 #include "miscadmin.h"
+#include "portability/instr_time.h"
 #include "utils/timestamp.h"
 
 /* First and longest wait before looking again whether a new partition may be used. */
@@ -29,6 +32,7 @@
 /* How many games of a type are tried one by one before it pauses. */
 #define SAMPLES		 4
 #define TAIL_SAMPLES 2
+#define TAIL_LOOK	 16 /* among so many at the end of the queue */
 
 static int settle_delay = SETTLE_FIRST_MS;
 
@@ -36,6 +40,55 @@ static int settle_delay = SETTLE_FIRST_MS;
  *		Archiving a list of games
  * ----------------------------------------------------------------
  */
+
+/* So many of the games go into one transaction: what the policies of all of them allow. */
+static int
+batch_size(const GsBatchGame *games, int n)
+{
+	int limit = n;
+	int i;
+
+	for (i = 0; i < n; i++)
+	{
+		limit = Min(limit, games[i].batch);
+		if (i > 0 && i >= limit)
+			break;
+	}
+	return i;
+}
+
+static bool
+same_type(const GsBatchGame *a, const GsBatchGame *b)
+{
+	return memcmp(a->game_type, b->game_type, sizeof(a->game_type)) == 0;
+}
+
+/* What was archived, by type. */
+static void
+count_types(const GsBatchGame *games, int n, int64 took_us)
+{
+	bool *counted = palloc0(sizeof(bool) * n);
+
+	for (int i = 0; i < n; i++)
+	{
+		GsBatchTotals totals = {0};
+
+		if (counted[i] || games[i].outcome != GS_BATCH_ARCHIVED)
+			continue;
+		for (int j = i; j < n; j++)
+		{
+			if (games[j].outcome != GS_BATCH_ARCHIVED || !same_type(&games[i], &games[j]))
+				continue;
+			counted[j] = true;
+			totals.games++;
+			totals.raw_bytes += games[j].raw_bytes;
+			totals.stored_bytes += games[j].stored_bytes;
+		}
+		gs_archiver_stat_batch(games[i].game_type, totals.games, totals.raw_bytes,
+							   totals.stored_bytes, took_us);
+	}
+	pfree(counted);
+}
 
 static void
 count_batch(const GsBatchTotals *totals)
@@ -51,6 +104,38 @@ count_batch(const GsBatchTotals *totals)
 	LWLockRelease(GsShmem->slots_lock);
 }
 
+/* The games of one transaction have been dealt with. */
+static void
+note_outcomes(const GsBatchGame *games, int n, const GsBatchTotals *totals,
+			  instr_time start)
+{
+	instr_time took;
+
+	INSTR_TIME_SET_CURRENT(took);
+	INSTR_TIME_SUBTRACT(took, start);
+	for (int i = 0; i < n; i++)
+	{
+		if (games[i].outcome == GS_BATCH_ARCHIVED)
+			gs_failures_archived(&games[i]);
+		else if (games[i].outcome == GS_BATCH_BUSY)
+			GsArchiver.pass.busy = true;
+	}
+	if (totals->games == 0)
+		return;
+	count_batch(totals);
+	count_types(games, n, (int64) INSTR_TIME_GET_MICROSEC(took));
+}
+
+/* They have failed.  Those of several types say nothing about one of them. */
+static void
+note_failure(const GsBatchGame *games, int n, const ErrorData *error)
+{
+	for (int i = 1; i < n; i++)
+		if (!same_type(&games[0], &games[i]))
+			return;
+	gs_archiver_stat_failure(games[0].game_type, error);
+}
+
 /*
  * Archive games in as many transactions as their size asks for, until one
  * fails.  Returns how many of them were dealt with; *error is NULL if all.
@@ -64,11 +149,14 @@ try_games(GsBatchGame *games, int n, ErrorData **error)
 	while (done < n && *error == NULL)
 	{
 		GsBatchTotals totals = {0};
+		int size = batch_size(games + done, n - done);
 		volatile int dealt_with = 0;
+		instr_time start;
 
+		INSTR_TIME_SET_CURRENT(start);
 		PG_TRY();
 		{
-			dealt_with = gs_batch_run(games + done, n - done, &totals);
+			dealt_with = gs_batch_run(games + done, size, &totals);
 		}
 		PG_CATCH();
 		{
@@ -77,15 +165,10 @@ try_games(GsBatchGame *games, int n, ErrorData **error)
 		}
 		PG_END_TRY();
 
-		for (int i = done; i < done + dealt_with; i++)
-		{
-			if (games[i].outcome == GS_BATCH_ARCHIVED)
-				gs_failures_archived(&games[i]);
-			else if (games[i].outcome == GS_BATCH_BUSY)
-				GsArchiver.pass.busy = true;
-		}
-		if (totals.games > 0 && *error == NULL)
-			count_batch(&totals);
+		if (*error == NULL)
+			note_outcomes(games + done, dealt_with, &totals, start);
+		else
+			note_failure(games + done, size, *error);
 		done += dealt_with;
 	}
 	return done;
@@ -135,17 +218,11 @@ halve(GsBatchGame *games, int n, ErrorData *error, bool alone)
 static int
 sample_tail(const GsBatchGame *games, int n, GsBatchGame *tail)
 {
-	GsQueueItem items[TAIL_SAMPLES];
-	int length;
-	int found;
+	GsQueueItem items[TAIL_LOOK];
+	int found = gs_queue_last(GsArchiver.db, items, TAIL_LOOK);
 	int result = 0;
 
-	LWLockAcquire(&GsArchiver.db->queue_lock, LW_SHARED);
-	length = GsArchiver.db->nqueue;
-	LWLockRelease(&GsArchiver.db->queue_lock);
-	found =
-		gs_queue_peek(GsArchiver.db, Max(0, length - TAIL_SAMPLES), items, TAIL_SAMPLES);
-	for (int i = 0; i < found; i++)
+	for (int i = 0; i < found && result < TAIL_SAMPLES; i++)
 	{
 		GsGameCopy *copy;
 		bool listed = false;
@@ -167,6 +244,14 @@ sample_tail(const GsBatchGame *games, int n, GsBatchGame *tail)
 	return result;
 }
 
+/* One game by itself.  One that somebody has locked is no success. */
+static bool
+is_archived(GsBatchGame *game, ErrorData **error)
+{
+	(void) try_games(game, 1, error);
+	return game->outcome == GS_BATCH_ARCHIVED;
+}
+
 /*
  * Games of one type that failed together: is it the games or the type?  The
  * samples stand in front of the list afterwards.
@@ -176,6 +261,7 @@ find_culprits(GsBatchGame *games, int n, ErrorData *error)
 {
 	GsBatchGame tail[TAIL_SAMPLES];
 	ErrorData *errors[SAMPLES] = {0};
+	ErrorData *tail_error;
 	int samples = Min(n, SAMPLES);
 	int ntail;
 	bool any = false;
@@ -187,21 +273,22 @@ find_culprits(GsBatchGame *games, int n, ErrorData *error)
 		return;
 	}
 
+	/* others each time: with few good ones among many bad ones it is a matter of luck */
 	for (int i = 0; i < samples; i++)
 	{
-		int from = (int) ((int64) i * n / samples);
+		int from = i + (int) pg_prng_uint64_range(&pg_global_prng_state, 0, n - 1 - i);
 		GsBatchGame swap = games[i];
 
 		games[i] = games[from];
 		games[from] = swap;
 	}
 	for (int i = 0; i < samples && may_go_on(&games[i]); i++)
-		any |= try_games(&games[i], 1, &errors[i]) == 1;
+		any |= is_archived(&games[i], &errors[i]);
 	if (!any && may_go_on(games))
 	{
 		ntail = sample_tail(games, n, tail);
 		for (int i = 0; i < ntail && !any; i++)
-			any = try_games(&tail[i], 1, &error) == 1;
+			any = is_archived(&tail[i], &tail_error);
 	}
 	if (!may_go_on(games))
 		return;
@@ -321,7 +408,10 @@ gs_split_make_places(GsBatchGame *games, int n)
 			if (gs_failures_is_general(error))
 				gs_failures_pause_all(error);
 			else
+			{
+				gs_archiver_stat_failure(failed.game_type, error);
 				gs_failures_pause_type(&failed, error);
+			}
 			for (int j = 0; j < left; j++)
 			{
 				if (by_type(&games[j], &failed) != 0)

@@ -67,9 +67,6 @@ typedef struct BatchRow
 	GsPacked packed;
 } BatchRow;
 
-#define ARCHIVE_COLUMNS                                                       \
-	"game_id, game_type, status, encoding, players, max_players, room_code, " \
-	"metadata, result, created_at, started_at, ended_at, version, moves"
 #define ARCHIVE_NCOLUMNS 14
 #define PAYLOAD_COLUMNS \
 	"game_id, game_type, ended_at, format, dictionary, raw_size, checksum, payload"
@@ -78,7 +75,7 @@ typedef struct BatchRow
 /* The batch that is being inserted. */
 static BatchRow *batch = NULL;
 static int batch_rows = 0;
-static GsDictionaryList *dictionaries = NULL;
+static GsDictionaryList *dictionaries = NULL; /* NULL = none are used */
 static int batch_without_payload = 0;
 
 static SPIPlanPtr insert_rows = NULL;
@@ -218,7 +215,7 @@ pack_payload(const GsGameCopy *game, MemoryContext mcxt, BatchRow *row)
 	int level = policy->compression_level == GS_POLICY_SETTING
 					? gs_archive_compression_level
 					: policy->compression_level;
-	int32 dictionary = policy->dictionary
+	int32 dictionary = policy->dictionary && dictionaries != NULL
 						   ? gs_dictionary_newest(dictionaries, type->data, type->len)
 						   : 0;
 
@@ -254,6 +251,13 @@ gs_batch_open(int n)
 }
 
 void
+gs_batch_open_plain(int n)
+{
+	gs_batch_open(n);
+	dictionaries = NULL;
+}
+
+void
 gs_batch_add(const GsGameCopy *game, bool with_payload)
 {
 	BatchRow *row = &batch[batch_rows++];
@@ -272,6 +276,25 @@ gs_batch_add(const GsGameCopy *game, bool with_payload)
 	}
 }
 
+GsGameCopy *
+gs_batch_take(GsBatchGame *game, MemoryContext mcxt)
+{
+	GsGameCopy *copy;
+
+	game->outcome = GS_BATCH_OPEN;
+	if (!gs_lock_game(&game->id, true))
+	{
+		game->outcome = GS_BATCH_BUSY;
+		return NULL;
+	}
+	copy = gs_table_copy(&game->id, GS_COPY_ALL, true, mcxt);
+	if (!gs_durable_try())
+		game->outcome = GS_BATCH_BUSY; /* nobody has been told that it is over */
+	else if (copy == NULL || !GS_STATUS_IS_OVER(copy->h.status))
+		game->outcome = GS_BATCH_GONE;
+	return game->outcome == GS_BATCH_OPEN ? copy : NULL;
+}
+
 /* Lock, copy and encode games until the batch is large enough. */
 static int
 collect(GsBatchGame *games, int n)
@@ -285,26 +308,19 @@ collect(GsBatchGame *games, int n)
 	gs_batch_open(n);
 	for (i = 0; i < n && bytes < BATCH_BYTES; i++)
 	{
+		BatchRow *row = &batch[batch_rows];
 		GsGameCopy *game;
 
 		CHECK_FOR_INTERRUPTS();
-		if (!gs_lock_game(&games[i].id, true))
-		{
-			games[i].outcome = GS_BATCH_BUSY;
-			continue;
-		}
 		MemoryContextSwitchTo(scratch);
-		game = gs_table_copy(&games[i].id, GS_COPY_ALL, true, scratch);
-		if (!gs_durable_try())
-			games[i].outcome = GS_BATCH_BUSY; /* nobody has been told that it is over */
-		else if (game == NULL || !GS_STATUS_IS_OVER(game->h.status))
-			games[i].outcome = GS_BATCH_GONE;
-		else
+		game = gs_batch_take(&games[i], scratch);
+		if (game != NULL)
 		{
-			make_row(game, &batch[batch_rows], rows_context);
-			bytes += batch[batch_rows].packed.raw_size;
+			make_row(game, row, rows_context);
+			games[i].raw_bytes = row->packed.raw_size;
+			games[i].stored_bytes = VARSIZE(row->payload) - VARHDRSZ;
+			bytes += row->packed.raw_size;
 			batch_rows++;
-			games[i].outcome = GS_BATCH_OPEN;
 		}
 		MemoryContextSwitchTo(rows_context);
 		MemoryContextReset(scratch);
@@ -368,8 +384,8 @@ gs_batch_insert(void)
 	SPI_connect();
 	if (insert_rows == NULL)
 		insert_rows =
-			prepare("INSERT INTO gamestate.archive (" ARCHIVE_COLUMNS ") "
-					"SELECT " ARCHIVE_COLUMNS " FROM gamestate.archiver_rows()");
+			prepare("INSERT INTO gamestate.archive (" GS_ARCHIVE_COLUMNS ") "
+					"SELECT " GS_ARCHIVE_COLUMNS " FROM gamestate.archiver_rows()");
 	if (insert_payloads == NULL)
 		insert_payloads =
 			prepare("INSERT INTO gamestate.archive_payload (" PAYLOAD_COLUMNS ") "
@@ -393,19 +409,19 @@ gs_batch_run(GsBatchGame *games, int n, GsBatchTotals *totals)
 		gs_batch_insert();
 		for (int i = 0; i < batch_rows; i++)
 			gs_writeset_archive(&batch[i].game_id);
-		for (int i = 0; i < batch_rows; i++)
-		{
-			totals->games++;
-			totals->raw_bytes += batch[i].packed.raw_size;
-			totals->stored_bytes += VARSIZE(batch[i].payload) - VARHDRSZ;
-		}
 	}
 	batch = NULL;
 	gs_worker_commit();
 
 	for (int i = 0; i < dealt_with; i++)
-		if (games[i].outcome == GS_BATCH_OPEN)
-			games[i].outcome = GS_BATCH_ARCHIVED;
+	{
+		if (games[i].outcome != GS_BATCH_OPEN)
+			continue;
+		games[i].outcome = GS_BATCH_ARCHIVED;
+		totals->games++;
+		totals->raw_bytes += games[i].raw_bytes;
+		totals->stored_bytes += games[i].stored_bytes;
+	}
 	return dealt_with;
 }
 

@@ -68,7 +68,6 @@
 #define GS_RATE_KEYS_MIN				16
 #define GS_TEN_MILLION					10000000
 #define GS_BATCH_DEFAULT				500
-#define GS_BATCH_MAX					2000
 #define GS_LEVEL_DEFAULT				3
 #define GS_MAKE_AHEAD_DEFAULT			2
 #define GS_MAKE_AHEAD_MAX				100
@@ -314,7 +313,7 @@ define_archive_settings(void)
 		"gamestate.archive_batch",
 		"Sets the largest number of games archived in one transaction.",
 		"Larger batches are faster and hold more locks at once.", &gs_archive_batch,
-		GS_BATCH_DEFAULT, 1, GS_BATCH_MAX, PGC_SIGHUP, 0, NULL, NULL, NULL);
+		GS_BATCH_DEFAULT, 1, GS_ARCHIVE_BATCH_MAX, PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("gamestate.archive_compression_level",
 							"Sets the zstd level with which games are archived.",
 							"Higher levels are smaller and slower.",

@@ -14,8 +14,11 @@
 #define GS_MAX_ID_LENGTH 63
 
 /* zstd levels that may be asked for; that of repacking if no policy says another */
-#define GS_LEVEL_MIN			1
-#define GS_LEVEL_MAX			19
+#define GS_LEVEL_MIN 1
+#define GS_LEVEL_MAX 19
+
+/* games archived in one transaction */
+#define GS_ARCHIVE_BATCH_MAX	2000
 #define GS_REPACK_LEVEL_DEFAULT 19
 
 /* postmaster start */

@@ -12,6 +12,7 @@
  */
 #include "postgres.h"
 
+#include "gs_archiver_stat.h"
 #include "gs_config.h"
 #include "gs_database.h"
 #include "gs_timer.h"
@@ -78,7 +79,7 @@ gs_database_shmem_init(bool found)
 		init_statistics(db);
 		gs_timers_init(db);
 		LWLockInitialize(&db->queue_lock, GsShmem->queue_tranche);
-		dlist_init(&db->queue);
+		gs_queue_init(&db->queue);
 		dlist_init(&db->archived);
 	}
 }
@@ -152,36 +153,10 @@ void
 gs_database_release(GsDatabase *db)
 {
 	gs_pages_forget(db);
+	gs_archiver_stat_forget(db->dboid);
 	for (int level = 0; level < GS_DURABLE_LEVELS; level++)
 		pg_atomic_write_u64(&db->gone_lsn[level], 0);
 	LWLockAcquire(GsShmem->slots_lock, LW_EXCLUSIVE);
 	db->dboid = InvalidOid;
 	LWLockRelease(GsShmem->slots_lock);
-}
-
-int
-gs_queue_peek(GsDatabase *db, int skip, GsQueueItem *items, int max)
-{
-	dlist_iter iter;
-	int n = 0;
-
-	LWLockAcquire(&db->queue_lock, LW_SHARED);
-	dlist_foreach (iter, &db->queue)
-	{
-		GsGame *game = dlist_container(GsGame, link, iter.cur);
-
-		if (n == max)
-			break;
-		if (skip > 0)
-		{
-			skip--;
-			continue;
-		}
-		/* neither changes any more once a game is in the queue */
-		items[n].game_id = game->key.id;
-		items[n].ended_at = game->h.ended_at;
-		n++;
-	}
-	LWLockRelease(&db->queue_lock);
-	return n;
 }

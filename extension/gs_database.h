@@ -13,6 +13,7 @@
 
 #include "gs_durable.h"
 #include "gs_pages.h"
+#include "gs_queue.h"
 #include "gs_table.h"
 
 #include "lib/ilist.h"
@@ -114,18 +115,11 @@ typedef struct GsDatabase
 	pg_atomic_uint64 deadline_latest;
 
 	LWLock queue_lock;	 /* protects the rest, and GsGame.link */
-	dlist_head queue;	 /* games that are over, oldest finish first */
+	GsQueue queue;		 /* games that are over */
 	dlist_head archived; /* archived games still needed by old snapshots */
 	int nqueue;
 	int narchived;
 } GsDatabase;
-
-/* One game in the queue, as the archiver sees it. */
-typedef struct GsQueueItem
-{
-	pg_uuid_t game_id;
-	TimestampTz ended_at;
-} GsQueueItem;
 
 extern Size gs_database_shmem_size(void);
 extern void gs_database_shmem_init(bool found);
@@ -176,11 +170,5 @@ gs_require_games(void)
 extern int gs_database_index(const GsDatabase *db); /* 0 .. gs_max_databases - 1 */
 extern GsDatabase *gs_database_by_index(int i);
 extern void gs_database_release(GsDatabase *db); /* after DROP DATABASE, games removed */
-
-/*
- * Copies up to max items of the archive queue, oldest finish first, leaving
- * out the first skip ones.  They stay queued until their removal commits.
- */
-extern int gs_queue_peek(GsDatabase *db, int skip, GsQueueItem *items, int max);
 
 #endif /* GS_DATABASE_H */

@@ -76,6 +76,9 @@ static const GsPolicy builtin_policy = {.durability = GS_POLICY_SETTING,
 										.compression_level = GS_POLICY_SETTING,
 										.dictionary = true,
 										.repack_level = GS_REPACK_LEVEL_DEFAULT,
+										.archive_batch = GS_POLICY_SETTING,
+										.archive_priority = GS_PRIORITY_DEFAULT,
+										.archive_attempts = GS_ARCHIVE_ATTEMPTS_DEFAULT,
 										.player_stats = true,
 										.retention_action = GS_RETENTION_DROP,
 										.make_ahead = GS_POLICY_SETTING};
@@ -247,6 +250,25 @@ set_repack_level(GsPolicy *policy, Datum value)
 	policy->repack_level = Min(Max(DatumGetInt16(value), GS_LEVEL_MIN), GS_LEVEL_MAX);
 }
 
+static void
+set_archive_batch(GsPolicy *policy, Datum value)
+{
+	policy->archive_batch = Min(Max(DatumGetInt32(value), 1), GS_ARCHIVE_BATCH_MAX);
+}
+
+static void
+set_archive_priority(GsPolicy *policy, Datum value)
+{
+	policy->archive_priority =
+		Min(Max(DatumGetInt16(value), GS_PRIORITY_MIN), GS_PRIORITY_MAX);
+}
+
+static void
+set_archive_attempts(GsPolicy *policy, Datum value)
+{
+	policy->archive_attempts = Max(DatumGetInt32(value), 0);
+}
+
 /* What is too long is no name of a limit. */
 static void
 set_name(char *name, Datum value)
@@ -341,6 +363,9 @@ static const PolicyColumn policy_columns[] = {
 	{"dictionary", BOOLOID, set_dictionary},
 	{"repack", BOOLOID, set_repack},
 	{"repack_level", INT2OID, set_repack_level},
+	{"archive_batch", INT4OID, set_archive_batch},
+	{"archive_priority", INT2OID, set_archive_priority},
+	{"archive_attempts", INT4OID, set_archive_attempts},
 	{"player_rate_limit", TEXTOID, set_player_rate_limit},
 	{"game_rate_limit", TEXTOID, set_game_rate_limit},
 	{"player_stats", BOOLOID, set_player_stats},
@@ -537,6 +562,54 @@ gs_policy_new_game(const GsText *game_type, GsHeader *h)
 		policy->durability == GS_POLICY_SETTING ? gs_durability : policy->durability;
 	h->history = policy->history;
 	h->history_limit = policy->history_limit;
+}
+
+uint64
+gs_policy_generation(void)
+{
+	refresh();
+	return changes_read;
+}
+
+bool
+gs_policy_any_priority(void)
+{
+	bool any;
+	HASH_SEQ_STATUS scan;
+	const Policy *entry;
+
+	refresh();
+	any = default_policy.archive_priority != GS_PRIORITY_DEFAULT;
+	if (policies == NULL)
+		return any;
+	hash_seq_init(&scan, policies);
+	while ((entry = hash_seq_search(&scan)) != NULL)
+		any |= entry->policy.archive_priority != GS_PRIORITY_DEFAULT;
+	return any;
+}
+
+static int
+batch_of(const GsPolicy *policy)
+{
+	return policy->archive_batch == GS_POLICY_SETTING ? gs_archive_batch
+													  : policy->archive_batch;
+}
+
+int
+gs_policy_largest_batch(void)
+{
+	int largest;
+	HASH_SEQ_STATUS scan;
+	const Policy *entry;
+
+	refresh();
+	largest = batch_of(&default_policy);
+	if (policies == NULL)
+		return largest;
+	hash_seq_init(&scan, policies);
+	while ((entry = hash_seq_search(&scan)) != NULL)
+		largest = Max(largest, batch_of(&entry->policy));
+	return largest;
 }
 
 bool

@@ -9,12 +9,14 @@
 #define GS_POLICY_H
 
 #include "gs_period.h"
-#include "gs_table.h"
+#include "gs_queue.h"
 
 #include "utils/timestamp.h"
 
 /* A field that follows the setting of the same name. */
 #define GS_POLICY_SETTING (-1)
+
+#define GS_ARCHIVE_ATTEMPTS_DEFAULT 8
 
 /* What becomes of partitions that are no longer kept. */
 typedef enum GsRetentionAction
@@ -35,6 +37,11 @@ typedef struct GsPolicy
 	bool dictionary;
 	bool repack;
 	int repack_level;
+
+	/* the archiver's queue */
+	int archive_batch;	  /* or GS_POLICY_SETTING */
+	int archive_priority; /* GS_PRIORITY_MIN .. GS_PRIORITY_MAX */
+	int archive_attempts; /* that a game may fail; 0 = without a limit */
 
 	/* functions called when games are archived (gs_hook.c), by qualified names */
 	bool player_stats;
@@ -79,6 +86,14 @@ extern const GsPolicy *gs_policy(const GsText *game_type);
  * transaction has changed it: durability and history.
  */
 extern void gs_policy_new_game(const GsText *game_type, GsHeader *h);
+
+/*
+ * For the archiver, all policies together: grows with each change of them; is
+ * there another priority than the default; the largest batch.
+ */
+extern uint64 gs_policy_generation(void);
+extern bool gs_policy_any_priority(void);
+extern int gs_policy_largest_batch(void);
 
 /* Do the moves of any game type have a limit? */
 extern bool gs_policy_limits_moves(void);

@@ -24,6 +24,7 @@
  */
 #include "postgres.h"
 
+#include "gs_archiver_stat.h"
 #include "gs_config.h"
 #include "gs_database.h"
 #include "gs_errors.h"
@@ -96,6 +97,7 @@ shmem_request(void)
 	RequestAddinShmemSpace(area_size());
 	RequestAddinShmemSpace(gs_database_shmem_size());
 	RequestAddinShmemSpace(gs_worker_shmem_size());
+	RequestAddinShmemSpace(gs_archiver_stat_shmem_size());
 	RequestAddinShmemSpace(gs_follow_shmem_size());
 	RequestAddinShmemSpace(gs_feed_shmem_size());
 	RequestAddinShmemSpace(gs_rate_shmem_size());
@@ -167,6 +169,7 @@ shmem_startup(void)
 	}
 	gs_database_shmem_init(found);
 	gs_worker_shmem_init(found);
+	gs_archiver_stat_shmem_init(found);
 	gs_follow_shmem_init(found);
 	gs_feed_shmem_init(found);
 	gs_rate_shmem_init(found);

@@ -38,7 +38,10 @@ PG_FUNCTION_INFO_V1(gs_list_stored_games);
 	" AND ($1 IS NULL OR a.game_type = $1 COLLATE pg_catalog.\"C\")"    \
 	" UNION ALL SELECT s.game_id, 'suspended', s.version, s.updated_at" \
 	" FROM gamestate.suspended s WHERE s.updated_at >= $2"              \
-	" AND ($1 IS NULL OR s.game_type = $1 COLLATE pg_catalog.\"C\")"
+	" AND ($1 IS NULL OR s.game_type = $1 COLLATE pg_catalog.\"C\")"    \
+	" UNION ALL SELECT d.game_id, 'dead_letter', d.version, d.ended_at" \
+	" FROM gamestate.dead_letter d WHERE d.ended_at >= $2"              \
+	" AND ($1 IS NULL OR d.game_type = $1 COLLATE pg_catalog.\"C\")"
 
 static void
 put_rows(ReturnSetInfo *rsinfo)

@@ -532,7 +532,7 @@ set_link(GsDatabase *db, GsGame *game, GsLink link)
 	game->link_state = link;
 	if (link == GS_LINK_QUEUE)
 	{
-		dlist_push_tail(&db->queue, &game->link);
+		gs_queue_push(&db->queue, game);
 		db->nqueue++;
 	}
 	else if (link == GS_LINK_ARCHIVED)

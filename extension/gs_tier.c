@@ -31,6 +31,7 @@
 
 #include "gs_archive.h"
 #include "gs_database.h"
+#include "gs_dead_letter.h"
 #include "gs_suspended.h"
 #include "gs_table.h"
 #include "gs_tier.h"
@@ -49,6 +50,7 @@ typedef struct Store
 
 static const Store stores[] = {
 	{GS_TIER_SUSPENDED, gs_suspended_exists, gs_suspended_get},
+	{GS_TIER_DEAD_LETTER, gs_dead_letter_exists, gs_dead_letter_get},
 	{GS_TIER_ARCHIVED, gs_archive_exists, gs_archive_get},
 };
 

@@ -382,6 +382,7 @@ count_stored_games(GamesFound *found)
 	found->archived = count_rows("gamestate.archive");
 	if (found->archived == 0)
 		found->archived = count_rows("gamestate.archive_payload");
+	found->archived += count_rows("gamestate.dead_letter");
 	found->suspended = count_rows("gamestate.suspended");
 	found->saved = count_rows("gamestate.saved_games");
 

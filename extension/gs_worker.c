@@ -41,12 +41,14 @@
 #include "commands/extension.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "common/pg_prng.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/proc.h"
+#include "storage/procarray.h"
 #include "storage/shmem.h"
 #include "tcop/pquery.h"
 #include "tcop/tcopprot.h"
@@ -216,6 +218,22 @@ gs_worker_wake_maintenance(GsDatabase *db)
 	wake(gs_worker_slot(db, GS_ROLE_MAINTENANCE));
 }
 
+/* One that pauses does not want to be woken by games that end (gs_worker_wakeable()). */
+void
+gs_worker_rouse_archiver(GsDatabase *db)
+{
+	GsWorkerSlot *slot = gs_worker_slot(db, GS_ROLE_GAMES);
+	PGPROC *proc;
+	pid_t pid;
+
+	LWLockAcquire(GsShmem->slots_lock, LW_SHARED);
+	pid = slot->pid;
+	LWLockRelease(GsShmem->slots_lock);
+	proc = pid != 0 ? BackendPidGetProc(pid) : NULL;
+	if (proc != NULL)
+		SetLatch(&proc->procLatch);
+}
+
 void
 gs_worker_wake_timer(GsDatabase *db)
 {
@@ -320,7 +338,13 @@ gs_worker_backoff(int failures)
 
 	while (--failures > 0 && delay < GS_BACKOFF_LAST)
 		delay *= 2;
-	return Min(delay, GS_BACKOFF_LAST);
+	return gs_worker_jitter(Min(delay, GS_BACKOFF_LAST));
+}
+
+int
+gs_worker_jitter(int ms)
+{
+	return (int) (ms * (0.75 + pg_prng_double(&pg_global_prng_state) / 2));
 }
 
 /* ----------------------------------------------------------------

@@ -136,6 +136,7 @@ extern void gs_worker_init(void);
 /* Wake a worker of a database.  Cannot fail, takes no lock. */
 extern void gs_worker_wake_archiver(GsDatabase *db);
 extern void gs_worker_wake_maintenance(GsDatabase *db);
+extern void gs_worker_rouse_archiver(GsDatabase *db); /* also while it pauses */
 extern void gs_worker_wake_timer(GsDatabase *db);
 extern void gs_worker_wake_launcher(void); /* to look for databases */
 extern bool gs_worker_look_wanted(void);   /* for the launcher: was that asked for? */
@@ -202,7 +203,10 @@ extern void gs_worker_utility(const char *command, int lock_timeout);
 /* In the worker's own settings for all its transactions. */
 extern void gs_worker_settings(void);
 
-/* GS_BACKOFF_FIRST doubled with each failure after the first. */
+/* GS_BACKOFF_FIRST doubled with each failure after the first, and jittered. */
 extern int gs_worker_backoff(int failures);
+
+/* The same, give or take a quarter: so that many do not come back at once. */
+extern int gs_worker_jitter(int ms);
 
 #endif /* GS_WORKER_H */
