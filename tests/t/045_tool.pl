@@ -8,6 +8,7 @@ use strict;
 use warnings;
 
 use File::Temp qw(tempdir);
+use FindBin;
 use JSON::PP;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -180,7 +181,7 @@ is_status(2, qr/invalid value "often" for option --delay/, 'top -s often', 'top'
 
 # ---- bench
 
-my $measured = json('bench', '--json', '-q', '-T', '0.1', '--rounds', 1, '-c', 3, '-P', 2, '-g', 30, '--against', 'table');
+my $measured = json('bench', '--json', '-q', '-T', '0.5', '--rounds', 1, '-c', 3, '-P', 2, '-g', 30, '--against', 'table');
 is_deeply([ map { "$_->{workload} $_->{on}" } @{ $measured->{results} } ],
 	[ map { ("$_ gamestate", "$_ table") } qw(moves gets mixed games contention) ], 'bench measures all workloads on both');
 is(scalar(grep { $_->{calls_per_second} > 0 && $_->{p50_us} > 0 && $_->{p99_us} >= $_->{p50_us} } @{ $measured->{results} }), 10,
@@ -194,7 +195,7 @@ SKIP:
 {
 	# Debian's redis-tools has the server, under another name
 	my ($program) = grep { -x } map { ("$_/redis-server", "$_/redis-check-rdb") } split(/:/, $ENV{PATH});
-	skip 'there is no Redis', 6 if !defined $program;
+	skip 'there is no Redis', 10 if !defined $program;
 	my $dir = PostgreSQL::Test::Utils::tempdir_short();
 	symlink($program, "$dir/redis-server") or die "symlink: $!";
 	my $said = '';
@@ -205,7 +206,7 @@ SKIP:
 		last if -S "$dir/redis.sock";
 		select(undef, undef, undef, 0.1);
 	}
-	my $both = json('bench', '--json', '-q', '-T', '0.1', '--rounds', 1, '-c', 3, '-P', 2, '-g', 30, '--against=table,redis', "--redis=$dir/redis.sock");
+	my $both = json('bench', '--json', '-q', '-T', '0.5', '--rounds', 1, '-c', 3, '-P', 2, '-g', 30, '--against=table,redis', "--redis=$dir/redis.sock");
 	is_deeply([ map { "$_->{workload} $_->{on}" } @{ $both->{results} } ],
 		[ map { ("$_ gamestate", "$_ table", "$_ redis") } qw(moves gets mixed games contention) ], 'bench against tables and Redis');
 	is(scalar(grep { $_->{calls_per_second} > 0 && $_->{p99_us} >= $_->{p50_us} } @{ $both->{results} }), 15, 'has figures of all');
@@ -213,6 +214,32 @@ SKIP:
 	like(is_status(0, undef, 'as text', 'bench', '-q', '-T', '0.1', '--rounds', 1, '-g', 30, '--against=redis', "--redis=$dir/redis.sock", 'moves'),
 		qr/^redis: Redis .*^moves +redis .* [\d.]+$/ms, 'as text');
 	is(do { open(my $keys, '-|', 'redis-cli', '-s', "$dir/redis.sock", 'DBSIZE') or die "redis-cli: $!"; <$keys> }, "0\n", 'its keys have been removed');
+	# the README's way to bring games from a Redis, and from tables
+	my $readme = slurp_file("$FindBin::Bin/../../README.md");
+	my ($from_tables) = $readme =~ /^(psql -XAtc .*?gamestate import -)$/ms or die 'no import from tables in the README';
+	my ($from_redis) = $readme =~ /^(redis-cli --scan .*?gamestate import -)$/ms or die 'no import from Redis in the README';
+	my ($cli) = grep { -x } map { "$_/redis-cli" } split(/:/, $ENV{PATH});
+	mkdir "$dir/bin";
+	append_to_file("$dir/bin/redis-cli", qq{#!/bin/sh\nexec $cli -s $dir/redis.sock "\$@"\n});
+	chmod 0755, "$dir/bin/redis-cli";
+	local %ENV = (%ENV, PGHOST => $node->host, PGPORT => $node->port, PGDATABASE => 'postgres', PATH => "$dir/bin:$ENV{PATH}");
+	system("$dir/bin/redis-cli", qw(hset game:7 ended_at 2026-01-02T03:04:05Z state), '{"hp": [3, 0]}') == 0 or die 'redis-cli';
+	system("$dir/bin/redis-cli", qw(rpush log:7), '{"hit": 1}', '{"hit": 2}') == 0 or die 'redis-cli';
+	SKIP:
+	{
+		skip 'there is no jq', 2 if !grep { -x } map { "$_/jq" } split(/:/, $ENV{PATH});
+		like(`$from_redis 2>&1`, qr/^imported 1, skipped 0, refused 0$/m, 'the import from Redis in the README');
+		is(sql(q{SELECT status, version, moves, ended_at AT TIME ZONE 'UTC', final_state, (SELECT string_agg(event::text, ' ' ORDER BY version) FROM gamestate.archived_moves m WHERE m.game_id = g.game_id)
+				FROM gamestate.archived_games g WHERE game_type = 'duel' AND ended_at < '2026-06-01'}), 'finished|4|2|2026-01-02 03:04:05|{"hp":[3,0]}|{"hit":1} {"hit":2}', 'brings the game');
+	}
+	sql(q{CREATE TABLE games (id integer PRIMARY KEY, kind text, players text[], result json, ended_at timestamptz);
+		CREATE TABLE moves (game integer, n integer, player text, move json, at timestamptz);
+		INSERT INTO games VALUES (1, 'old', '{ann,bob}', '"ann"', '2026-01-02 03:04:05Z'), (2, 'old', '{cid}', NULL, '2026-01-03Z');
+		INSERT INTO moves SELECT 1, n, 'ann', to_json(n), '2026-01-02 03:00:00Z' FROM generate_series(1, 3) n});
+	like(`$from_tables 2>&1`, qr/^imported 2, skipped 0, refused 0$/m, 'the import from tables in the README');
+	is(sql(q{SELECT string_agg(concat_ws(' ', players, result, moves), ', ' ORDER BY moves DESC) FROM gamestate.archived_games WHERE game_type = 'old'}),
+		'{ann,bob} "ann" 3, {cid} 0', 'brings the games');
+	sql('DROP TABLE games, moves');
 	$redis->signal('TERM');
 	$redis->finish;
 	is_status(1, qr/could not connect to Redis at "$dir\/redis.sock"/, 'bench without a Redis', 'bench', '-q', '--against=redis', "--redis=$dir/redis.sock", 'gets');

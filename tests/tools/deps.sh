@@ -128,6 +128,8 @@ for group in "$@"; do
         have pg_prove || want libtap-parser-sourcehandler-pgtap-perl
         have setpriv || want util-linux
         have pgbouncer || [ -x /usr/sbin/pgbouncer ] || want pgbouncer
+        have jq || want jq
+        have redis-cli || want redis-tools
         have pkg-config || want pkg-config
         can_compile uv.h || want libuv1-dev
         want_pgtap
