@@ -9,6 +9,7 @@ override DATA = $(sort $(wildcard extension/gamestate--*.sql))
 OBJS = \
 	extension/gs_ahead.o \
 	extension/gs_archive.o \
+	extension/gs_archive_find.o \
 	extension/gs_archiver.o \
 	extension/gs_archiver_failures.o \
 	extension/gs_archiver_pass.o \
@@ -16,6 +17,10 @@ OBJS = \
 	extension/gs_archiver_stat.o \
 	extension/gs_batch.o \
 	extension/gs_changes.o \
+	extension/gs_cold.o \
+	extension/gs_cold_fdw.o \
+	extension/gs_cold_file.o \
+	extension/gs_cold_format.o \
 	extension/gs_columns.o \
 	extension/gs_columns_decode.o \
 	extension/gs_config.o \
@@ -37,6 +42,7 @@ OBJS = \
 	extension/gs_follow_source.o \
 	extension/gs_history.o \
 	extension/gs_hook.o \
+	extension/gs_freeze.o \
 	extension/gs_import.o \
 	extension/gs_import_read.o \
 	extension/gs_index.o \
@@ -113,6 +119,7 @@ OBJS = \
 
 # What does not need the server: linked into tests/unit and tests/fuzz.
 PURE_SRCS = \
+	extension/gs_cold_format.c \
 	extension/gs_columns.c \
 	extension/gs_columns_decode.c \
 	extension/gs_delta.c \

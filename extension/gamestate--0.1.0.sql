@@ -215,6 +215,7 @@ CREATE TABLE gamestate.policy (
 	game_rate_limit text COLLATE pg_catalog."C" REFERENCES gamestate.rate_limit,
 	player_stats boolean,
 	stats_rule text COLLATE pg_catalog."C",
+	freeze_after interval,
 	leaderboards text[],
 	archive_hook text COLLATE pg_catalog."C",
 	hook_failure text,
@@ -251,6 +252,8 @@ CREATE TABLE gamestate.policy (
 		CHECK (make_ahead OPERATOR(pg_catalog.>=) 0 AND make_ahead OPERATOR(pg_catalog.<=) 100),
 	CONSTRAINT policy_old_tablespace_after_check
 		CHECK (old_tablespace_after OPERATOR(pg_catalog.>=) '0'::interval),
+	CONSTRAINT policy_freeze_after_check
+		CHECK (freeze_after OPERATOR(pg_catalog.>=) '0'::interval),
 	CONSTRAINT policy_leaderboards_check
 		CHECK (pg_catalog.cardinality(leaderboards) OPERATOR(pg_catalog.<=) 16
 			   AND pg_catalog.array_position(leaderboards, NULL) IS NULL),
@@ -281,6 +284,7 @@ COMMENT ON COLUMN gamestate.policy.player_rate_limit IS 'rate limit of the moves
 COMMENT ON COLUMN gamestate.policy.game_rate_limit IS 'rate limit of the moves of each game';
 COMMENT ON COLUMN gamestate.policy.player_stats IS 'count archived games in gamestate.player_stats (default true)';
 COMMENT ON COLUMN gamestate.policy.stats_rule IS 'function (game_type text, players text[], result json) that says what a result means for its players, as a table (player text, outcome text, counters jsonb); NULL = gamestate.default_stats_rule';
+COMMENT ON COLUMN gamestate.policy.freeze_after IS 'how long after its end a partition of payloads is frozen: written to a file below gamestate.cold_directory; NULL = never';
 COMMENT ON COLUMN gamestate.policy.leaderboards IS 'metrics whose ranking is kept, so that gamestate.leaderboard() answers at once: games, wins, losses, draws or names of counters';
 COMMENT ON COLUMN gamestate.policy.archive_hook IS 'function (gamestate.archive[]) that is called with the rows of each batch, in its transaction, as the role that has set this';
 COMMENT ON COLUMN gamestate.policy.hook_failure IS 'when archive_hook or stats_rule fails: block (default; the games wait and are tried again) or skip (a row of gamestate.hook_error)';
@@ -1141,6 +1145,60 @@ COMMENT ON COLUMN gamestate.tablespace_log.tablespace_oid IS 'oid of the tablesp
 COMMENT ON COLUMN gamestate.tablespace_log.tablespace IS 'its name then';
 ALTER TABLE gamestate.tablespace_log OWNER TO gamestate_owner;
 
+-- Partitions of payloads in files, see extension/gs_freeze.c.  Not dumped: files belong to
+-- one database of one server.
+CREATE FUNCTION gamestate.cold_handler()
+RETURNS fdw_handler
+AS 'MODULE_PATHNAME', 'gs_cold_handler' LANGUAGE C STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION gamestate.cold_handler() IS 'internal: reads frozen partitions';
+CREATE FUNCTION gamestate.cold_validator(options text[], catalog oid)
+RETURNS void
+AS 'MODULE_PATHNAME', 'gs_cold_validator' LANGUAGE C STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION gamestate.cold_validator(text[], oid) IS 'internal: checks the options of frozen partitions';
+CREATE FOREIGN DATA WRAPPER gamestate_cold HANDLER gamestate.cold_handler VALIDATOR gamestate.cold_validator;
+COMMENT ON FOREIGN DATA WRAPPER gamestate_cold IS 'frozen partitions of gamestate.archive_payload';
+CREATE SERVER gamestate_cold FOREIGN DATA WRAPPER gamestate_cold;
+COMMENT ON SERVER gamestate_cold IS 'files below gamestate.cold_directory';
+GRANT USAGE ON FOREIGN SERVER gamestate_cold TO gamestate_owner;
+
+CREATE TABLE gamestate.cold_file (
+	relid oid PRIMARY KEY,
+	partition text NOT NULL,
+	file text NOT NULL UNIQUE,
+	bytes bigint NOT NULL,
+	rows bigint NOT NULL,
+	checksum bigint NOT NULL,
+	format smallint NOT NULL,
+	frozen_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+	database_oid oid NOT NULL,
+	rights text[] NOT NULL,
+	objects text[] NOT NULL
+);
+COMMENT ON TABLE gamestate.cold_file IS 'files of frozen partitions, below gamestate.cold_directory';
+COMMENT ON COLUMN gamestate.cold_file.relid IS 'oid of the foreign table';
+COMMENT ON COLUMN gamestate.cold_file.partition IS 'its name then';
+COMMENT ON COLUMN gamestate.cold_file.file IS 'name of the file, directly below gamestate.cold_directory';
+COMMENT ON COLUMN gamestate.cold_file.bytes IS 'size of the file';
+COMMENT ON COLUMN gamestate.cold_file.rows IS 'games in it';
+COMMENT ON COLUMN gamestate.cold_file.checksum IS 'CRC-32C of the file';
+COMMENT ON COLUMN gamestate.cold_file.format IS 'format of the file, see extension/gs_cold_format.h; formats stay readable for ever';
+COMMENT ON COLUMN gamestate.cold_file.database_oid IS 'database that has made the file: only that one removes it';
+COMMENT ON COLUMN gamestate.cold_file.rights IS 'comment and privileges of the partition, as commands';
+COMMENT ON COLUMN gamestate.cold_file.objects IS 'its own indexes and triggers, as commands that thaw_partition() runs';
+ALTER TABLE gamestate.cold_file OWNER TO gamestate_owner;
+
+CREATE FUNCTION gamestate.freeze_partition(partition regclass)
+RETURNS void
+AS 'MODULE_PATHNAME', 'gs_freeze_partition' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION gamestate.freeze_partition(regclass)
+IS 'write a closed partition of gamestate.archive_payload to a file below gamestate.cold_directory, and put a foreign table over it in its place';
+
+CREATE FUNCTION gamestate.thaw_partition(partition regclass)
+RETURNS void
+AS 'MODULE_PATHNAME', 'gs_thaw_partition' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION gamestate.thaw_partition(regclass)
+IS 'bring a frozen partition back as a table';
+
 -- Written by the maintenance worker, see extension/gs_repack.c.
 CREATE TABLE gamestate.repack (
 	relid oid PRIMARY KEY,
@@ -1995,8 +2053,8 @@ SELECT CASE
 		OR object_name IN ('retention_log', 'hook_error', 'tablespace_log')
 		THEN 'statistics'
 	WHEN object_name IN ('policy', 'rate_limit', 'dictionary', 'saved_games', 'deleted_games', 'save_live_games', 'load_saved_games',
-		'verify_archive', 'repack_partition', 'import_games', 'resume_archiving',
-		'retry_dead_letter', 'discard_dead_letter')
+		'verify_archive', 'repack_partition', 'freeze_partition', 'thaw_partition', 'cold_file',
+		'import_games', 'resume_archiving', 'retry_dead_letter', 'discard_dead_letter')
 		THEN 'operate'
 	WHEN object_name LIKE 'archiver\_%' OR object_name = 'policy_function'
 		THEN 'worker'

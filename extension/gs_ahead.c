@@ -58,7 +58,8 @@ has_rows(Oid relid)
 static bool
 is_recent(const GsLeaf *leaf, TimestampTz now)
 {
-	return leaf->from <= now && leaf->to > now - RECENT_DAYS * USECS_PER_DAY;
+	return !leaf->frozen && leaf->from <= now &&
+		   leaf->to > now - RECENT_DAYS * USECS_PER_DAY;
 }
 
 /* The types that are in use, "" for the default branch; in mcxt. */

@@ -13,23 +13,7 @@
  *	   have, so with its whole key.  These run with the caller's rights: SELECT
  *	   on gamestate.archive_payload is demanded, row security obeyed.
  *
- * Both look for one row, and find it like this:
- *
- *	a. From the parent table down, the partitions that may hold the row are
- *	   visited: with the whole key that is one leaf; by id alone first those of
- *	   the time at which the id was made (if it says that, see gs_uuid.c), then
- *	   all.  A leaf is locked only while it is looked at.  An SQL query would
- *	   plan, and until the end of the transaction lock, every leaf and index,
- *	   which with a few years of daily partitions no lock table can hold; and
- *	   even with one leaf left it would cost ten times as much a row.
- *	b. In a leaf the row is looked up by a B-tree that starts with game_id; or
- *	   by a sequential scan if somebody has dropped that.  No function,
- *	   operator or rule of a user runs, so there is no user to switch to.
- *	c. Columns are found by name: a table attached by hand may have them in
- *	   another order.
- *
- * Foreign tables as partitions are read by the views (through an ordinary
- * query), not by a look-up by game id alone.
+ * Both look for one row, which gs_archive_find.c finds.
  *
  * For the views the last payload that was read is kept decompressed until the
  * transaction ends or another one is read, so that a query pays once a row
@@ -44,31 +28,22 @@
 #include "postgres.h"
 
 #include "gs_archive.h"
+#include "gs_archive_find.h"
 #include "gs_history.h"
 #include "gs_unpack.h"
 #include "gs_uuid.h"
 
-#include "access/genam.h"
 #include "access/htup_details.h"
-#include "access/relation.h"
-#include "access/transam.h"
 #include "access/xact.h"
-#include "catalog/namespace.h"
-#include "catalog/partition.h"
-#include "catalog/pg_am_d.h"
 #include "catalog/pg_type_d.h"
 #include "executor/spi.h"
 #include "funcapi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
-#include "partitioning/partbounds.h"
-#include "partitioning/partdesc.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/partcache.h"
 #include "utils/rel.h"
 #include "utils/rls.h"
 #include "utils/snapmgr.h"
@@ -77,30 +52,6 @@
 /* Parents of the partitions, in schema gamestate. */
 #define ARCHIVE_TABLE "archive"
 #define PAYLOAD_TABLE "archive_payload"
-
-/* Clocks differ, and games take so long: where to look first, if the id says when it was made. */
-#define HINT_BEFORE USECS_PER_HOUR
-#define HINT_AFTER	USECS_PER_DAY
-
-typedef struct RowSearch RowSearch;
-typedef void (*RowCallback)(RowSearch *search, Relation leaf, HeapTuple tuple);
-
-/* What row to look for, and what to do with it. */
-struct RowSearch
-{
-	const pg_uuid_t *id;
-	const char *game_type; /* NULL = any */
-	bool exact;			   /* game_type and ended_from are the row's */
-	bool has_range;		   /* ended_at is between these, both included */
-	TimestampTz ended_from;
-	TimestampTz ended_to;
-	Snapshot snapshots[2]; /* tried in this order in each leaf */
-	int nsnapshots;
-	RowCallback found; /* NULL = it is enough to know that it exists */
-	void *arg;
-	MemoryContext mcxt; /* for found() */
-	bool foreign;		/* out: a foreign table was left out */
-};
 
 /* The columns of gamestate.archive_payload, but the payload itself. */
 typedef struct PayloadRow
@@ -124,277 +75,6 @@ typedef struct CachedPayload
 } CachedPayload;
 
 static CachedPayload *cached_payload = NULL;
-
-/* ----------
- * finding one row
- * ----------
- */
-
-static Oid
-archive_table(const char *name)
-{
-	Oid nsp = get_namespace_oid("gamestate", true);
-
-	return OidIsValid(nsp) ? get_relname_relid(name, nsp) : InvalidOid;
-}
-
-/* A column by its name; a partition has it, with this type. */
-static Datum
-row_column(HeapTuple tuple, Relation leaf, const char *name, Oid type, bool *isnull)
-{
-	TupleDesc desc = RelationGetDescr(leaf);
-
-	for (int i = 0; i < desc->natts; i++)
-	{
-		Form_pg_attribute att = TupleDescAttr(desc, i);
-
-		if (!att->attisdropped && strcmp(NameStr(att->attname), name) == 0 &&
-			att->atttypid == type)
-			return heap_getattr(tuple, i + 1, desc, isnull);
-	}
-	ereport(ERROR,
-			(errcode(ERRCODE_UNDEFINED_COLUMN),
-			 errmsg("table \"%s\" has no column \"%s\" of type %s",
-					RelationGetRelationName(leaf), name, format_type_be(type))));
-	return (Datum) 0; /* keep compiler quiet */
-}
-
-static Datum
-row_column_not_null(HeapTuple tuple, Relation leaf, const char *name, Oid type)
-{
-	bool isnull;
-	Datum value = row_column(tuple, leaf, name, type, &isnull);
-
-	if (isnull)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("column \"%s\" of table \"%s\" is null",
-						name, RelationGetRelationName(leaf))));
-	return value;
-}
-
-/* A usable B-tree whose first column is game_id, or InvalidOid. */
-static Oid
-leaf_index(Relation leaf, AttrNumber attno)
-{
-	List *indexes = RelationGetIndexList(leaf);
-	ListCell *lc;
-	Oid result = InvalidOid;
-
-	foreach (lc, indexes)
-	{
-		Relation index = index_open(lfirst_oid(lc), AccessShareLock);
-		Form_pg_index form = index->rd_index;
-
-		/* the same tests as the planner's, see get_relation_info() */
-		if (form->indisvalid && index->rd_rel->relam == BTREE_AM_OID &&
-			form->indkey.values[0] == attno && index->rd_opcintype[0] == UUIDOID &&
-			heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL) &&
-			!(form->indcheckxmin &&
-			  !TransactionIdPrecedes(HeapTupleHeaderGetXmin(index->rd_indextuple->t_data),
-									 TransactionXmin)))
-			result = RelationGetRelid(index);
-		index_close(index, AccessShareLock);
-		if (OidIsValid(result))
-			break;
-	}
-	list_free(indexes);
-	return result;
-}
-
-/*
- * Is this row the one?  A scan without an index may give any row, and a leaf
- * may hold the game under another key than was asked for.
- */
-static bool
-row_matches(RowSearch *search, Relation leaf, HeapTuple tuple)
-{
-	Datum value = row_column_not_null(tuple, leaf, "game_id", UUIDOID);
-
-	if (memcmp(DatumGetUUIDP(value), search->id, sizeof(pg_uuid_t)) != 0)
-		return false;
-	if (!search->exact)
-		return true;
-	value = row_column_not_null(tuple, leaf, "ended_at", TIMESTAMPTZOID);
-	if (DatumGetTimestampTz(value) != search->ended_from)
-		return false;
-	value = row_column_not_null(tuple, leaf, "game_type", TEXTOID);
-	return strcmp(TextDatumGetCString(value), search->game_type) == 0;
-}
-
-static bool
-search_leaf(Relation leaf, RowSearch *search)
-{
-	AttrNumber attno = get_attnum(RelationGetRelid(leaf), "game_id");
-	Oid indexoid;
-	bool result = false;
-
-	if (attno == InvalidAttrNumber)
-		return false;
-	indexoid = leaf_index(leaf, attno);
-
-	for (int i = 0; i < search->nsnapshots && !result; i++)
-	{
-		ScanKeyData key;
-		SysScanDesc scan;
-		HeapTuple tuple;
-
-		ScanKeyInit(&key, attno, BTEqualStrategyNumber, F_UUID_EQ,
-					UUIDPGetDatum(search->id));
-		scan = systable_beginscan(leaf, indexoid, OidIsValid(indexoid),
-								  search->snapshots[i], 1, &key);
-		while (!result && HeapTupleIsValid(tuple = systable_getnext(scan)))
-		{
-			if (!row_matches(search, leaf, tuple))
-				continue;
-			result = true;
-			if (search->found)
-			{
-				MemoryContext old = MemoryContextSwitchTo(search->mcxt);
-
-				search->found(search, leaf, tuple);
-				MemoryContextSwitchTo(old);
-			}
-		}
-		systable_endscan(scan);
-	}
-	return result;
-}
-
-/* Is this the only column that the table is partitioned by? */
-static bool
-partitioned_by(Relation rel, PartitionKey key, const char *column, Oid type)
-{
-	AttrNumber attno = key->partattrs[0];
-
-	return key->partnatts == 1 && attno != 0 && key->parttypid[0] == type &&
-		   strcmp(NameStr(TupleDescAttr(RelationGetDescr(rel), attno - 1)->attname),
-				  column) == 0;
-}
-
-/*
- * Which partitions of rel may hold the row: sets wanted[], an element for
- * each of desc->oids.  A shape that is not ours wants all of them.
- */
-static void
-choose_partitions(Relation rel, PartitionDesc desc, RowSearch *search, bool *wanted)
-{
-	PartitionKey key = RelationGetPartitionKey(rel);
-	PartitionBoundInfo bounds = desc->boundinfo;
-	int first = 0;
-	int last = -1;
-	bool with_default = true;
-
-	if (search->game_type && key->strategy == PARTITION_STRATEGY_LIST &&
-		partitioned_by(rel, key, "game_type", TEXTOID))
-	{
-		Datum value = CStringGetTextDatum(search->game_type);
-		bool equal;
-
-		first = last = partition_list_bsearch(key->partsupfunc, key->partcollation,
-											  bounds, value, &equal);
-		with_default = !equal;
-		if (!equal)
-			last = first - 1;
-	}
-	else if (search->has_range && key->strategy == PARTITION_STRATEGY_RANGE &&
-			 partitioned_by(rel, key, "ended_at", TIMESTAMPTZOID))
-	{
-		Datum from = TimestampTzGetDatum(search->ended_from);
-		Datum to = TimestampTzGetDatum(search->ended_to);
-		bool equal;
-
-		/* indexes[i + 1] is the partition behind bound i, -1 = none */
-		first = 1 + partition_range_datum_bsearch(key->partsupfunc, key->partcollation,
-												  bounds, 1, &from, &equal);
-		last = 1 + partition_range_datum_bsearch(key->partsupfunc, key->partcollation,
-												 bounds, 1, &to, &equal);
-		with_default = first != last || bounds->indexes[first] < 0;
-	}
-	else
-	{
-		memset(wanted, true, desc->nparts);
-		return;
-	}
-
-	memset(wanted, false, desc->nparts);
-	for (int i = first; i <= last; i++)
-	{
-		if (bounds->indexes[i] >= 0)
-			wanted[bounds->indexes[i]] = true;
-	}
-	if (with_default && bounds->default_index >= 0)
-		wanted[bounds->default_index] = true;
-}
-
-static bool
-search_table(Oid relid, RowSearch *search)
-{
-	Relation rel;
-	bool result = false;
-
-	check_stack_depth();
-	CHECK_FOR_INTERRUPTS();
-
-	rel = try_relation_open(relid, AccessShareLock);
-	if (rel == NULL)
-		return false;
-
-	if (rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE)
-	{
-		PartitionDesc desc = RelationGetPartitionDesc(rel, false);
-
-		if (desc->nparts > 0)
-		{
-			bool *wanted = palloc(desc->nparts * sizeof(bool));
-
-			choose_partitions(rel, desc, search, wanted);
-			for (int i = 0; i < desc->nparts && !result; i++)
-				if (wanted[i])
-					result = search_table(desc->oids[i], search);
-			pfree(wanted);
-		}
-	}
-	else if (rel->rd_rel->relkind == RELKIND_RELATION)
-		result = search_leaf(rel, search);
-	else
-		search->foreign = true;
-
-	/*
-	 * Nothing outlives the look at a leaf, so neither need the lock: a walk
-	 * over many must not fill the lock table.
-	 */
-	relation_close(rel, AccessShareLock);
-	return result;
-}
-
-/* The row's whole key is known. */
-static void
-set_key(RowSearch *search, const char *game_type, TimestampTz ended_at)
-{
-	search->exact = true;
-	search->game_type = game_type;
-	search->has_range = true;
-	search->ended_from = search->ended_to = ended_at;
-}
-
-/* By game id alone: first where its time points to, then everywhere. */
-static bool
-search_by_id(Oid parent, RowSearch *search)
-{
-	if (!OidIsValid(parent))
-		return false;
-	if (gs_uuid_times(search->id, &search->ended_from, &search->ended_to))
-	{
-		search->has_range = true;
-		search->ended_from -= HINT_BEFORE;
-		search->ended_to += HINT_AFTER;
-		if (search_table(parent, search))
-			return true;
-		search->has_range = false;
-	}
-	return search_table(parent, search);
-}
 
 /*
  * A snapshot of this moment, to be unregistered by the caller.  Not
@@ -435,13 +115,13 @@ read_payload_row(Relation leaf, HeapTuple tuple, PayloadRow *row)
 	row->ctid = tuple->t_self;
 	row->xmin = HeapTupleHeaderGetRawXmin(tuple->t_data);
 	row->packed.format =
-		DatumGetInt16(row_column_not_null(tuple, leaf, "format", INT2OID));
-	value = row_column(tuple, leaf, "dictionary", INT4OID, &isnull);
+		DatumGetInt16(gs_row_column_not_null(tuple, leaf, "format", INT2OID));
+	value = gs_row_column(tuple, leaf, "dictionary", INT4OID, &isnull);
 	row->packed.dictionary = isnull ? 0 : DatumGetInt32(value);
 	row->packed.raw_size =
-		DatumGetInt32(row_column_not_null(tuple, leaf, "raw_size", INT4OID));
+		DatumGetInt32(gs_row_column_not_null(tuple, leaf, "raw_size", INT4OID));
 	row->packed.checksum =
-		DatumGetInt64(row_column_not_null(tuple, leaf, "checksum", INT8OID));
+		DatumGetInt64(gs_row_column_not_null(tuple, leaf, "checksum", INT8OID));
 }
 
 /* Check and decompress; the raw bytes that the result points into are palloc'd. */
@@ -473,12 +153,12 @@ payload_text(const pg_uuid_t *id, const char *data, uint32 len)
 bool
 gs_archive_exists(const pg_uuid_t *id)
 {
-	Oid parent = archive_table(ARCHIVE_TABLE);
-	RowSearch search = {.id = id, .nsnapshots = 1};
+	Oid parent = gs_archive_table(ARCHIVE_TABLE);
+	GsRowSearch search = {.id = id, .nsnapshots = 1};
 	bool result;
 
 	search.snapshots[0] = newest_snapshot(parent);
-	result = search_by_id(parent, &search);
+	result = gs_find_row_by_id(parent, &search);
 	UnregisterSnapshot(search.snapshots[0]);
 	return result;
 }
@@ -487,19 +167,19 @@ static text *
 copy_text_column(HeapTuple tuple, Relation leaf, const char *name, Oid type)
 {
 	bool isnull;
-	Datum value = row_column(tuple, leaf, name, type, &isnull);
+	Datum value = gs_row_column(tuple, leaf, name, type, &isnull);
 
 	return isnull ? NULL : DatumGetTextPCopy(value);
 }
 
 static void
-found_game(RowSearch *search, Relation leaf, HeapTuple tuple)
+found_game(GsRowSearch *search, Relation leaf, HeapTuple tuple)
 {
 	GsStoredGame *game = search->arg;
 	bool isnull;
 	Datum value;
 
-#define NOT_NULL(name, type) row_column_not_null(tuple, leaf, name, type)
+#define NOT_NULL(name, type) gs_row_column_not_null(tuple, leaf, name, type)
 	game->tier = GS_TIER_ARCHIVED;
 	game->game_id = *search->id;
 	game->game_type = TextDatumGetCString(NOT_NULL("game_type", TEXTOID));
@@ -507,14 +187,14 @@ found_game(RowSearch *search, Relation leaf, HeapTuple tuple)
 	game->is_bytes =
 		strcmp(TextDatumGetCString(NOT_NULL("encoding", TEXTOID)), "bytes") == 0;
 	game->players = DatumGetArrayTypePCopy(NOT_NULL("players", TEXTARRAYOID));
-	value = row_column(tuple, leaf, "max_players", INT4OID, &isnull);
+	value = gs_row_column(tuple, leaf, "max_players", INT4OID, &isnull);
 	game->has_max_players = !isnull;
 	game->max_players = isnull ? 0 : DatumGetInt32(value);
 	game->room_code = copy_text_column(tuple, leaf, "room_code", TEXTOID);
 	game->metadata = copy_text_column(tuple, leaf, "metadata", JSONOID);
 	game->result = copy_text_column(tuple, leaf, "result", JSONOID);
 	game->created_at = DatumGetTimestampTz(NOT_NULL("created_at", TIMESTAMPTZOID));
-	value = row_column(tuple, leaf, "started_at", TIMESTAMPTZOID, &isnull);
+	value = gs_row_column(tuple, leaf, "started_at", TIMESTAMPTZOID, &isnull);
 	game->started_at = isnull ? 0 : DatumGetTimestampTz(value);
 	game->ended_at = DatumGetTimestampTz(NOT_NULL("ended_at", TIMESTAMPTZOID));
 	game->updated_at = game->ended_at;
@@ -524,14 +204,14 @@ found_game(RowSearch *search, Relation leaf, HeapTuple tuple)
 }
 
 static void
-found_game_payload(RowSearch *search, Relation leaf, HeapTuple tuple)
+found_game_payload(GsRowSearch *search, Relation leaf, HeapTuple tuple)
 {
 	GsStoredGame *game = search->arg;
 	PayloadRow row;
 	bytea *packed;
 
 	read_payload_row(leaf, tuple, &row);
-	packed = DatumGetByteaPP(row_column_not_null(tuple, leaf, "payload", BYTEAOID));
+	packed = DatumGetByteaPP(gs_row_column_not_null(tuple, leaf, "payload", BYTEAOID));
 	unpack_payload(&game->game_id, &row, packed, &game->payload);
 
 	/* the log leads to the version that the other table says, or one is wrong */
@@ -545,27 +225,27 @@ found_game_payload(RowSearch *search, Relation leaf, HeapTuple tuple)
 }
 
 static void
-found_whole_game(RowSearch *search, Relation leaf, HeapTuple tuple)
+found_whole_game(GsRowSearch *search, Relation leaf, HeapTuple tuple)
 {
 	found_game(search, leaf, tuple);
 	found_game_payload(search, leaf, tuple);
 }
 
 static GsStoredGame *
-get_game(Oid parent, RowSearch *search, bool want_payload)
+get_game(Oid parent, GsRowSearch *search, bool want_payload)
 {
 	GsStoredGame *game = MemoryContextAllocZero(search->mcxt, sizeof(GsStoredGame));
 
 	search->arg = game;
 	search->found = found_game;
-	if (!(search->has_range ? search_table(parent, search)
-							: search_by_id(parent, search)))
+	if (!(search->has_range ? gs_find_row(parent, search)
+							: gs_find_row_by_id(parent, search)))
 		return NULL;
 	if (want_payload)
 	{
 		search->found = found_game_payload;
-		set_key(search, game->game_type, game->ended_at);
-		(void) search_table(archive_table(PAYLOAD_TABLE), search);
+		gs_find_set_key(search, game->game_type, game->ended_at);
+		(void) gs_find_row(gs_archive_table(PAYLOAD_TABLE), search);
 	}
 	return game;
 }
@@ -573,8 +253,8 @@ get_game(Oid parent, RowSearch *search, bool want_payload)
 GsStoredGame *
 gs_archive_get(const pg_uuid_t *id, bool want_payload, MemoryContext mcxt)
 {
-	Oid parent = archive_table(ARCHIVE_TABLE);
-	RowSearch search = {.id = id, .mcxt = mcxt, .nsnapshots = 2};
+	Oid parent = gs_archive_table(ARCHIVE_TABLE);
+	GsRowSearch search = {.id = id, .mcxt = mcxt, .nsnapshots = 2};
 	GsStoredGame *game;
 
 	search.snapshots[0] = GetActiveSnapshot();
@@ -590,14 +270,14 @@ gs_archive_get(const pg_uuid_t *id, bool want_payload, MemoryContext mcxt)
 bool
 gs_archive_exists_in(const char *table, const pg_uuid_t *id)
 {
-	Oid relid = archive_table(table);
-	RowSearch search = {.id = id, .nsnapshots = 1};
+	Oid relid = gs_archive_table(table);
+	GsRowSearch search = {.id = id, .nsnapshots = 1};
 	bool result;
 
 	if (!OidIsValid(relid))
 		return false;
 	search.snapshots[0] = newest_snapshot(relid);
-	result = search_table(relid, &search);
+	result = gs_find_row(relid, &search);
 	UnregisterSnapshot(search.snapshots[0]);
 	return result;
 }
@@ -606,8 +286,8 @@ GsStoredGame *
 gs_archive_get_in(const char *table, GsTier tier, const pg_uuid_t *id, bool want_payload,
 				  MemoryContext mcxt)
 {
-	Oid relid = archive_table(table);
-	RowSearch search = {.id = id, .mcxt = mcxt, .nsnapshots = 2};
+	Oid relid = gs_archive_table(table);
+	GsRowSearch search = {.id = id, .mcxt = mcxt, .nsnapshots = 2};
 	GsStoredGame *game = MemoryContextAllocZero(mcxt, sizeof(GsStoredGame));
 
 	if (!OidIsValid(relid))
@@ -616,7 +296,7 @@ gs_archive_get_in(const char *table, GsTier tier, const pg_uuid_t *id, bool want
 	search.snapshots[1] = newest_snapshot(relid);
 	search.arg = game;
 	search.found = want_payload ? found_whole_game : found_game;
-	if (!search_table(relid, &search))
+	if (!gs_find_row(relid, &search))
 		game = NULL;
 	else
 		game->tier = tier;
@@ -628,8 +308,8 @@ GsStoredGame *
 gs_archive_get_between(const pg_uuid_t *id, TimestampTz ended_from, TimestampTz ended_to,
 					   MemoryContext mcxt)
 {
-	Oid parent = archive_table(ARCHIVE_TABLE);
-	RowSearch search = {.id = id, .mcxt = mcxt, .nsnapshots = 1, .has_range = true};
+	Oid parent = gs_archive_table(ARCHIVE_TABLE);
+	GsRowSearch search = {.id = id, .mcxt = mcxt, .nsnapshots = 1, .has_range = true};
 	GsStoredGame *game;
 
 	search.ended_from = ended_from;
@@ -721,12 +401,13 @@ query_encoding(CachedPayload *cached, const char *game_type, TimestampTz ended_a
 }
 
 static void
-found_encoding(RowSearch *search, Relation leaf, HeapTuple tuple)
+found_encoding(GsRowSearch *search, Relation leaf, HeapTuple tuple)
 {
 	CachedPayload *cached = search->arg;
 
 	cached->is_bytes =
-		strcmp(TextDatumGetCString(row_column_not_null(tuple, leaf, "encoding", TEXTOID)),
+		strcmp(TextDatumGetCString(
+				   gs_row_column_not_null(tuple, leaf, "encoding", TEXTOID)),
 			   "bytes") == 0;
 	cached->is_known = true;
 }
@@ -740,7 +421,7 @@ cache_payload(const pg_uuid_t *id, const char *game_type, TimestampTz ended_at,
 	MemoryContext old;
 	CachedPayload *cached;
 	MemoryContextCallback *callback;
-	RowSearch search = {.id = id, .nsnapshots = 1};
+	GsRowSearch search = {.id = id, .nsnapshots = 1};
 	bytea *bytes;
 
 	if (cached_payload != NULL)
@@ -765,12 +446,12 @@ cache_payload(const pg_uuid_t *id, const char *game_type, TimestampTz ended_at,
 	 * The payload's row does not say whether it is JSON or bytes; the game's
 	 * does.  That is no secret to one who may read the payload.
 	 */
-	set_key(&search, game_type, ended_at);
+	gs_find_set_key(&search, game_type, ended_at);
 	search.snapshots[0] = GetActiveSnapshot();
 	search.found = found_encoding;
 	search.arg = cached;
 	search.mcxt = mcxt;
-	if (!search_table(archive_table(ARCHIVE_TABLE), &search) && search.foreign)
+	if (!gs_find_row(gs_archive_table(ARCHIVE_TABLE), &search) && search.foreign)
 		query_encoding(cached, game_type, ended_at);
 
 	callback = palloc(sizeof(MemoryContextCallback));
@@ -783,14 +464,14 @@ cache_payload(const pg_uuid_t *id, const char *game_type, TimestampTz ended_at,
 }
 
 static void
-found_view_payload(RowSearch *search, Relation leaf, HeapTuple tuple)
+found_view_payload(GsRowSearch *search, Relation leaf, HeapTuple tuple)
 {
 	PayloadRow row;
 
 	read_payload_row(leaf, tuple, &row);
 	if (!is_cached(search->id, &row))
 		cache_payload(search->id, search->game_type, search->ended_from, &row,
-					  row_column_not_null(tuple, leaf, "payload", BYTEAOID));
+					  gs_row_column_not_null(tuple, leaf, "payload", BYTEAOID));
 }
 
 /*
@@ -843,8 +524,8 @@ view_payload(FunctionCallInfo fcinfo)
 	char *game_type = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	TimestampTz ended_at = PG_GETARG_TIMESTAMPTZ(1);
 	pg_uuid_t *id = PG_GETARG_UUID_P(2);
-	Oid parent = archive_table(PAYLOAD_TABLE);
-	RowSearch search = {.id = id, .nsnapshots = 1};
+	Oid parent = gs_archive_table(PAYLOAD_TABLE);
+	GsRowSearch search = {.id = id, .nsnapshots = 1};
 	bool found = false;
 
 	search.foreign = true;
@@ -852,12 +533,12 @@ view_payload(FunctionCallInfo fcinfo)
 		pg_class_aclcheck(parent, GetUserId(), ACL_SELECT) == ACLCHECK_OK &&
 		check_enable_rls(parent, InvalidOid, false) != RLS_ENABLED)
 	{
-		set_key(&search, game_type, ended_at);
+		gs_find_set_key(&search, game_type, ended_at);
 		search.snapshots[0] = GetActiveSnapshot();
 		search.found = found_view_payload;
 		search.mcxt = CurrentMemoryContext;
 		search.foreign = false;
-		found = search_table(parent, &search);
+		found = gs_find_row(parent, &search);
 	}
 	if (!found && search.foreign)
 		found = query_payload(id, game_type, ended_at);

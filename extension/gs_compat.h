@@ -167,4 +167,19 @@ typedef void GsJsonResult;
 /* 15.4, 16: datconnlimit of a database whose DROP was interrupted */
 #define GS_DATCONNLIMIT_INVALID (-2)
 
+/* 17, 18: a path of a foreign scan has more to say */
+#if PG_VERSION_NUM >= 180000
+#define GsCreateForeignScanPath(root, rel, rows, startup, total)           \
+	create_foreignscan_path(root, rel, NULL, rows, 0, startup, total, NIL, \
+							(rel)->lateral_relids, NULL, NIL, NIL)
+#elif PG_VERSION_NUM >= 170000
+#define GsCreateForeignScanPath(root, rel, rows, startup, total)        \
+	create_foreignscan_path(root, rel, NULL, rows, startup, total, NIL, \
+							(rel)->lateral_relids, NULL, NIL, NIL)
+#else
+#define GsCreateForeignScanPath(root, rel, rows, startup, total)        \
+	create_foreignscan_path(root, rel, NULL, rows, startup, total, NIL, \
+							(rel)->lateral_relids, NULL, NIL)
+#endif
+
 #endif /* GS_COMPAT_H */

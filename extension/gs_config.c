@@ -116,6 +116,7 @@ int gs_dictionary_min_games = GS_DICTIONARY_GAMES_DEFAULT;
 bool gs_allow_dictionary_changes = false;
 int gs_hook_timeout = GS_HOOK_TIMEOUT_DEFAULT;
 int gs_repack_rate = GS_REPACK_RATE_DEFAULT;
+char *gs_cold_directory = NULL;
 
 static const struct config_enum_entry durability_options[] =
 	{{"journal", GS_DURABILITY_JOURNAL, false},
@@ -295,7 +296,7 @@ define_archive_settings(void)
 	DefineCustomBoolVariable(
 		"gamestate.maintenance",
 		"Starts a maintenance worker for each database that has the extension.",
-		"While it is off, no partition of the archive is made ahead, removed, repacked or moved, and no dictionary is trained.",
+		"While it is off, no partition of the archive is made ahead, removed, repacked, moved or frozen, and no dictionary is trained.",
 		&gs_maintenance, true, PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomBoolVariable(
 		"gamestate.timer",
@@ -330,6 +331,36 @@ define_archive_settings(void)
 		"Sets how many game types get partitions of their own in the archive.",
 		"Further types share the default branch, so that the number of partitions stays bounded.",
 		&gs_archive_max_types, GS_TYPES_DEFAULT, 0, GS_TYPES_MAX, PGC_SIGHUP, 0, NULL,
+		NULL, NULL);
+}
+
+/* A file's name is put behind it, so this alone says where files can be. */
+static bool
+check_cold_directory(char **value, void **extra, GucSource source)
+{
+	if (**value == '\0')
+		return true;
+	canonicalize_path(*value);
+	if (!is_absolute_path(*value))
+	{
+		GUC_check_errdetail("It must be an absolute path.");
+		return false;
+	}
+	if (strlen(*value) > MAXPGPATH - 256)
+	{
+		GUC_check_errdetail("It is too long.");
+		return false;
+	}
+	return true;
+}
+
+static void
+define_cold_settings(void)
+{
+	DefineCustomStringVariable(
+		"gamestate.cold_directory", "Sets the directory for files of frozen partitions.",
+		"An absolute path, which the server's user may write to. Each server needs one of its own; backups and standbys do not carry what is in it. Empty: nothing can be frozen, and what is frozen cannot be read.",
+		&gs_cold_directory, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, check_cold_directory,
 		NULL, NULL);
 }
 
@@ -378,6 +409,7 @@ gs_config_init(void)
 	define_player_settings();
 	define_archive_settings();
 	define_compression_settings();
+	define_cold_settings();
 	define_hook_settings();
 	MarkGUCPrefixReserved("gamestate");
 }

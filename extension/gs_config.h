@@ -70,7 +70,8 @@ extern int gs_archive_max_types;
 extern int gs_dictionary_min_games;
 extern bool gs_allow_dictionary_changes;
 extern int gs_hook_timeout; /* ms; 0 = none */
-extern int gs_repack_rate;	/* kB/s; 0 = without a limit */
+extern int gs_repack_rate;
+extern char *gs_cold_directory; /* kB/s; 0 = without a limit */
 
 extern void gs_config_init(void);
 

@@ -11,6 +11,7 @@
  */
 #include "postgres.h"
 
+#include "gs_cold.h"
 #include "gs_compat.h"
 #include "gs_leaves.h"
 #include "gs_worker.h"
@@ -67,17 +68,22 @@ is_ours(Oid relid)
 		   GS_CLASS_OWNERCHECK(relid, get_role_oid(GS_OWNER_ROLE, false));
 }
 
-/* An ordinary table? */
+/* An ordinary table, or one that we have frozen? */
 static bool
-is_leaf(Oid relid)
+is_leaf(Oid relid, bool *frozen)
 {
-	return get_rel_relkind(relid) == RELKIND_RELATION;
+	char kind = get_rel_relkind(relid);
+
+	*frozen = kind == RELKIND_FOREIGN_TABLE && gs_cold_is_frozen(relid);
+	return kind == RELKIND_RELATION || *frozen;
 }
 
 bool
 gs_leaf_is_ours(Oid relid)
 {
-	return is_ours(relid) && is_leaf(relid);
+	bool frozen;
+
+	return is_ours(relid) && is_leaf(relid, &frozen);
 }
 
 static List *
@@ -90,15 +96,17 @@ leaves_of_branch(Relation branch, const char *game_type, bool in_default, List *
 	{
 		int part = bounds->indexes[i]; /* the one that ends at this bound */
 		GsLeaf *leaf;
+		bool frozen;
 
 		if (part < 0 || bounds->kind[i][0] != PARTITION_RANGE_DATUM_VALUE ||
-			!is_ours(desc->oids[part]) || !is_leaf(desc->oids[part]))
+			!is_ours(desc->oids[part]) || !is_leaf(desc->oids[part], &frozen))
 			continue;
 		leaf = palloc0(sizeof(GsLeaf));
 		leaf->relid = desc->oids[part];
 		leaf->name = gs_leaf_name(leaf->relid);
 		leaf->game_type = pstrdup(game_type);
 		leaf->in_default = in_default;
+		leaf->frozen = frozen;
 		leaf->parent = RelationGetRelid(branch);
 		leaf->to = DatumGetTimestampTz(bounds->datums[i][0]);
 		leaf->from = i > 0 && bounds->kind[i - 1][0] == PARTITION_RANGE_DATUM_VALUE

@@ -19,6 +19,7 @@ typedef struct GsLeaf
 	char *name;		 /* qualified and quoted */
 	char *game_type; /* "" = a branch that several types share */
 	bool in_default; /* and that is the default branch */
+	bool frozen;	 /* a foreign table over a file, see gs_freeze.c */
 	Oid parent;
 	TimestampTz from;
 	TimestampTz to; /* what it holds ended in [from, to) */
@@ -26,8 +27,8 @@ typedef struct GsLeaf
 
 /*
  * The leaves of gamestate.archive or gamestate.archive_payload that we have made,
- * or somebody in our place: ordinary tables in schema gamestate_partitions that belong to our role, a
- * level below a type's branch.
+ * or somebody in our place: ordinary tables and frozen ones in schema
+ * gamestate_partitions that belong to our role, a level below a type's branch.
  * Those of a type stand together, oldest first.  Takes and keeps AccessShareLocks
  * on the partitioned tables.  All is palloc'd.
  */

@@ -23,6 +23,7 @@
 #include "gs_ahead.h"
 #include "gs_config.h"
 #include "gs_deleted.h"
+#include "gs_freeze.h"
 #include "gs_maintenance.h"
 #include "gs_ranking.h"
 #include "gs_retention.h"
@@ -62,6 +63,8 @@ static Task tasks[] = {
 	{.what = "remove partitions that are no longer kept", .run = gs_retention_run},
 	{.what = "train compression dictionaries", .run = gs_train_run},
 	{.what = "repack a partition", .run = gs_repack_run},
+	{.what = "freeze a partition", .run = gs_freeze_run},
+	{.what = "remove files of partitions that are gone", .run = gs_freeze_clean_run},
 	{.what = "make rankings of players", .run = gs_ranking_run},
 	{.what = "move old partitions to their tablespace", .run = gs_tablespace_run},
 	{.what = "forget requests of deleted games", .run = gs_deleted_purge},

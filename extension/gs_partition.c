@@ -38,6 +38,7 @@
  */
 #include "postgres.h"
 
+#include "gs_cold.h"
 #include "gs_config.h"
 #include "gs_partition.h"
 #include "gs_period.h"
@@ -484,6 +485,19 @@ set_place(GsPlace *place, const Route *rows, const Route *payloads)
 	place->payloads = payloads->parent;
 }
 
+/* Nothing can be inserted into a file. */
+static void
+check_not_frozen(Oid leaf)
+{
+	if (get_rel_relkind(leaf) != RELKIND_FOREIGN_TABLE || !gs_cold_is_frozen(leaf))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("partition %s is frozen", qualified_name(leaf)),
+			 errdetail("A game that ended in its period cannot be archived."),
+			 errhint("SELECT gamestate.thaw_partition('%s');", qualified_name(leaf))));
+}
+
 /* Make what is missing in one of the tables, a level at a time; true if anything was. */
 static bool
 complete(const char *table, const GsText *game_type, TimestampTz at, bool want_default,
@@ -497,7 +511,10 @@ complete(const char *table, const GsText *game_type, TimestampTz at, bool want_d
 	{
 		find_route(relid, game_type, at, want_default, route);
 		if (route->found)
+		{
+			check_not_frozen(route->parent);
 			return made;
+		}
 		if (route->parent != locked)
 		{
 			/* look again when nobody else can attach partitions */

@@ -353,6 +353,13 @@ set_old_tablespace_after(GsPolicy *policy, Datum value)
 	policy->old_tablespace_after = *DatumGetIntervalP(value);
 }
 
+static void
+set_freeze_after(GsPolicy *policy, Datum value)
+{
+	policy->has_freeze_after = true;
+	policy->freeze_after = *DatumGetIntervalP(value);
+}
+
 static const PolicyColumn policy_columns[] = {
 	{"durability", TEXTOID, set_durability},
 	{"history", TEXTOID, set_history},
@@ -370,6 +377,7 @@ static const PolicyColumn policy_columns[] = {
 	{"game_rate_limit", TEXTOID, set_game_rate_limit},
 	{"player_stats", BOOLOID, set_player_stats},
 	{"stats_rule", TEXTOID, set_stats_rule},
+	{"freeze_after", INTERVALOID, set_freeze_after},
 	{"archive_hook", TEXTOID, set_archive_hook},
 	{"hook_failure", TEXTOID, set_hook_failure},
 	{"resume_on_move", BOOLOID, set_resume_on_move},

@@ -64,6 +64,8 @@ typedef struct GsPolicy
 	GsInterval partition_interval;
 	int make_ahead; /* or GS_POLICY_SETTING */
 	bool has_old_tablespace;
+	bool has_freeze_after;
+	Interval freeze_after;
 	bool has_old_tablespace_after;
 	NameData old_tablespace;
 	Interval old_tablespace_after;

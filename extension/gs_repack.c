@@ -144,7 +144,7 @@ add_rows(List *leaves)
 		Oid types[] = {OIDOID, TEXTOID, TEXTOID};
 		Datum values[3];
 
-		if (leaf->to > closed || !gs_policy(&type)->repack)
+		if (leaf->frozen || leaf->to > closed || !gs_policy(&type)->repack)
 			continue;
 		values[0] = ObjectIdGetDatum(leaf->relid);
 		values[1] = CStringGetTextDatum(leaf->name);

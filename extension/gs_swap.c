@@ -54,9 +54,8 @@ all_frozen(Oid relid)
 	return result;
 }
 
-/* Are all rows seen by every snapshot, or by none? */
-static bool
-same_for_all(Oid relid)
+bool
+gs_swap_same_for_all(Oid relid)
 {
 	Relation rel = table_open(relid, NoLock);
 	TransactionId horizon = GetOldestNonRemovableTransactionId(rel);
@@ -91,7 +90,7 @@ same_for_all(Oid relid)
 bool
 gs_swap_is_settled(Oid relid, Oid copy)
 {
-	return all_frozen(copy) && same_for_all(relid);
+	return all_frozen(copy) && gs_swap_same_for_all(relid);
 }
 
 void

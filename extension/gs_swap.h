@@ -21,6 +21,9 @@ extern bool gs_swap_possible(Relation rel);
  */
 extern bool gs_swap_is_settled(Oid relid, Oid copy);
 
+/* The latter alone. */
+extern bool gs_swap_same_for_all(Oid relid);
+
 /* The swap.  The copy is dropped.  Both are locked against everybody. */
 extern void gs_swap_files(Oid relid, Oid copy);
 

@@ -124,7 +124,7 @@ plan_moves(MemoryContext mcxt)
 
 			CHECK_FOR_INTERRUPTS();
 			if (policy->has_old_tablespace && policy->has_old_tablespace_after &&
-				leaf->to <= gs_leaf_ago(&policy->old_tablespace_after))
+				!leaf->frozen && leaf->to <= gs_leaf_ago(&policy->old_tablespace_after))
 				moves = add_moves(moves, leaf, policy, mcxt);
 		}
 	}

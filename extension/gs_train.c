@@ -432,12 +432,15 @@ void
 gs_train_run(MemoryContext mcxt)
 {
 	MemoryContext old;
-	List *leaves;
+	List *leaves = NIL;
+	ListCell *cell;
 	int n;
 
 	gs_worker_begin(LOCK_TIMEOUT_MS);
 	old = MemoryContextSwitchTo(mcxt);
-	leaves = gs_leaves("archive_payload");
+	foreach (cell, gs_leaves("archive_payload"))
+		if (!((GsLeaf *) lfirst(cell))->frozen)
+			leaves = lappend(leaves, lfirst(cell));
 	MemoryContextSwitchTo(old);
 	gs_worker_commit();
 

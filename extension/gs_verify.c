@@ -8,6 +8,8 @@
  *	   by an ordinary query with the caller's rights, and unpacked as a
  *	   reader would do it (gs_unpack.c): checksum, dictionary, each entry.
  *	2. What is wrong becomes a row of the result; nothing damaged ends the call.
+ *	   So does a file of a frozen partition that is damaged or missing: a row
+ *	   without a game.
  *	3. A NOTICE says how far it is, once a second at most, and cancelling works
  *	   at each row.
  *
@@ -15,6 +17,7 @@
  */
 #include "postgres.h"
 
+#include "gs_cold.h"
 #include "gs_dictionary.h"
 #include "gs_history.h"
 #include "gs_unpack.h"
@@ -150,6 +153,22 @@ verify(Portal portal, ReturnSetInfo *rsinfo)
 	MemoryContextDelete(row_context);
 }
 
+/* A frozen partition cannot be read, or a part of it. */
+static void
+report_file(void *arg, Oid relid, const char *what)
+{
+	ReturnSetInfo *rsinfo = arg;
+	Datum values[RESULT_COLUMNS] = {0};
+	bool nulls[RESULT_COLUMNS];
+
+	memset(nulls, true, sizeof(nulls));
+	values[0] = ObjectIdGetDatum(relid);
+	nulls[0] = false;
+	values[RESULT_COLUMNS - 1] = CStringGetTextDatum(what);
+	nulls[RESULT_COLUMNS - 1] = false;
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+}
+
 Datum
 gs_verify_archive(PG_FUNCTION_ARGS)
 {
@@ -185,7 +204,16 @@ gs_verify_archive(PG_FUNCTION_ARGS)
 	if (plan == NULL)
 		elog(ERROR, "could not prepare: %s", query);
 	portal = SPI_cursor_open(NULL, plan, NULL, NULL, true);
-	verify(portal, rsinfo);
+	gs_cold_collect_damage(report_file, rsinfo);
+	PG_TRY();
+	{
+		verify(portal, rsinfo);
+	}
+	PG_FINALLY();
+	{
+		gs_cold_collect_damage(NULL, NULL);
+	}
+	PG_END_TRY();
 	SPI_cursor_close(portal);
 	SPI_finish();
 	return (Datum) 0;

@@ -299,6 +299,43 @@ if (my $row = $r->first('speed'))
 }
 
 # ---------------------------------------------------------------------
+# Look-ups and queries in a large archive
+# ---------------------------------------------------------------------
+
+if (my $size = $r->first('size'))
+{
+	# A question that says from when on may look at so many days, and today.
+	my %days = (1 => 33, 5 => 62, 6 => 30);
+
+	print "\n$size->{games} archived games in $size->{days} partitions: median of a warm look-up, microseconds\n";
+	foreach my $what (qw(get_game get_changes))
+	{
+		foreach my $kind (qw(generated callers future a_year unknown))
+		{
+			my $row = $r->first("${what}_$kind") or next;
+			printf "%-44s %10.0f\n", "$what, id: $kind", $row->{us};
+			$aims->value("$what by id alone ($kind), us", Report::stat_of($row->{us}), '<=', 1000);
+		}
+	}
+	foreach my $view (qw(archived_games archived_moves games))
+	{
+		my $row = $r->first("view_$view") or next;
+		printf "%-44s %10.0f\n", "$view WHERE game_id =", $row->{us};
+		$aims->value("$view by id, ms", Report::stat_of($row->{us} / 1000), '<=', 20);
+	}
+	printf "%-44s %10.0f\n", 'create_game with an id of one\'s own', $r->first('create_own_id')->{us};
+	print "\nthe README's ten questions, milliseconds with psql, and partitions scanned\n";
+	foreach my $n (1 .. 10)
+	{
+		my $row = $r->first("question_$n") or next;
+		printf "%2d %10d ms %6d\n", $n, @$row{qw(ms partitions)};
+		$r->note("question_${n}_ms", $row->{ms});
+		$aims->value("question $n: partitions scanned", Report::stat_of($row->{partitions}), '<=', $days{$n})
+		  if $days{$n};
+	}
+}
+
+# ---------------------------------------------------------------------
 # libgamestate's pool
 # ---------------------------------------------------------------------
 
