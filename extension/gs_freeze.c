@@ -146,14 +146,8 @@ static bool
 games_wait(TimestampTz to)
 {
 	GsDatabase *db = GsShmem != NULL ? gs_database_find(MyDatabaseId, false) : NULL;
-	GsQueueItem items[FETCH];
-	int n = db != NULL ? gs_queue_peek(db, 0, items, FETCH) : 0;
 
-	/* the first of them ended first, but for clocks that were set */
-	for (int i = 0; i < n; i++)
-		if (items[i].ended_at < to)
-			return true;
-	return false;
+	return db != NULL && gs_queue_oldest(db) < to;
 }
 
 /*

@@ -222,6 +222,39 @@ gs_queue_any_waits(GsDatabase *db)
 	return any;
 }
 
+static TimestampTz
+earlier_end(const dlist_node *node, TimestampTz than)
+{
+	GsQueueItem item;
+
+	copy_item(node, &item);
+	return Min(item.ended_at, than);
+}
+
+/* The first of each list ended first of it, but for clocks that were set. */
+TimestampTz
+gs_queue_oldest(GsDatabase *db)
+{
+	GsQueue *queue = &db->queue;
+	TimestampTz oldest = DT_NOEND;
+
+	LWLockAcquire(&db->queue_lock, LW_SHARED);
+	if (!dlist_is_empty(&queue->arrivals))
+		oldest = earlier_end(dlist_head_node(&queue->arrivals), oldest);
+	for (int i = 0; i < GS_PRIORITIES; i++)
+	{
+		dlist_head *list = &queue->ranked[i];
+		dlist_node *node = dlist_head_node(list);
+
+		if (node == &queue->marks[i])
+			node = dlist_has_next(list, node) ? dlist_next_node(list, node) : NULL;
+		if (node != NULL)
+			oldest = earlier_end(node, oldest);
+	}
+	LWLockRelease(&db->queue_lock);
+	return oldest;
+}
+
 /* Copy games from the end of a list. */
 static int
 copy_last(dlist_head *list, const dlist_node *mark, GsQueueItem *items, int max)

@@ -66,6 +66,9 @@ extern void gs_queue_rewind(struct GsDatabase *db);
 /* Are there games that have been given out and are still there? */
 extern bool gs_queue_any_waits(struct GsDatabase *db);
 
+/* When the game ended that waits longest; infinity if none waits. */
+extern TimestampTz gs_queue_oldest(struct GsDatabase *db);
+
 /* Copy games that came last. */
 extern int gs_queue_last(struct GsDatabase *db, GsQueueItem *items, int max);
 
