@@ -27,11 +27,12 @@
 
 #include "gs_database.h"
 #include "gs_delta.h"
+#include "gs_deadline.h"
 #include "gs_index.h"
+#include "gs_lease.h"
 #include "gs_log.h"
 #include "gs_ring.h"
 #include "gs_table.h"
-#include "gs_timer.h"
 #include "gs_worker.h"
 
 #include "access/transam.h"
@@ -264,41 +265,6 @@ make_deltas(GsChange *change, const GsGame *game, char *delta, Size room)
 }
 
 /* ----------------------------------------------------------------
- *		The deadline
- * ----------------------------------------------------------------
- */
-
-/* A game keeps the timer of its first deadline. */
-static void
-reserve_timer(GsChange *change, bool has_timer)
-{
-	if (likely(change->h.deadline == 0) || has_timer)
-		return;
-	change->new_timer = gs_alloc(change->db, sizeof(GsTimer), change->frees);
-	gs_timer_init(GS_PTR(change->new_timer), GS_TIMER_DEADLINE, &change->key.id);
-}
-
-/* The game's header is the new one; the caller holds its partition lock. */
-static void
-install_timer(GsChange *change, GsGame *game)
-{
-	if (likely(game->h.deadline == 0))
-		return;
-	if (DsaPointerIsValid(change->new_timer))
-		game->timer = change->new_timer;
-	gs_timer_set(change->db, GS_PTR(game->timer), game->h.deadline);
-}
-
-static void
-free_timer(GsDatabase *db, dsa_pointer p)
-{
-	if (!DsaPointerIsValid(p))
-		return;
-	gs_timer_remove(db, GS_PTR(p));
-	gs_free(db, p, sizeof(GsTimer));
-}
-
-/* ----------------------------------------------------------------
  *		Reserve
  * ----------------------------------------------------------------
  */
@@ -404,7 +370,7 @@ reserve_create(GsChange *change)
 		change->new_initial = alloc_bytes(change, &change->initial, change->frees,
 										  &change->new_initial_size);
 	reserve_info(change, NULL);
-	reserve_timer(change, false);
+	gs_deadline_reserve(change, false);
 	if (change->nentries > 0)
 	{
 		GsLogPlan plan;
@@ -457,7 +423,7 @@ reserve_update(GsChange *change)
 			alloc_bytes(change, &change->state, false, &change->new_state_size);
 	if (change->info_changed)
 		reserve_info(change, info);
-	reserve_timer(change, has_timer);
+	gs_deadline_reserve(change, has_timer);
 	gs_log_reserve(change, &plan);
 	if (change->nentries > 0)
 		gs_ring_reserve(change, ring.size, ring.n);
@@ -566,7 +532,7 @@ free_garbage(GsDatabase *db, const Garbage *garbage)
 	gs_free(db, garbage->info, garbage->info_size);
 	gs_free(db, garbage->ring, garbage->ring_size);
 	gs_log_free(db, garbage->log);
-	free_timer(db, garbage->timer);
+	gs_deadline_free(db, garbage->timer);
 }
 
 /* Take the nodes of a game that goes out of the index. */
@@ -687,7 +653,7 @@ apply_create(GsChange *change)
 	game->ring_size = 0;
 	(void) gs_ring_install(change, game, &ring_size);
 	game->timer = InvalidDsaPointer;
-	install_timer(change, game);
+	gs_deadline_install(change, game);
 	game->visible = true;
 	if (GS_STATUS_IS_OVER(game->h.status))
 		set_link(change->db, game, GS_LINK_QUEUE);
@@ -756,7 +722,7 @@ apply_update(GsChange *change)
 	}
 	else
 		game->h = change->h;
-	install_timer(change, game);
+	gs_deadline_install(change, game);
 	set_wait(game, change);
 	note_for_feed(change, game);
 	if (change->ndropped > 0 || GS_STATUS_IS_OVER(change->h.status))
@@ -859,6 +825,9 @@ gs_table_apply(GsChange *change)
 			break;
 	}
 	change->reserved = false;
+	if (GS_STATUS_IS_OVER(change->h.status) || change->replaces ||
+		change->kind == GS_CHANGE_REMOVE || change->kind == GS_CHANGE_ARCHIVE)
+		gs_lease_drop(change->db, &change->key.id);
 	if ((GS_STATUS_IS_OVER(change->h.status) &&
 		 (change->kind == GS_CHANGE_CREATE || change->kind == GS_CHANGE_UPDATE)) ||
 		(change->kind == GS_CHANGE_ARCHIVE && change->moved_to == GS_TIER_SUSPENDED))
@@ -1003,6 +972,7 @@ gs_table_remove_database(GsDatabase *db)
 	pg_atomic_fetch_add_u32(&db->generation, 1);
 	pg_atomic_write_u32(&db->load_state, GS_LOAD_NONE);
 	db->load_failure.retry_at = 0; /* it was about other games */
+	gs_leases_remove_database(db);
 	dshash_seq_init(&scan, GsGames, true);
 	while ((game = dshash_seq_next(&scan)) != NULL)
 	{

@@ -195,4 +195,11 @@ extern void gs_give_up_room(const GsTarget *target);
 extern GsPending *gs_take_seat(const GsRequest *request, GsTarget *target,
 							   const GsText *player, int n);
 
+/*
+ * Record the game's end, finished or abandoned; everything has been checked.
+ * player: because of whom, or NULL; result may be NULL.
+ */
+extern GsPending *gs_end_game(const GsRequest *request, GsTarget *target, GsStatus status,
+							  const GsText *player, const GsText *result);
+
 #endif /* GS_TARGET_H */

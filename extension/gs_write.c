@@ -14,6 +14,7 @@
 #include "gs_deleted.h"
 #include "gs_durable.h"
 #include "gs_errors.h"
+#include "gs_lease.h"
 #include "gs_lock.h"
 #include "gs_lookup.h"
 #include "gs_policy.h"
@@ -622,36 +623,48 @@ arg_last_status(FunctionCallInfo fcinfo, int n)
 			 errhint("Use \"finished\" or \"abandoned\".")));
 }
 
+GsPending *
+gs_end_game(const GsRequest *request, GsTarget *target, GsStatus status,
+			const GsText *player, const GsText *result)
+{
+	GsPending *pending;
+	GsText kept;
+
+	gs_give_up_room(target);
+	kept = result ? gs_keep(result) : (GsText){NULL, 0};
+	pending =
+		gs_change_info(request, target,
+					   status == GS_STATUS_FINISHED ? GS_KIND_FINISH : GS_KIND_ABANDON,
+					   player, kept.data ? &kept : NULL);
+	pending->change.frees = pending->change.kind == GS_CHANGE_UPDATE;
+	pending->change.info.result = kept;
+	pending->change.h.status = status;
+	pending->change.h.ended_at = pending->change.h.updated_at;
+	pending->change.h.deadline = 0;
+	return pending;
+}
+
 Datum
 gs_finish_game(PG_FUNCTION_ARGS)
 {
 	GsRequest request;
 	GsTarget target;
+	GsRefusal refusal;
 	GsText result;
 	GsStatus status;
-	GsPending *pending;
 
 	gs_begin_write("finish_game()");
 	result = gs_arg_bytes(fcinfo, 1);
 	gs_check_size(&result, "result", gs_max_metadata_size, "gamestate.max_metadata_size");
 	status = arg_last_status(fcinfo, 3);
-	request = gs_request(fcinfo, GS_REQUEST_FINISH_GAME, "uv8v");
+	request = gs_request(fcinfo, GS_REQUEST_FINISH_GAME, "uv8v-");
 	if (!gs_open_target(fcinfo, &request, NULL, &target))
 		PG_RETURN_INT64(target.answered.version);
+	if (!PG_ARGISNULL(4) && !gs_lease_is_held(&target.id, PG_GETARG_INT64(4), &refusal))
+		gs_raise(&refusal);
 	gs_check_version(&target, fcinfo, 2);
-	gs_give_up_room(&target);
-
-	result = gs_keep(&result);
-	pending =
-		gs_change_info(&request, &target,
-					   status == GS_STATUS_FINISHED ? GS_KIND_FINISH : GS_KIND_ABANDON,
-					   NULL, result.data ? &result : NULL);
-	pending->change.frees = pending->change.kind == GS_CHANGE_UPDATE;
-	pending->change.info.result = result;
-	pending->change.h.status = status;
-	pending->change.h.ended_at = pending->change.h.updated_at;
-	pending->change.h.deadline = 0;
-	PG_RETURN_INT64(gs_new_version(pending));
+	PG_RETURN_INT64(
+		gs_new_version(gs_end_game(&request, &target, status, NULL, &result)));
 }
 
 /* A deletion with a request id: was it done before?  The game's lock is held. */
