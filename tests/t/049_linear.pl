@@ -1,4 +1,5 @@
-# Concurrent moves, reads, joins, leaves and deadlines of a few games are linearizable: there is
+# Concurrent moves, reads, joins, leaves, deadlines, claims and moves under leases of a
+# few games are linearizable: there is
 # an order of the calls that explains all answers, also across crashes, and with
 # calls of which nobody knows whether they were executed.
 #
@@ -184,6 +185,7 @@ sub record
 record('one game', sub { sleep(2) }, '-g', 1, '-t', 8);
 record('some games', sub { sleep(2) }, '-g', 4, '-t', 8);
 record('deadlines', sub { sleep(2) }, '-g', 2, '-t', 8, '-D');
+record('leases', sub { sleep(2) }, '-g', 3, '-t', 8, '-L', '-D');
 record('crashes', sub {
 	for (1 .. 2)
 	{
