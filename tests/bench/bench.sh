@@ -25,6 +25,7 @@
 #   queries     look-ups and analytical queries in a large archive (BENCH_QUERY_GAMES,
 #               200000; with BENCH_BIG 2000000; BENCH_QUERY_DAYS, 400)
 #   archive     size of recorded games in the archive, speed of the archiver
+#   leaderboard of a million players; what counting them costs the archiver
 #   pool        what libgamestate's pool costs
 
 # shellcheck source=tests/tools/common.sh
@@ -32,7 +33,7 @@
 
 : "${BENCH_SECONDS:=1}" "${BENCH_ROUNDS:=3}" "${BENCH_BIG:=}"
 : "${BENCH_GAMES:=$([ -n "$BENCH_BIG" ] && echo 1000000 || echo 250000)}"
-: "${BENCH_ONLY:=moves contention pipeline latency lookup feed client pool wal xid pergame memory load rotation archive queries}"
+: "${BENCH_ONLY:=moves contention pipeline latency lookup feed client pool wal xid pergame memory load rotation archive leaderboard queries}"
 : "${GAMESTATE_DATA:=$top/../shared/data}"
 BENCH_ONLY=${BENCH_ONLY//,/ }
 
@@ -52,6 +53,8 @@ BENCH_ONLY=${BENCH_ONLY//,/ }
 . "$top/tests/bench/part_memory.sh"
 # shellcheck source=tests/bench/part_archive.sh
 . "$top/tests/bench/part_archive.sh"
+# shellcheck source=tests/bench/part_leaderboard.sh
+. "$top/tests/bench/part_leaderboard.sh"
 # shellcheck source=tests/bench/part_queries.sh
 . "$top/tests/bench/part_queries.sh"
 # shellcheck source=tests/bench/part_load.sh
@@ -101,6 +104,8 @@ for part in load rotation; do
 done
 ! wants archive || run_archive
 lap archive
+! wants leaderboard || run_leaderboard
+lap leaderboard
 ! wants queries || run_queries
 lap queries
 [ ! -t 2 ] || echo >&2
