@@ -8,6 +8,10 @@ GAMES := $(if $(filter command environment,$(firstword $(origin DATA))),$(DATA))
 override DATA = $(sort $(wildcard extension/gamestate--*.sql))
 OBJS = \
 	extension/gs_ahead.o \
+	extension/gs_anonymise.o \
+	extension/gs_anonymise_dictionary.o \
+	extension/gs_anonymise_game.o \
+	extension/gs_anonymise_rows.o \
 	extension/gs_archive.o \
 	extension/gs_archive_find.o \
 	extension/gs_archiver.o \
@@ -89,6 +93,7 @@ OBJS = \
 	extension/gs_rate_policy.o \
 	extension/gs_read.o \
 	extension/gs_record.o \
+	extension/gs_redact.o \
 	extension/gs_repack.o \
 	extension/gs_replay.o \
 	extension/gs_request.o \
@@ -136,6 +141,7 @@ PURE_SRCS = \
 	extension/gs_payload.c \
 	extension/gs_rate.c \
 	extension/gs_record.c \
+	extension/gs_redact.c \
 	client/lib/call.c \
 	client/lib/codec.c \
 	client/lib/connect_error.c \

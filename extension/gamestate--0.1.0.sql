@@ -518,7 +518,7 @@ CREATE TYPE gamestate.change AS (
 );
 COMMENT ON TYPE gamestate.change IS 'one change of a game, that is one entry of its log';
 COMMENT ON COLUMN gamestate.change.version IS 'the version that the change led to';
-COMMENT ON COLUMN gamestate.change.kind IS 'create, move, metadata, room_code, start, join, leave, finish, abandon, restore, suspended, resumed, set_deadline, deadline (it has passed); snapshot = the whole state as of that version';
+COMMENT ON COLUMN gamestate.change.kind IS 'create, move, metadata, room_code, start, join, leave, finish, abandon, restore, suspended, resumed, set_deadline, deadline (it has passed), anonymise; snapshot = the whole state as of that version';
 COMMENT ON COLUMN gamestate.change.at IS 'time of the server when the change was made';
 COMMENT ON COLUMN gamestate.change.event IS 'the move; of other kinds what was set: the metadata, the room code, the result; why it was suspended; the room code it has resumed with';
 COMMENT ON COLUMN gamestate.change.patch IS 'RFC 7396 merge patch from the state before, if the history has it and the state changed';
@@ -1759,6 +1759,58 @@ ALTER TABLE gamestate.hook_error OWNER TO gamestate_owner;
 SELECT pg_catalog.pg_extension_config_dump('gamestate.hook_error', '');
 
 -- ---------------------------------------------------------------------------
+-- Erasure
+-- ---------------------------------------------------------------------------
+
+-- Written by gamestate.anonymise_player(), see extension/gs_anonymise.c.
+CREATE TABLE gamestate.erasure (
+	number integer PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+	player text COLLATE pg_catalog."C",
+	pseudonym text NOT NULL,
+	documents boolean NOT NULL,
+	phase text NOT NULL DEFAULT 'dictionaries',
+	table_id oid,
+	last_game uuid,
+	dictionaries integer[] NOT NULL DEFAULT '{}',
+	kept_dictionaries integer NOT NULL DEFAULT 0,
+	live_games bigint NOT NULL DEFAULT 0,
+	rows bigint NOT NULL DEFAULT 0,
+	payloads bigint NOT NULL DEFAULT 0,
+	opaque_payloads bigint NOT NULL DEFAULT 0,
+	damaged_payloads bigint NOT NULL DEFAULT 0,
+	player_stats bigint NOT NULL DEFAULT 0,
+	started_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+	updated_at timestamptz,
+	done_at timestamptz
+);
+COMMENT ON TABLE gamestate.erasure IS 'players who have been anonymised, or are being: progress and result of gamestate.anonymise_player()';
+COMMENT ON COLUMN gamestate.erasure.player IS 'the id that is replaced; forgotten when it is done';
+COMMENT ON COLUMN gamestate.erasure.pseudonym IS 'what takes its place: random';
+COMMENT ON COLUMN gamestate.erasure.documents IS 'also in JSON documents';
+COMMENT ON COLUMN gamestate.erasure.phase IS 'dictionaries, live games, tables, old dictionaries, statistics, live games again, done';
+COMMENT ON COLUMN gamestate.erasure.table_id IS 'table that it is at';
+COMMENT ON COLUMN gamestate.erasure.last_game IS 'the last game there that was looked at';
+COMMENT ON COLUMN gamestate.erasure.dictionaries IS 'dictionaries that had the id, each with its successor';
+COMMENT ON COLUMN gamestate.erasure.live_games IS 'live games that were changed';
+COMMENT ON COLUMN gamestate.erasure.rows IS 'rows whose columns were changed';
+COMMENT ON COLUMN gamestate.erasure.payloads IS 'payloads that were packed anew';
+COMMENT ON COLUMN gamestate.erasure.opaque_payloads IS 'payloads of bytes, in which documents were not looked at';
+COMMENT ON COLUMN gamestate.erasure.damaged_payloads IS 'payloads that could not be read';
+COMMENT ON SEQUENCE gamestate.erasure_number_seq IS 'numbers the rows of gamestate.erasure';
+ALTER TABLE gamestate.erasure OWNER TO gamestate_owner;
+SELECT pg_catalog.pg_extension_config_dump('gamestate.erasure', '');
+SELECT pg_catalog.pg_extension_config_dump('gamestate.erasure_number_seq', '');
+
+-- A procedure: it commits as it goes.
+CREATE PROCEDURE gamestate.anonymise_player(
+	player text,
+	documents boolean DEFAULT true,
+	INOUT report json DEFAULT NULL)
+AS 'MODULE_PATHNAME', 'gs_anonymise_player' LANGUAGE C;
+COMMENT ON PROCEDURE gamestate.anonymise_player(text, boolean, json)
+IS 'replace a player''s id by a random pseudonym in live and archived games, statistics and dictionaries, and with documents also where a JSON string is the id; goes on where an earlier call was interrupted';
+
+-- ---------------------------------------------------------------------------
 -- Statistics
 -- ---------------------------------------------------------------------------
 
@@ -2196,7 +2248,8 @@ SELECT CASE
 		THEN 'statistics'
 	WHEN object_name IN ('policy', 'rate_limit', 'dictionary', 'saved_games', 'deleted_games', 'save_live_games', 'load_saved_games',
 		'verify_archive', 'repack_partition', 'freeze_partition', 'thaw_partition', 'cold_file',
-		'import_games', 'resume_archiving', 'retry_dead_letter', 'discard_dead_letter')
+		'import_games', 'resume_archiving', 'retry_dead_letter', 'discard_dead_letter',
+		'anonymise_player', 'erasure')
 		THEN 'operate'
 	WHEN object_name LIKE 'archiver\_%' OR object_name = 'policy_function'
 		THEN 'worker'

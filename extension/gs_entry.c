@@ -146,6 +146,8 @@ gs_kind_name(GsKind kind)
 			return "set_deadline";
 		case GS_KIND_DEADLINE:
 			return "deadline";
+		case GS_KIND_ANONYMISE:
+			return "anonymise";
 	}
 	return "unknown";
 }

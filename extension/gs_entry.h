@@ -47,10 +47,11 @@ typedef enum GsKind
 	GS_KIND_SUSPEND = 11,
 	GS_KIND_RESUME = 12,
 	GS_KIND_SET_DEADLINE = 13,
-	GS_KIND_DEADLINE = 14 /* it has passed */
+	GS_KIND_DEADLINE = 14, /* it has passed */
+	GS_KIND_ANONYMISE = 15
 } GsKind;
 
-#define GS_KIND_LAST GS_KIND_DEADLINE
+#define GS_KIND_LAST GS_KIND_ANONYMISE
 
 #define GS_ENTRY_HAS_PLAYER	 0x01
 #define GS_ENTRY_HAS_REQUEST 0x02

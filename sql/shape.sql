@@ -24,19 +24,19 @@ SELECT c.relname, string_agg(a.attname || ' ' || format_type(a.atttypid, a.attty
  WHERE c.relnamespace = 'gamestate'::regnamespace AND c.relkind = 'c'
  GROUP BY c.relname ORDER BY c.relname COLLATE "C";
 -- writers: VOLATILE, PARALLEL UNSAFE
-SELECT p.proname || '(' || pg_get_function_arguments(p.oid) || ') -> ' || pg_get_function_result(p.oid),
+SELECT p.proname || '(' || pg_get_function_arguments(p.oid) || ') -> ' || coalesce(pg_get_function_result(p.oid), 'procedure'),
        p.provolatile, p.proparallel, p.proisstrict
   FROM member m JOIN pg_proc p ON m.classid = 'pg_proc'::regclass AND p.oid = m.objid
  WHERE p.provolatile = 'v' AND p.proparallel = 'u'
  ORDER BY p.proname COLLATE "C";
 -- readers of running games: VOLATILE, PARALLEL RESTRICTED
-SELECT p.proname || '(' || pg_get_function_arguments(p.oid) || ') -> ' || pg_get_function_result(p.oid),
+SELECT p.proname || '(' || pg_get_function_arguments(p.oid) || ') -> ' || coalesce(pg_get_function_result(p.oid), 'procedure'),
        p.provolatile, p.proparallel, p.proisstrict
   FROM member m JOIN pg_proc p ON m.classid = 'pg_proc'::regclass AND p.oid = m.objid
  WHERE p.provolatile = 'v' AND p.proparallel = 'r'
  ORDER BY p.proname COLLATE "C";
 -- all others
-SELECT p.proname || '(' || pg_get_function_arguments(p.oid) || ') -> ' || pg_get_function_result(p.oid),
+SELECT p.proname || '(' || pg_get_function_arguments(p.oid) || ') -> ' || coalesce(pg_get_function_result(p.oid), 'procedure'),
        p.provolatile, p.proparallel, p.proisstrict
   FROM member m JOIN pg_proc p ON m.classid = 'pg_proc'::regclass AND p.oid = m.objid
  WHERE NOT (p.provolatile = 'v' AND p.proparallel IN ('u', 'r'))

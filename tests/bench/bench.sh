@@ -27,6 +27,7 @@
 #   archive     size of recorded games in the archive, speed of the archiver
 #   million     as many games archived (BENCH_ARCHIVED=N: others) with flat memory; takes
 #               minutes and 2 GB, so only if it is asked for
+#   leaderboard of a million players; what counting them costs the archiver
 #   pool        what libgamestate's pool costs
 
 # shellcheck source=tests/tools/common.sh
@@ -34,7 +35,7 @@
 
 : "${BENCH_SECONDS:=1}" "${BENCH_ROUNDS:=3}" "${BENCH_BIG:=}"
 : "${BENCH_GAMES:=$([ -n "$BENCH_BIG" ] && echo 1000000 || echo 250000)}"
-: "${BENCH_ONLY:=moves contention pipeline latency lookup feed client pool wal xid pergame memory load rotation archive queries}"
+: "${BENCH_ONLY:=moves contention pipeline latency lookup feed client pool wal xid pergame memory load rotation archive leaderboard queries}"
 : "${GAMESTATE_DATA:=$top/../shared/data}"
 BENCH_ONLY=${BENCH_ONLY//,/ }
 
@@ -54,6 +55,8 @@ BENCH_ONLY=${BENCH_ONLY//,/ }
 . "$top/tests/bench/part_memory.sh"
 # shellcheck source=tests/bench/part_archive.sh
 . "$top/tests/bench/part_archive.sh"
+# shellcheck source=tests/bench/part_leaderboard.sh
+. "$top/tests/bench/part_leaderboard.sh"
 # shellcheck source=tests/bench/part_queries.sh
 . "$top/tests/bench/part_queries.sh"
 # shellcheck source=tests/bench/part_load.sh
@@ -105,6 +108,8 @@ done
 lap archive
 ! wants million || run_million
 lap million
+! wants leaderboard || run_leaderboard
+lap leaderboard
 ! wants queries || run_queries
 lap queries
 [ ! -t 2 ] || echo >&2

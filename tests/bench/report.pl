@@ -315,6 +315,35 @@ if (my $row = $r->first('million_archived'))
 }
 
 # ---------------------------------------------------------------------
+# Leaderboards
+# ---------------------------------------------------------------------
+
+if ($r->first('top_wins'))
+{
+	print "\nleaderboards of 1,000,000 players, one session\n";
+	printf "%-44s %10s %10s\n", '', 'p50 ms', 'p99 ms';
+	foreach (['top', 'the best ten'], ['rank', "a player's rank"], ['around', 'ten around a player'])
+	{
+		my ($way, $what) = @$_;
+		foreach my $metric (qw(wins score))
+		{
+			my $row = $r->first("${way}_$metric");
+			printf "%-44s %10.3f %10.3f\n", "$what, $metric", @$row{qw(p50_ms p99_ms)};
+			$aims->value("leaderboard: $what, $metric, p99 ms", Report::stat_of($row->{p99_ms}), '<=', 5);
+		}
+	}
+	printf "%-44s %10.3f\n", 'computed, without a ranking', $r->first('computed')->{p50_ms};
+	printf "%-44s %10.1f s\n", 'two rankings are made in', $r->first('made')->{seconds};
+	printf "%-44s %10s %10s\n", 'archiving games of 4 KB with two players', 'games/s', 'us cpu';
+	foreach (['without', 'not counted'], ['stats', 'counted'], ['ranked', 'and ranked, two metrics'])
+	{
+		my $row = $r->first("archive_$_->[0]");
+		printf "%-44s %10.0f %10.1f\n", "  $_->[1]", $row->{games} / $row->{seconds}, $row->{cpu_us};
+	}
+	$aims->value('leaderboard: wrong rows', Report::stat_of($r->first('wrong')->{players}), '<=', 0);
+}
+
+# ---------------------------------------------------------------------
 # Look-ups and queries in a large archive
 # ---------------------------------------------------------------------
 

@@ -135,6 +135,14 @@ becomes($empty, 'all are archived after crashes');
 is(sql(q{SELECT count(*) FROM gamestate.archive WHERE game_type = 'played'}), '950', 'each');
 agree('after crashes');
 
+# a dead letter counts when it is archived after all, once
+sql(q{INSERT INTO gamestate.dead_letter SELECT gen_random_uuid(), a.game_type, a.status, a.encoding, a.players, a.max_players, a.room_code, a.metadata, a.result,
+	a.created_at, a.started_at, a.ended_at, a.version, a.moves, p.format, p.dictionary, p.raw_size, p.checksum, p.payload, 3, now(), now(), 'XX000', 'no', NULL
+	FROM gamestate.archive a JOIN gamestate.archive_payload p USING (game_type, ended_at, game_id) WHERE a.game_type = 'played' LIMIT 3});
+agree('with dead letters');
+is(sql(q{SELECT count(*) FILTER (WHERE gamestate.retry_dead_letter(game_id)) FROM gamestate.dead_letter}), '3', 'dead letters are archived');
+agree('after dead letters');
+
 # imports and the archiver at once
 my $import = q{SELECT count(*) FROM gamestate.import_games(ARRAY(SELECT format(
 	'{"game_type": "played", "source_id": "%s", "ended_at": "2020-01-01", "players": ["q%s", "p%s"], "result": {"winner": "p%s"}}',

@@ -233,7 +233,7 @@ test_damage(void)
 
 	is(decode_all("", 0, 0, &e), "entry is cut off", "no bytes");
 	is(decode_all("\0\0\0", 3, 0, &e), "entry has an unknown kind", "kind 0");
-	is(decode_all("\17\0\0", 3, 0, &e), "entry has an unknown kind", "kind 15");
+	is(decode_all("\20\0\0", 3, 0, &e), "entry has an unknown kind", "kind 16");
 	is(decode_all("\2\20\0", 3, 0, &e), "entry has unknown flags", "flag 16");
 	is(decode_all("\2\200\0", 3, 0, &e), "entry has unknown flags", "flag 128");
 	is(decode_all("\2\0\200", 3, 0, &e), "entry has a broken time",
