@@ -622,6 +622,23 @@ arg_last_status(FunctionCallInfo fcinfo, int n)
 			 errhint("Use \"finished\" or \"abandoned\".")));
 }
 
+GsPending *
+gs_end_game(const GsRequest *request, GsTarget *target, GsStatus status,
+			const GsText *result)
+{
+	GsPending *pending =
+		gs_change_info(request, target,
+					   status == GS_STATUS_FINISHED ? GS_KIND_FINISH : GS_KIND_ABANDON,
+					   NULL, result->data ? result : NULL);
+
+	pending->change.frees = pending->change.kind == GS_CHANGE_UPDATE;
+	pending->change.info.result = *result;
+	pending->change.h.status = status;
+	pending->change.h.ended_at = pending->change.h.updated_at;
+	pending->change.h.deadline = 0;
+	return pending;
+}
+
 Datum
 gs_finish_game(PG_FUNCTION_ARGS)
 {
@@ -629,7 +646,6 @@ gs_finish_game(PG_FUNCTION_ARGS)
 	GsTarget target;
 	GsText result;
 	GsStatus status;
-	GsPending *pending;
 
 	gs_begin_write("finish_game()");
 	result = gs_arg_bytes(fcinfo, 1);
@@ -642,16 +658,7 @@ gs_finish_game(PG_FUNCTION_ARGS)
 	gs_give_up_room(&target);
 
 	result = gs_keep(&result);
-	pending =
-		gs_change_info(&request, &target,
-					   status == GS_STATUS_FINISHED ? GS_KIND_FINISH : GS_KIND_ABANDON,
-					   NULL, result.data ? &result : NULL);
-	pending->change.frees = pending->change.kind == GS_CHANGE_UPDATE;
-	pending->change.info.result = result;
-	pending->change.h.status = status;
-	pending->change.h.ended_at = pending->change.h.updated_at;
-	pending->change.h.deadline = 0;
-	PG_RETURN_INT64(gs_new_version(pending));
+	PG_RETURN_INT64(gs_new_version(gs_end_game(&request, &target, status, &result)));
 }
 
 /* A deletion with a request id: was it done before?  The game's lock is held. */
