@@ -24,6 +24,7 @@ OBJS = \
 	extension/gs_columns.o \
 	extension/gs_columns_decode.o \
 	extension/gs_config.o \
+	extension/gs_connect.o \
 	extension/gs_damage.o \
 	extension/gs_database.o \
 	extension/gs_dead_letter.o \
@@ -54,6 +55,8 @@ OBJS = \
 	extension/gs_json_read.o \
 	extension/gs_launcher.o \
 	extension/gs_leaderboard.o \
+	extension/gs_lease.o \
+	extension/gs_lease_sql.o \
 	extension/gs_leaves.o \
 	extension/gs_light.o \
 	extension/gs_load.o \
@@ -76,6 +79,8 @@ OBJS = \
 	extension/gs_player_stats.o \
 	extension/gs_policy.o \
 	extension/gs_policy_function.o \
+	extension/gs_presence.o \
+	extension/gs_presence_absent.o \
 	extension/gs_protect.o \
 	extension/gs_queue.o \
 	extension/gs_ranking.o \

@@ -229,6 +229,8 @@ CREATE TABLE gamestate.policy (
 	make_ahead smallint,
 	old_tablespace name,
 	old_tablespace_after interval,
+	absence_action text,
+	absence_after interval,
 	CONSTRAINT policy_game_type_check
 		CHECK (pg_catalog.octet_length(game_type) OPERATOR(pg_catalog.<=) 63),
 	CONSTRAINT policy_durability_check
@@ -254,6 +256,11 @@ CREATE TABLE gamestate.policy (
 		CHECK (suspended_after OPERATOR(pg_catalog.>=) '0'::interval),
 	CONSTRAINT policy_repack_level_check
 		CHECK (repack_level OPERATOR(pg_catalog.>=) 1 AND repack_level OPERATOR(pg_catalog.<=) 19),
+	CONSTRAINT policy_absence_action_check
+		CHECK (absence_action OPERATOR(pg_catalog.=) 'nothing' OR absence_action OPERATOR(pg_catalog.=) 'notify'
+			   OR absence_action OPERATOR(pg_catalog.=) 'abandon' OR absence_action OPERATOR(pg_catalog.=) 'abandon_empty'),
+	CONSTRAINT policy_absence_after_check
+		CHECK (absence_after OPERATOR(pg_catalog.>=) '0'::interval AND absence_after OPERATOR(pg_catalog.<=) '1000 days'::interval),
 	CONSTRAINT policy_archive_batch_check
 		CHECK (archive_batch OPERATOR(pg_catalog.>=) 1 AND archive_batch OPERATOR(pg_catalog.<=) 2000),
 	CONSTRAINT policy_archive_priority_check
@@ -312,6 +319,8 @@ COMMENT ON COLUMN gamestate.policy.partition_interval IS 'period of a partition 
 COMMENT ON COLUMN gamestate.policy.make_ahead IS 'how many periods ahead partitions are made; 0 = not before the first game needs one';
 COMMENT ON COLUMN gamestate.policy.old_tablespace IS 'tablespace that old partitions are moved to, if old_tablespace_after is set too';
 COMMENT ON COLUMN gamestate.policy.old_tablespace_after IS 'how long after its end a partition is moved there';
+COMMENT ON COLUMN gamestate.policy.absence_action IS 'what happens when a player has been disconnected for absence_after: nothing (default); notify: a notice of kind absent; abandon: the game is abandoned; abandon_empty: it is, if no other player is connected';
+COMMENT ON COLUMN gamestate.policy.absence_after IS 'how long, of players who connect from now on (default 1 minute)';
 
 CREATE FUNCTION gamestate.policy_changed()
 RETURNS trigger
@@ -575,10 +584,11 @@ CREATE FUNCTION gamestate.apply_move(
 	state json,
 	player text DEFAULT NULL,
 	deadline timestamptz DEFAULT NULL,
+	lease bigint DEFAULT NULL,
 	request_id uuid DEFAULT NULL)
 RETURNS bigint
 AS 'MODULE_PATHNAME', 'gs_apply_move' LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION gamestate.apply_move(uuid, bigint, json, json, text, timestamptz, uuid)
+COMMENT ON FUNCTION gamestate.apply_move(uuid, bigint, json, json, text, timestamptz, bigint, uuid)
 IS 'one atomic move: check the version (NULL = no check), append the event, set the state and the deadline (NULL = unchanged; infinity = none); returns the new version';
 
 CREATE FUNCTION gamestate.apply_move_bytes(
@@ -588,10 +598,11 @@ CREATE FUNCTION gamestate.apply_move_bytes(
 	state bytea,
 	player text DEFAULT NULL,
 	deadline timestamptz DEFAULT NULL,
+	lease bigint DEFAULT NULL,
 	request_id uuid DEFAULT NULL)
 RETURNS bigint
 AS 'MODULE_PATHNAME', 'gs_apply_move_bytes' LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION gamestate.apply_move_bytes(uuid, bigint, bytea, bytea, text, timestamptz, uuid)
+COMMENT ON FUNCTION gamestate.apply_move_bytes(uuid, bigint, bytea, bytea, text, timestamptz, bigint, uuid)
 IS 'apply_move for a game whose encoding is bytes';
 
 CREATE FUNCTION gamestate.apply_patch(
@@ -601,10 +612,11 @@ CREATE FUNCTION gamestate.apply_patch(
 	patch json,
 	player text DEFAULT NULL,
 	deadline timestamptz DEFAULT NULL,
+	lease bigint DEFAULT NULL,
 	request_id uuid DEFAULT NULL)
 RETURNS bigint
 AS 'MODULE_PATHNAME', 'gs_apply_patch' LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION gamestate.apply_patch(uuid, bigint, json, json, text, timestamptz, uuid)
+COMMENT ON FUNCTION gamestate.apply_patch(uuid, bigint, json, json, text, timestamptz, bigint, uuid)
 IS 'apply_move with what changes of the state as a merge patch (RFC 7396); what the patch does not name stays to the letter';
 
 CREATE FUNCTION gamestate.apply_moves(
@@ -615,6 +627,7 @@ CREATE FUNCTION gamestate.apply_moves(
 	players text[] DEFAULT NULL,
 	all_or_nothing boolean DEFAULT false,
 	deadlines timestamptz[] DEFAULT NULL,
+	leases bigint[] DEFAULT NULL,
 	request_ids uuid[] DEFAULT NULL)
 RETURNS TABLE (
 	ord integer,
@@ -623,7 +636,7 @@ RETURNS TABLE (
 	sqlstate text,
 	message text)
 AS 'MODULE_PATHNAME', 'gs_apply_moves' LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 32;
-COMMENT ON FUNCTION gamestate.apply_moves(uuid[], bigint[], json[], json[], text[], boolean, timestamptz[], uuid[])
+COMMENT ON FUNCTION gamestate.apply_moves(uuid[], bigint[], json[], json[], text[], boolean, timestamptz[], bigint[], uuid[])
 IS 'many moves in one call, in the order of the arrays: a row for each, with the new version or why it was refused; with all_or_nothing the first refusal is an error';
 
 CREATE FUNCTION gamestate.apply_moves_bytes(
@@ -634,6 +647,7 @@ CREATE FUNCTION gamestate.apply_moves_bytes(
 	players text[] DEFAULT NULL,
 	all_or_nothing boolean DEFAULT false,
 	deadlines timestamptz[] DEFAULT NULL,
+	leases bigint[] DEFAULT NULL,
 	request_ids uuid[] DEFAULT NULL)
 RETURNS TABLE (
 	ord integer,
@@ -642,7 +656,7 @@ RETURNS TABLE (
 	sqlstate text,
 	message text)
 AS 'MODULE_PATHNAME', 'gs_apply_moves_bytes' LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 32;
-COMMENT ON FUNCTION gamestate.apply_moves_bytes(uuid[], bigint[], bytea[], bytea[], text[], boolean, timestamptz[], uuid[])
+COMMENT ON FUNCTION gamestate.apply_moves_bytes(uuid[], bigint[], bytea[], bytea[], text[], boolean, timestamptz[], bigint[], uuid[])
 IS 'apply_moves for games whose encoding is bytes';
 
 CREATE FUNCTION gamestate.set_metadata(
@@ -747,10 +761,11 @@ CREATE FUNCTION gamestate.finish_game(
 	result json DEFAULT NULL,
 	expected_version bigint DEFAULT NULL,
 	status text DEFAULT 'finished',
+	lease bigint DEFAULT NULL,
 	request_id uuid DEFAULT NULL)
 RETURNS bigint
 AS 'MODULE_PATHNAME', 'gs_finish_game' LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION gamestate.finish_game(uuid, json, bigint, text, uuid)
+COMMENT ON FUNCTION gamestate.finish_game(uuid, json, bigint, text, bigint, uuid)
 IS 'end a game (finished or abandoned), free its room code, queue it for the archive; returns the new version';
 
 CREATE FUNCTION gamestate.suspend_game(
@@ -780,6 +795,62 @@ AS 'MODULE_PATHNAME', 'gs_delete_game' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION gamestate.delete_game(uuid, bigint, uuid)
 IS 'remove a live or suspended game without archiving it; false if there was none';
 
+-- Presence is no part of a transaction.  A token is 128 random bits: any uuid may be one.
+CREATE FUNCTION gamestate.connect_player(
+	game_id uuid,
+	player text,
+	ttl interval DEFAULT '30 s')
+RETURNS uuid
+AS 'MODULE_PATHNAME', 'gs_connect_player' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION gamestate.connect_player(uuid, text, interval)
+IS 'a player of a game is connected, until ttl has passed without a heartbeat; returns a token, which makes the one that he had void';
+
+CREATE FUNCTION gamestate.heartbeat(token uuid)
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'gs_heartbeat' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION gamestate.heartbeat(uuid)
+IS 'a connected player is still there; false: he does not count as connected any more';
+
+CREATE FUNCTION gamestate.disconnect_player(token uuid)
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'gs_disconnect_player' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION gamestate.disconnect_player(uuid)
+IS 'a player is gone; false: he was not connected';
+
+CREATE FUNCTION gamestate.renew_connection(
+	token uuid,
+	OUT new_token uuid,
+	OUT game_id uuid,
+	OUT player text)
+AS 'MODULE_PATHNAME', 'gs_renew_connection' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION gamestate.renew_connection(uuid)
+IS 'the player is connected again, by a new token in place of this one; NULL: the token is void';
+
+-- The changes are those up to the game's version: game and changes fit.
+CREATE FUNCTION gamestate.reconnect(
+	token uuid,
+	after_version bigint DEFAULT 0)
+RETURNS TABLE (
+	new_token uuid,
+	player text,
+	game gamestate.game,
+	change gamestate.change)
+LANGUAGE sql VOLATILE PARALLEL UNSAFE ROWS 10
+SET search_path = pg_catalog, pg_temp
+AS $$
+WITH connection AS MATERIALIZED (
+	SELECT c.* FROM gamestate.renew_connection($1) c WHERE c.game_id IS NOT NULL
+), found AS MATERIALIZED (
+	SELECT c.new_token, c.player, g.game_id, g.version, g AS game
+	  FROM connection c, LATERAL gamestate.get_game(c.game_id) g
+)
+SELECT new_token, player, game, NULL::gamestate.change FROM found
+UNION ALL
+SELECT NULL, NULL, NULL, c FROM found f, LATERAL gamestate.get_changes(f.game_id, $2) c WHERE c.version <= f.version
+$$;
+COMMENT ON FUNCTION gamestate.reconnect(uuid, bigint)
+IS 'renew_connection, and what the player has missed: a row with the new token and the game, then one for each change after a version; no row: the token is void';
+
 CREATE FUNCTION gamestate.allow(
 	key text,
 	cost double precision,
@@ -790,6 +861,47 @@ CREATE FUNCTION gamestate.allow(
 AS 'MODULE_PATHNAME', 'gs_allow' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION gamestate.allow(text, double precision, text)
 IS 'count what something costs against a rate limit: whether it is allowed, else how long to wait (NULL = it costs more than is ever allowed), and how much remains';
+
+-- ---------------------------------------------------------------------------
+-- Leases
+-- ---------------------------------------------------------------------------
+
+-- The upper part of leases' numbers, a new one after each start, see
+-- extension/gs_lease.c.
+CREATE SEQUENCE gamestate.lease_epoch;
+COMMENT ON SEQUENCE gamestate.lease_epoch IS 'numbers of leases begin with this; one value for each start of the server';
+ALTER SEQUENCE gamestate.lease_epoch OWNER TO gamestate_owner;
+SELECT pg_catalog.pg_extension_config_dump('gamestate.lease_epoch', '');
+
+CREATE FUNCTION gamestate.claim_games(
+	owner text,
+	game_type text DEFAULT NULL,
+	max_games integer DEFAULT 100,
+	ttl interval DEFAULT '30 s',
+	game_ids uuid[] DEFAULT NULL,
+	with_session boolean DEFAULT true)
+RETURNS TABLE (game_id uuid, lease bigint, version bigint, expires_at timestamptz)
+AS 'MODULE_PATHNAME', 'gs_claim_games' LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 100;
+COMMENT ON FUNCTION gamestate.claim_games(text, text, integer, interval, uuid[], boolean)
+IS 'take running games that nobody runs, of a type, or among those named, until ttl is over or, unless with_session is false, this session ends; a row for each with the number of its lease';
+
+CREATE FUNCTION gamestate.renew_lease(owner text, ttl interval DEFAULT '30 s')
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'gs_renew_lease' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION gamestate.renew_lease(text, interval)
+IS 'all leases of an owner end so much later from now; returns how many it has';
+
+CREATE FUNCTION gamestate.release_games(owner text, game_ids uuid[] DEFAULT NULL)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'gs_release_games' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION gamestate.release_games(text, uuid[])
+IS 'an owner gives up these games, or all of its own; returns how many';
+
+CREATE FUNCTION gamestate.list_leases(owner text DEFAULT NULL)
+RETURNS TABLE (game_id uuid, lease bigint, owner_name text, pid integer, expires_at timestamptz)
+AS 'MODULE_PATHNAME', 'gs_list_leases' LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 1000;
+COMMENT ON FUNCTION gamestate.list_leases(text)
+IS 'which owner runs which game, and until when; pid: the session that the lease ends with';
 
 -- ---------------------------------------------------------------------------
 -- Functions that read
@@ -891,6 +1003,16 @@ RETURNS bigint
 AS 'MODULE_PATHNAME', 'gs_feed_position_now' LANGUAGE C VOLATILE PARALLEL RESTRICTED;
 COMMENT ON FUNCTION gamestate.feed_position()
 IS 'the position of the change feed now';
+
+CREATE FUNCTION gamestate.player_presence(game_id uuid)
+RETURNS TABLE (
+	player text,
+	presence text,
+	since timestamptz,
+	expires_at timestamptz)
+AS 'MODULE_PATHNAME', 'gs_player_presence' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED ROWS 8;
+COMMENT ON FUNCTION gamestate.player_presence(uuid)
+IS 'who of the players of a running game is connected, disconnected or unknown (nothing was heard of him since the server started), since when, and until when without a heartbeat';
 
 CREATE FUNCTION gamestate.find_room(room_code text)
 RETURNS uuid
@@ -1930,6 +2052,22 @@ COMMENT ON COLUMN gamestate.stat_timer.deadlines IS 'deadlines set off since the
 COMMENT ON COLUMN gamestate.stat_timer.last_late_ms IS 'from the deadline (or the last change of the game, or the load, if that was later) until it had been set off, of the last one';
 COMMENT ON COLUMN gamestate.stat_timer.max_late_ms IS 'the same of the latest one';
 
+CREATE FUNCTION gamestate.stat_presence(
+	OUT connected bigint,
+	OUT disconnected bigint,
+	OUT places bigint,
+	OUT max_places bigint)
+AS 'MODULE_PATHNAME', 'gs_stat_presence' LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+COMMENT ON FUNCTION gamestate.stat_presence()
+IS 'how many players are connected to games of this database';
+
+CREATE VIEW gamestate.stat_presence AS SELECT * FROM gamestate.stat_presence();
+COMMENT ON VIEW gamestate.stat_presence IS 'how many players are connected to games of this database';
+COMMENT ON COLUMN gamestate.stat_presence.connected IS 'players who are connected, each counted in each of his games';
+COMMENT ON COLUMN gamestate.stat_presence.disconnected IS 'players who were, and are remembered';
+COMMENT ON COLUMN gamestate.stat_presence.places IS 'both, of all databases';
+COMMENT ON COLUMN gamestate.stat_presence.max_places IS 'gamestate.max_connected_players';
+
 CREATE FUNCTION gamestate.stat_rate_limit(
 	OUT keys bigint,
 	OUT max_keys bigint,
@@ -2052,6 +2190,8 @@ SELECT t.game_type,
 	   coalesce(p.old_tablespace, d.old_tablespace) AS old_tablespace,
 	   coalesce(p.old_tablespace_after, d.old_tablespace_after) AS old_tablespace_after,
 	   coalesce(p.freeze_after, d.freeze_after) AS freeze_after,
+	   coalesce(p.absence_after, d.absence_after) AS absence_after,
+	   coalesce(p.absence_action, d.absence_action) AS absence_action,
 	   coalesce(p.player_rate_limit, d.player_rate_limit) AS player_rate_limit,
 	   coalesce(p.game_rate_limit, d.game_rate_limit) AS game_rate_limit,
 	   coalesce(p.player_stats, d.player_stats, true) AS player_stats,
@@ -2108,13 +2248,16 @@ SELECT CASE
 		'apply_patch', 'apply_moves', 'apply_moves_bytes',
 		'set_metadata', 'set_room_code', 'set_deadline', 'start_game', 'join_game', 'join_any',
 		'join_any_bytes', 'leave_game', 'restore_game',
-		'finish_game', 'delete_game', 'suspend_game', 'resume_game', 'allow')
+		'finish_game', 'delete_game', 'suspend_game', 'resume_game', 'allow',
+		'connect_player', 'heartbeat', 'disconnect_player', 'renew_connection', 'reconnect',
+		'claim_games', 'renew_lease', 'release_games')
 		THEN 'write'
 	WHEN object_name IN (
 		'get_game', 'get_state', 'get_state_bytes', 'get_state_if_newer',
 		'get_state_if_newer_bytes', 'get_states', 'get_states_bytes', 'get_version',
-		'state_at', 'state_at_bytes', 'get_changes', 'wait_changes', 'feed_position',
-		'find_room', 'player_games', 'open_rooms', 'list_live_games', 'list_stored_games')
+		'state_at', 'state_at_bytes', 'get_changes', 'wait_changes', 'feed_position', 'list_leases',
+		'find_room', 'player_games', 'player_presence', 'open_rooms', 'list_live_games',
+		'list_stored_games')
 		THEN 'read'
 	WHEN object_name IN ('live_games', 'games', 'inactive_games', 'suspended', 'suspended_games',
 		'suspended_state', 'suspended_state_bytes')

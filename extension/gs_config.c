@@ -66,6 +66,8 @@
 #define GS_WAITERS_DEFAULT				256
 #define GS_WAITERS_MAX					10000
 #define GS_FEED_EVENT_DEFAULT			8
+#define GS_CONNECTED_DEFAULT			10000
+#define GS_CONNECTED_MIN				16
 #define GS_RATE_KEYS_DEFAULT			10000
 #define GS_RATE_KEYS_MIN				16
 #define GS_TEN_MILLION					10000000
@@ -104,6 +106,7 @@ bool gs_allow_journal_changes = false;
 int gs_feed_size = GS_FEED_DEFAULT;
 int gs_max_waiters = GS_WAITERS_DEFAULT;
 int gs_feed_event_size = GS_FEED_EVENT_DEFAULT;
+int gs_max_connected = GS_CONNECTED_DEFAULT;
 int gs_rate_limit_keys = GS_RATE_KEYS_DEFAULT;
 bool gs_archiver = true;
 bool gs_timer_enabled = true;
@@ -263,6 +266,12 @@ define_feed_settings(void)
 static void
 define_player_settings(void)
 {
+	DefineCustomIntVariable(
+		"gamestate.max_connected_players",
+		"Sets how many players can be connected to games at the same time.",
+		"All databases share it; a player counts in each of his games. Each costs about 350 bytes of shared memory. Further ones get an error; who is disconnected stays known while there is room.",
+		&gs_max_connected, GS_CONNECTED_DEFAULT, GS_CONNECTED_MIN, GS_TEN_MILLION,
+		PGC_POSTMASTER, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable(
 		"gamestate.rate_limit_keys",
 		"Sets of how many keys rate limits remember what they have used.",

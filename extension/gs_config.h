@@ -55,7 +55,8 @@ extern int gs_feed_size;	   /* kB, postmaster start */
 extern int gs_max_waiters;	   /* postmaster start */
 extern int gs_feed_event_size; /* kB */
 
-/* rate limits */
+/* presence, rate limits */
+extern int gs_max_connected;   /* players, postmaster start */
 extern int gs_rate_limit_keys; /* postmaster start */
 
 /* archiver */

@@ -15,6 +15,7 @@
 #include "gs_archiver_stat.h"
 #include "gs_config.h"
 #include "gs_database.h"
+#include "gs_lease.h"
 #include "gs_timer.h"
 
 #include "miscadmin.h"
@@ -79,6 +80,7 @@ gs_database_shmem_init(bool found)
 			pg_atomic_init_u64(&db->gone_lsn[level], 0);
 		init_statistics(db);
 		gs_timers_init(db);
+		gs_leases_init(db);
 		LWLockInitialize(&db->queue_lock, GsShmem->queue_tranche);
 		gs_queue_init(&db->queue);
 		dlist_init(&db->delayed);
@@ -118,6 +120,7 @@ gs_database_find(Oid dboid, bool claim)
 		{
 			db->dboid = dboid;
 			init_statistics(db);
+			db->lease_next = db->lease_end = 0;
 		}
 	}
 	LWLockRelease(GsShmem->slots_lock);

@@ -115,6 +115,13 @@ typedef struct GsDatabase
 	pg_atomic_uint64 deadline_late;
 	pg_atomic_uint64 deadline_latest;
 
+	/* Leases, gs_lease.h: protected by leases_lock; nleases is read without it. */
+	LWLock leases_lock;
+	dlist_head holders;
+	int64 lease_next; /* number of the next one; none is left if it is lease_end */
+	int64 lease_end;
+	pg_atomic_uint32 nleases;
+
 	LWLock queue_lock;	 /* protects the rest, and GsGame.link */
 	GsQueue queue;		 /* games that are over */
 	dlist_head delayed;	 /* games that are over, not to be archived yet (gs_delay.c) */

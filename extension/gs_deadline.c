@@ -126,6 +126,40 @@ gs_set_deadline(PG_FUNCTION_ARGS)
 }
 
 /* ----------------------------------------------------------------
+ *		The timer
+ * ----------------------------------------------------------------
+ */
+
+/* A game keeps the timer of its first deadline. */
+void
+gs_deadline_reserve(GsChange *change, bool has_timer)
+{
+	if (likely(change->h.deadline == 0) || has_timer)
+		return;
+	change->new_timer = gs_alloc(change->db, sizeof(GsTimer), change->frees);
+	gs_timer_init(GS_PTR(change->new_timer), GS_TIMER_DEADLINE, &change->key.id);
+}
+
+void
+gs_deadline_install(GsChange *change, GsGame *game)
+{
+	if (likely(game->h.deadline == 0))
+		return;
+	if (DsaPointerIsValid(change->new_timer))
+		game->timer = change->new_timer;
+	gs_timer_set(change->db, GS_PTR(game->timer), game->h.deadline);
+}
+
+void
+gs_deadline_free(GsDatabase *db, dsa_pointer timer)
+{
+	if (!DsaPointerIsValid(timer))
+		return;
+	gs_timer_remove(db, GS_PTR(timer));
+	gs_free(db, timer, sizeof(GsTimer));
+}
+
+/* ----------------------------------------------------------------
  *		When it passes
  * ----------------------------------------------------------------
  */

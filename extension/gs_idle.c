@@ -244,7 +244,7 @@ deal_with(const IdleGame *idle)
 			(void) gs_suspend(&none, &target, idle->reason);
 			break;
 		case GS_IDLE_ABANDON:
-			(void) gs_end_game(&none, &target, GS_STATUS_ABANDONED, &(GsText){NULL, 0});
+			(void) gs_end_game(&none, &target, GS_STATUS_ABANDONED, NULL, NULL);
 			break;
 		case GS_IDLE_REPORT:
 			report_game(idle);
@@ -453,7 +453,7 @@ abandon_suspended(const pg_uuid_t *id)
 		gs_find_suspended(id, NULL, &target))
 	{
 		(void) gs_resume(&none, &target);
-		(void) gs_end_game(&none, &target, GS_STATUS_ABANDONED, &(GsText){NULL, 0});
+		(void) gs_end_game(&none, &target, GS_STATUS_ABANDONED, NULL, NULL);
 	}
 	gs_worker_commit();
 	return free;

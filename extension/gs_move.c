@@ -26,6 +26,7 @@
 #include "gs_deadline.h"
 #include "gs_durable.h"
 #include "gs_errors.h"
+#include "gs_lease.h"
 #include "gs_lock.h"
 #include "gs_merge.h"
 #include "gs_policy.h"
@@ -64,6 +65,7 @@ typedef struct Move
 	GsText state; /* data NULL = unchanged */
 	GsText player;
 	const TimestampTz *deadline; /* NULL = unchanged */
+	const int64 *lease;			 /* NULL = any, or none */
 	GsRequest request;
 	GsEncoding encoding;
 } Move;
@@ -73,6 +75,7 @@ typedef struct MoveValues
 {
 	int64 expected_version;
 	TimestampTz deadline;
+	int64 lease;
 } MoveValues;
 
 /* Whatever the game is. */
@@ -104,6 +107,9 @@ move_is_allowed(const Move *move, const char *function, const GsTarget *target,
 		gs_refuse_player(target, &move->player, refusal);
 	else if (unlikely(gs_policy_limits_moves()) &&
 			 !gs_rate_allows_move(target, &move->player, &move->event, refusal))
+		return false;
+	else if (unlikely(move->lease &&
+					  !gs_lease_is_held(&target->id, *move->lease, refusal)))
 		return false;
 	else if (unlikely(move->expected_version && *move->expected_version != h->version))
 		gs_refuse_version(target, *move->expected_version, refusal);
@@ -171,7 +177,7 @@ open_move(FunctionCallInfo fcinfo, const char *function, GsRequestFunction reque
 	move->event = gs_arg_bytes(fcinfo, 2);
 	move->state = gs_arg_bytes(fcinfo, 3);
 	move->player = gs_arg_bytes(fcinfo, 4);
-	move->request = gs_request(fcinfo, request, "u8vvv8");
+	move->request = gs_request(fcinfo, request, "u8vvv8-");
 	if (!PG_ARGISNULL(1))
 	{
 		values->expected_version = PG_GETARG_INT64(1);
@@ -181,6 +187,11 @@ open_move(FunctionCallInfo fcinfo, const char *function, GsRequestFunction reque
 	{
 		values->deadline = PG_GETARG_TIMESTAMPTZ(5);
 		move->deadline = &values->deadline;
+	}
+	if (!PG_ARGISNULL(6))
+	{
+		values->lease = PG_GETARG_INT64(6);
+		move->lease = &values->lease;
 	}
 	if (unlikely(!arguments_are_allowed(move, &refusal)))
 		gs_raise(&refusal);
@@ -285,6 +296,7 @@ enum
 	ARG_PLAYERS,
 	ARG_ALL_OR_NOTHING,
 	ARG_DEADLINES,
+	ARG_LEASES,
 	ARG_REQUEST_IDS,
 	NARGS
 };
@@ -326,10 +338,10 @@ typedef struct Batch
 } Batch;
 
 static const char *const array_names[NARGS] =
-	{[ARG_GAME_IDS] = "game_ids",	   [ARG_EXPECTED_VERSIONS] = "expected_versions",
-	 [ARG_EVENTS] = "events",		   [ARG_STATES] = "states",
-	 [ARG_PLAYERS] = "players",		   [ARG_DEADLINES] = "deadlines",
-	 [ARG_REQUEST_IDS] = "request_ids"};
+	{[ARG_GAME_IDS] = "game_ids", [ARG_EXPECTED_VERSIONS] = "expected_versions",
+	 [ARG_EVENTS] = "events",	  [ARG_STATES] = "states",
+	 [ARG_PLAYERS] = "players",	  [ARG_DEADLINES] = "deadlines",
+	 [ARG_LEASES] = "leases",	  [ARG_REQUEST_IDS] = "request_ids"};
 
 static void
 take_array(FunctionCallInfo fcinfo, Batch *batch, int arg)
@@ -542,6 +554,11 @@ try_move(Batch *batch, int i)
 	{
 		values.deadline = DatumGetTimestampTz(args[ARG_DEADLINES].values[i]);
 		move.deadline = &values.deadline;
+	}
+	if (!is_null(&args[ARG_LEASES], i))
+	{
+		values.lease = DatumGetInt64(args[ARG_LEASES].values[i]);
+		move.lease = &values.lease;
 	}
 	if (move.id == NULL || move.event.data == NULL)
 	{

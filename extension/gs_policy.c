@@ -81,7 +81,8 @@ static const GsPolicy builtin_policy = {.durability = GS_POLICY_SETTING,
 										.archive_attempts = GS_ARCHIVE_ATTEMPTS_DEFAULT,
 										.player_stats = true,
 										.retention_action = GS_RETENTION_DROP,
-										.make_ahead = GS_POLICY_SETTING};
+										.make_ahead = GS_POLICY_SETTING,
+										.absence_us = USECS_PER_MINUTE};
 
 static GsPolicy default_policy;
 static bool limits_moves = false; /* any of them */
@@ -390,6 +391,21 @@ set_freeze_after(GsPolicy *policy, Datum value)
 	policy->freeze_after = *DatumGetIntervalP(value);
 }
 
+static void
+set_absence_action(GsPolicy *policy, Datum value)
+{
+	policy->absence_action = is_word(value, "notify")		   ? GS_ABSENCE_NOTIFY
+							 : is_word(value, "abandon")	   ? GS_ABSENCE_ABANDON
+							 : is_word(value, "abandon_empty") ? GS_ABSENCE_ABANDON_EMPTY
+															   : GS_ABSENCE_NOTHING;
+}
+
+static void
+set_absence_after(GsPolicy *policy, Datum value)
+{
+	policy->absence_us = Max(gs_interval_us(DatumGetIntervalP(value)), 0);
+}
+
 static const PolicyColumn policy_columns[] = {
 	{"durability", TEXTOID, set_durability},
 	{"history", TEXTOID, set_history},
@@ -419,6 +435,8 @@ static const PolicyColumn policy_columns[] = {
 	{"make_ahead", INT2OID, set_make_ahead},
 	{"old_tablespace", NAMEOID, set_old_tablespace},
 	{"old_tablespace_after", INTERVALOID, set_old_tablespace_after},
+	{"absence_action", TEXTOID, set_absence_action},
+	{"absence_after", INTERVALOID, set_absence_after},
 };
 
 #define NCOLUMNS ((int) lengthof(policy_columns))

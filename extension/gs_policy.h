@@ -33,6 +33,15 @@ typedef enum GsIdleAction
 	GS_IDLE_ABANDON
 } GsIdleAction;
 
+/* What happens when a player of a game has been away for long; see gs_presence.h. */
+typedef enum GsAbsenceAction
+{
+	GS_ABSENCE_NOTHING = 0,
+	GS_ABSENCE_NOTIFY,		 /* a notice */
+	GS_ABSENCE_ABANDON,		 /* the game is abandoned */
+	GS_ABSENCE_ABANDON_EMPTY /* ... if nobody is connected to it */
+} GsAbsenceAction;
+
 /* What holds for a type, its own row and the default row put together. */
 typedef struct GsPolicy
 {
@@ -83,6 +92,10 @@ typedef struct GsPolicy
 	bool has_old_tablespace_after;
 	NameData old_tablespace;
 	Interval old_tablespace_after;
+
+	/* of players who connect from now on */
+	GsAbsenceAction absence_action;
+	int64 absence_us;
 } GsPolicy;
 
 /* A month is 30 days, a day 24 hours. */

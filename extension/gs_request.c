@@ -145,6 +145,8 @@ add_argument(FunctionCallInfo fcinfo, int n, char type, GsRequest *request)
 		case 'u':
 			gs_request_add_uuid(request, null ? NULL : PG_GETARG_UUID_P(n));
 			break;
+		case '-':
+			break;
 		case '4':
 		{
 			int32 value = null ? 0 : PG_GETARG_INT32(n);

@@ -71,7 +71,7 @@ extern void gs_request_take(FunctionCallInfo fcinfo, GsRequestFunction function,
 /*
  * The request id of a call: the argument after those whose types are given, a
  * letter each: "u" uuid, "4" integer, "8" bigint, "a" text[], "v" text, json
- * or bytea.
+ * or bytea; "-" does not count.
  */
 static inline GsRequest
 gs_request(FunctionCallInfo fcinfo, GsRequestFunction function, const char *types)

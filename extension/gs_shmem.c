@@ -31,6 +31,8 @@
 #include "gs_feed.h"
 #include "gs_follow.h"
 #include "gs_index.h"
+#include "gs_lease.h"
+#include "gs_presence.h"
 #include "gs_rate_limit.h"
 #include "gs_shmem.h"
 #include "gs_table.h"
@@ -100,6 +102,7 @@ shmem_request(void)
 	RequestAddinShmemSpace(gs_archiver_stat_shmem_size());
 	RequestAddinShmemSpace(gs_follow_shmem_size());
 	RequestAddinShmemSpace(gs_feed_shmem_size());
+	RequestAddinShmemSpace(gs_presence_shmem_size());
 	RequestAddinShmemSpace(gs_rate_shmem_size());
 	RequestNamedLWLockTranche(GS_TRANCHE, GS_LWLOCK_COUNT);
 }
@@ -116,6 +119,7 @@ create_area(void)
 
 	gs_table_create();
 	gs_index_create();
+	gs_leases_create();
 
 	(void) fill_reserve();
 
@@ -154,8 +158,10 @@ shmem_startup(void)
 		GsShmem->queue_tranche = LWLockNewTrancheId();
 		GsShmem->pages_tranche = LWLockNewTrancheId();
 		GsShmem->feed_tranche = LWLockNewTrancheId();
-		GsShmem->timers_tranche = LWLockNewTrancheId();
+		GsShmem->leases_tranche = LWLockNewTrancheId();
 		GsShmem->rate_tranche = LWLockNewTrancheId();
+		GsShmem->presence_tranche = LWLockNewTrancheId();
+		GsShmem->timers_tranche = LWLockNewTrancheId();
 		gs_tick_init(&GsShmem->tick);
 		for (int level = 0; level < GS_DURABLE_LEVELS; level++)
 			pg_atomic_init_u64(&GsShmem->waited_lsn[level], 0);
@@ -172,6 +178,7 @@ shmem_startup(void)
 	gs_archiver_stat_shmem_init(found);
 	gs_follow_shmem_init(found);
 	gs_feed_shmem_init(found);
+	gs_presence_shmem_init(found);
 	gs_rate_shmem_init(found);
 	LWLockRelease(AddinShmemInitLock);
 }
@@ -210,8 +217,10 @@ gs_attach_slow(void)
 	LWLockRegisterTranche(GsShmem->queue_tranche, "GamestateQueue");
 	LWLockRegisterTranche(GsShmem->pages_tranche, "GamestatePages");
 	LWLockRegisterTranche(GsShmem->feed_tranche, "GamestateFeed");
-	LWLockRegisterTranche(GsShmem->timers_tranche, "GamestateTimers");
+	LWLockRegisterTranche(GsShmem->leases_tranche, "GamestateLeases");
 	LWLockRegisterTranche(GsShmem->rate_tranche, "GamestateRates");
+	LWLockRegisterTranche(GsShmem->presence_tranche, "GamestatePresence");
+	LWLockRegisterTranche(GsShmem->timers_tranche, "GamestateTimers");
 
 	old = MemoryContextSwitchTo(TopMemoryContext);
 	PG_TRY();
@@ -221,6 +230,7 @@ gs_attach_slow(void)
 		on_shmem_exit(release_area, (Datum) 0);
 		gs_table_attach();
 		gs_index_attach();
+		gs_leases_attach();
 	}
 	PG_CATCH();
 	{

@@ -26,13 +26,15 @@
  *	   request id locks gamestate.deleted_games last); then, at
  *	   pre-commit, RowExclusiveLock on the active journal table
  *	2. commit_lock			 a commit that changes several games: exclusive
- *	3. slots_lock			 slots of databases and workers
+ *	3. slots_lock			 slots of databases and workers;
+ *	   leases_lock of one database (gs_lease.c)
  *	4. one partition of the games' hash table (gs_table.c)
- *	5. one partition of the look-up index (gs_index.c)
+ *	5. one partition of the look-up index (gs_index.c), or of the leases (gs_lease.c)
  *	6. queue_lock of one database (gs_database.h)
  *	7. reserve_lock			 (gs_shmem.c), then DSA's own locks
- *	8. the change feed's lock (gs_feed.c)
- *	9. timers_lock of one database (gs_timer.c)
+ *	8. presence_lock (gs_presence.c)
+ *	9. the change feed's lock (gs_feed.c)
+ *	10. timers_lock of one database (gs_timer.c)
  *
  *	The content locks of the pages that a light commit writes to (gs_light.c)
  *	come before 2; pages_lock (gs_pages.c) is taken with nothing but the
@@ -61,10 +63,13 @@ typedef struct GsShared
 	int queue_tranche;
 	int pages_tranche;
 	int feed_tranche;
-	int timers_tranche;
+	int leases_tranche;
 	int rate_tranche;
+	int presence_tranche;
+	int timers_tranche;
 	dshash_table_handle games_handle;
 	dshash_table_handle index_handle;
+	dshash_table_handle leases_handle;
 	Size area_size;
 	int reserve_target; /* pieces of GS_RESERVE_PIECE bytes */
 

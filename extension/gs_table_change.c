@@ -27,12 +27,13 @@
 
 #include "gs_database.h"
 #include "gs_delta.h"
+#include "gs_deadline.h"
 #include "gs_index.h"
+#include "gs_lease.h"
 #include "gs_log.h"
 #include "gs_ring.h"
 #include "gs_table.h"
 #include "gs_table_free.h"
-#include "gs_timer.h"
 #include "gs_worker.h"
 
 #include "access/transam.h"
@@ -250,32 +251,6 @@ make_deltas(GsChange *change, const GsGame *game, char *delta, Size room)
 }
 
 /* ----------------------------------------------------------------
- *		The deadline
- * ----------------------------------------------------------------
- */
-
-/* A game keeps the timer of its first deadline. */
-static void
-reserve_timer(GsChange *change, bool has_timer)
-{
-	if (likely(change->h.deadline == 0) || has_timer)
-		return;
-	change->new_timer = gs_alloc(change->db, sizeof(GsTimer), change->frees);
-	gs_timer_init(GS_PTR(change->new_timer), GS_TIMER_DEADLINE, &change->key.id);
-}
-
-/* The game's header is the new one; the caller holds its partition lock. */
-static void
-install_timer(GsChange *change, GsGame *game)
-{
-	if (likely(game->h.deadline == 0))
-		return;
-	if (DsaPointerIsValid(change->new_timer))
-		game->timer = change->new_timer;
-	gs_timer_set(change->db, GS_PTR(game->timer), game->h.deadline);
-}
-
-/* ----------------------------------------------------------------
  *		Reserve
  * ----------------------------------------------------------------
  */
@@ -378,7 +353,7 @@ reserve_create(GsChange *change)
 		change->new_initial = alloc_bytes(change, &change->initial, change->frees,
 										  &change->new_initial_size);
 	reserve_info(change, NULL);
-	reserve_timer(change, false);
+	gs_deadline_reserve(change, false);
 	if (change->nentries > 0)
 	{
 		GsLogPlan plan;
@@ -441,7 +416,7 @@ reserve_update(GsChange *change)
 			alloc_bytes(change, &change->state, false, &change->new_state_size);
 	if (change->info_changed)
 		reserve_info(change, info);
-	reserve_timer(change, has_timer);
+	gs_deadline_reserve(change, has_timer);
 	gs_log_reserve(change, &plan);
 	if (change->nentries > 0)
 		gs_ring_reserve(change, ring.size, ring.n);
@@ -607,7 +582,7 @@ apply_create(GsChange *change)
 	game->ring_size = 0;
 	(void) gs_ring_install(change, game, &ring_size);
 	game->timer = InvalidDsaPointer;
-	install_timer(change, game);
+	gs_deadline_install(change, game);
 	game->visible = true;
 	if (GS_STATUS_IS_OVER(game->h.status))
 		gs_table_set_link(change->db, game, GS_LINK_QUEUE);
@@ -677,7 +652,7 @@ apply_update(GsChange *change)
 	}
 	else
 		game->h = change->h;
-	install_timer(change, game);
+	gs_deadline_install(change, game);
 	set_wait(game, change);
 	note_for_feed(change, game);
 	if (change->ndropped > 0 || GS_STATUS_IS_OVER(change->h.status))
@@ -770,6 +745,9 @@ gs_table_apply(GsChange *change)
 			break;
 	}
 	change->reserved = false;
+	if (GS_STATUS_IS_OVER(change->h.status) || change->replaces ||
+		change->kind == GS_CHANGE_REMOVE || change->kind == GS_CHANGE_ARCHIVE)
+		gs_lease_drop(change->db, &change->key.id);
 	if ((GS_STATUS_IS_OVER(change->h.status) &&
 		 (change->kind == GS_CHANGE_CREATE || change->kind == GS_CHANGE_UPDATE)) ||
 		(change->kind == GS_CHANGE_ARCHIVE && change->moved_to == GS_TIER_SUSPENDED))

@@ -20,11 +20,11 @@
 #include "postgres.h"
 
 #include "gs_database.h"
+#include "gs_deadline.h"
 #include "gs_index.h"
 #include "gs_log.h"
 #include "gs_table.h"
 #include "gs_table_free.h"
-#include "gs_timer.h"
 
 #include "access/transam.h"
 #include "miscadmin.h"
@@ -79,15 +79,6 @@ gs_table_collect(const GsGame *game, GsTableGarbage *garbage)
 	garbage->timer = game->timer;
 }
 
-static void
-free_timer(GsDatabase *db, dsa_pointer p)
-{
-	if (!DsaPointerIsValid(p))
-		return;
-	gs_timer_remove(db, GS_PTR(p));
-	gs_free(db, p, sizeof(GsTimer));
-}
-
 void
 gs_table_free_garbage(GsDatabase *db, const GsTableGarbage *garbage)
 {
@@ -96,7 +87,7 @@ gs_table_free_garbage(GsDatabase *db, const GsTableGarbage *garbage)
 	gs_free(db, garbage->info, garbage->info_size);
 	gs_free(db, garbage->ring, garbage->ring_size);
 	gs_log_free(db, garbage->log);
-	free_timer(db, garbage->timer);
+	gs_deadline_free(db, garbage->timer);
 }
 
 /* Take the nodes of a game that goes out of the index. */

@@ -29,6 +29,7 @@
 #include "gs_hook.h"
 #include "gs_lock.h"
 #include "gs_suspend.h"
+#include "gs_suspended.h"
 #include "gs_target.h"
 #include "gs_tier.h"
 
@@ -463,6 +464,19 @@ gs_target_state(const GsTarget *target)
 	return state;
 }
 
+static GsText
+suspended_type(const GsTarget *target, char *buffer)
+{
+	GsText type = {buffer, 0};
+	GsGameCopy *game = gs_suspended_read(&target->id, false, CurrentMemoryContext);
+
+	if (game == NULL)
+		elog(ERROR, "game %s is not suspended any more", gs_id_text(&target->id));
+	type.len = Min(game->info.game_type.len, GS_MAX_ID_LENGTH);
+	memcpy(buffer, game->info.game_type.data, type.len);
+	return type;
+}
+
 GsText
 gs_target_type(const GsTarget *target, char *buffer)
 {
@@ -470,6 +484,8 @@ gs_target_type(const GsTarget *target, char *buffer)
 	GsGame *game;
 	const GsInfo *info;
 
+	if (unlikely(target->suspended))
+		return suspended_type(target, buffer);
 	if (target->pending && target->pending->change.info_changed)
 		return target->pending->change.info.game_type;
 	game = gs_table_find(&target->id, true);

@@ -191,12 +191,15 @@ extern void gs_record_create(const pg_uuid_t *id, const GsHeader *h, const GsTex
 /* Lock the room code that the game has, if any, before it is given up. */
 extern void gs_give_up_room(const GsTarget *target);
 
-/* Record the end; the result is in the write set's memory. */
-extern GsPending *gs_end_game(const GsRequest *request, GsTarget *target, GsStatus status,
-							  const GsText *result);
-
 /* Record that a player joins; n players sit there. */
 extern GsPending *gs_take_seat(const GsRequest *request, GsTarget *target,
 							   const GsText *player, int n);
+
+/*
+ * Record the game's end, finished or abandoned; everything has been checked.
+ * player: because of whom, or NULL; result may be NULL.
+ */
+extern GsPending *gs_end_game(const GsRequest *request, GsTarget *target, GsStatus status,
+							  const GsText *player, const GsText *result);
 
 #endif /* GS_TARGET_H */

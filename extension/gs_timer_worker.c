@@ -26,6 +26,8 @@
 
 #include "gs_config.h"
 #include "gs_deadline.h"
+#include "gs_presence.h"
+#include "gs_lease.h"
 #include "gs_timer.h"
 #include "gs_worker.h"
 
@@ -55,6 +57,9 @@
 
 static const GsTimerClass classes[GS_TIMER_KINDS] = {
 	[GS_TIMER_DEADLINE] = {"set off a deadline", gs_deadline_run, gs_deadline_again},
+	[GS_TIMER_PRESENCE] = {"look after a player's absence", gs_presence_run,
+						   gs_presence_again},
+	[GS_TIMER_LEASE] = {"end leases", gs_lease_run, gs_lease_again},
 };
 
 static GsDatabase *db = NULL;

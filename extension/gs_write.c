@@ -14,6 +14,7 @@
 #include "gs_deleted.h"
 #include "gs_durable.h"
 #include "gs_errors.h"
+#include "gs_lease.h"
 #include "gs_lock.h"
 #include "gs_lookup.h"
 #include "gs_policy.h"
@@ -624,15 +625,19 @@ arg_last_status(FunctionCallInfo fcinfo, int n)
 
 GsPending *
 gs_end_game(const GsRequest *request, GsTarget *target, GsStatus status,
-			const GsText *result)
+			const GsText *player, const GsText *result)
 {
-	GsPending *pending =
+	GsPending *pending;
+	GsText kept;
+
+	gs_give_up_room(target);
+	kept = result ? gs_keep(result) : (GsText){NULL, 0};
+	pending =
 		gs_change_info(request, target,
 					   status == GS_STATUS_FINISHED ? GS_KIND_FINISH : GS_KIND_ABANDON,
-					   NULL, result->data ? result : NULL);
-
+					   player, kept.data ? &kept : NULL);
 	pending->change.frees = pending->change.kind == GS_CHANGE_UPDATE;
-	pending->change.info.result = *result;
+	pending->change.info.result = kept;
 	pending->change.h.status = status;
 	pending->change.h.ended_at = pending->change.h.updated_at;
 	pending->change.h.deadline = 0;
@@ -644,6 +649,7 @@ gs_finish_game(PG_FUNCTION_ARGS)
 {
 	GsRequest request;
 	GsTarget target;
+	GsRefusal refusal;
 	GsText result;
 	GsStatus status;
 
@@ -651,14 +657,14 @@ gs_finish_game(PG_FUNCTION_ARGS)
 	result = gs_arg_bytes(fcinfo, 1);
 	gs_check_size(&result, "result", gs_max_metadata_size, "gamestate.max_metadata_size");
 	status = arg_last_status(fcinfo, 3);
-	request = gs_request(fcinfo, GS_REQUEST_FINISH_GAME, "uv8v");
+	request = gs_request(fcinfo, GS_REQUEST_FINISH_GAME, "uv8v-");
 	if (!gs_open_target(fcinfo, &request, NULL, &target))
 		PG_RETURN_INT64(target.answered.version);
+	if (!PG_ARGISNULL(4) && !gs_lease_is_held(&target.id, PG_GETARG_INT64(4), &refusal))
+		gs_raise(&refusal);
 	gs_check_version(&target, fcinfo, 2);
-	gs_give_up_room(&target);
-
-	result = gs_keep(&result);
-	PG_RETURN_INT64(gs_new_version(gs_end_game(&request, &target, status, &result)));
+	PG_RETURN_INT64(
+		gs_new_version(gs_end_game(&request, &target, status, NULL, &result)));
 }
 
 /* A deletion with a request id: was it done before?  The game's lock is held. */

@@ -37,8 +37,10 @@
 #include "gs_durable.h"
 #include "gs_feed.h"
 #include "gs_journal.h"
+#include "gs_lease.h"
 #include "gs_light.h"
 #include "gs_lock.h"
+#include "gs_presence.h"
 #include "gs_writeset.h"
 
 #include "access/transam.h"
@@ -573,6 +575,7 @@ apply_removals(void)
 		if (db == NULL)
 			continue;
 		gs_table_remove_database(db);
+		gs_presence_end_database(removal->dboid);
 		gs_feed_gap(removal->dboid);
 		if (removal->release_slot)
 			gs_database_release(db);
@@ -654,6 +657,7 @@ apply_all(XLogRecPtr lsn, int level)
 		}
 		gs_table_apply(&pending->change);
 		gs_feed_add(&pending->change);
+		gs_presence_applied(&pending->change);
 	}
 	if (several)
 		LWLockRelease(GsShmem->commit_lock);
@@ -740,6 +744,7 @@ xact_callback(XactEvent event, void *arg)
 				commit();
 				reset();
 			}
+			gs_lease_xact_end(true);
 			gs_lock_reset();
 			gs_durable_forget();
 			is_committing = false;
@@ -750,6 +755,7 @@ xact_callback(XactEvent event, void *arg)
 				rollback();
 				reset();
 			}
+			gs_lease_xact_end(false);
 			gs_lock_reset();
 			gs_durable_forget();
 			is_committing = false;
@@ -763,6 +769,7 @@ xact_callback(XactEvent event, void *arg)
 			gs_unlock_all();
 			break;
 		case XACT_EVENT_PREPARE:
+			gs_lease_xact_end(true);
 			gs_lock_reset();
 			break;
 		default:
@@ -843,6 +850,7 @@ subxact_callback(SubXactEvent event, SubTransactionId subid, SubTransactionId pa
 		return;
 	level = GetCurrentTransactionNestLevel();
 	gs_lock_subxact_end(level, event == SUBXACT_EVENT_COMMIT_SUB);
+	gs_lease_subxact_end(level, event == SUBXACT_EVENT_COMMIT_SUB);
 	if (!GsWriteSetActive)
 		return;
 	if (event == SUBXACT_EVENT_COMMIT_SUB)

@@ -99,6 +99,11 @@ SELECT gamestate.apply_move(pg_temp.g(3), NULL, '1', NULL, 'bob', request_id => 
 -- a batch: a row each, with the time to wait
 SELECT ord, version, sqlstate, message ~ '^rate limit "player" of player "bob" is exceeded\. Wait \d+ ms\.$' AS says
   FROM gamestate.apply_moves(ARRAY[pg_temp.g(3), pg_temp.g(3)], '{NULL,NULL}', ARRAY['1', '2']::json[], ARRAY['1', '2']::json[], '{bob,NULL}');
+-- a suspended game that a move resumes
+UPDATE gamestate.policy SET resume_on_move = true WHERE game_type = 'limited';
+SELECT gamestate.suspend_game(pg_temp.g(2));
+SELECT gamestate.apply_move(pg_temp.g(2), NULL, '4', NULL, 'cyd');
+SELECT gamestate.apply_move(pg_temp.g(2), NULL, '4', NULL);
 -- other changes have no limit
 SELECT gamestate.set_metadata(pg_temp.g(1), '1') > 0;
 -- taken away: at once

@@ -133,6 +133,12 @@ extern bool gamestate_error_is(const gamestate_error *error, const char *sqlstat
  */
 extern bool gamestate_error_is_transient(const gamestate_error *error);
 
+/*
+ * GS012, refused by a rate limit: how long to wait, in milliseconds.  -1: it is another
+ * error, or costs more than the limit ever allows.
+ */
+extern int64_t gamestate_error_wait_ms(const gamestate_error *error);
+
 #include "gamestate_call.h"
 #include "gamestate_result.h"
 
@@ -409,6 +415,17 @@ extern gamestate_status gamestate_set_room_code(
 extern gamestate_status gamestate_set_deadline(
 	gamestate_conn *conn, const gamestate_uuid *game_id, int64_t deadline_us,
 	int64_t expected_version, const gamestate_uuid *request_id, int64_t *version);
+/* games: how many */
+extern gamestate_status gamestate_claim_games(gamestate_conn *conn,
+											  const gamestate_claim *claim,
+											  gamestate_result **result);
+extern gamestate_status gamestate_renew_lease(gamestate_conn *conn, const char *owner,
+											  int ttl, int64_t *games);
+extern gamestate_status gamestate_release_games(gamestate_conn *conn, const char *owner,
+												const gamestate_uuid *game_ids,
+												size_t count, int64_t *games);
+extern gamestate_status gamestate_list_leases(gamestate_conn *conn, const char *owner,
+											  gamestate_result **result);
 extern gamestate_status gamestate_join_game(gamestate_conn *conn,
 											const gamestate_uuid *game_id,
 											const char *player, int64_t expected_version,
@@ -498,6 +515,30 @@ extern gamestate_status gamestate_wait_changes(gamestate_conn *conn,
 											   const gamestate_feed *feed,
 											   gamestate_result **result);
 extern gamestate_status gamestate_feed_position(gamestate_conn *conn, int64_t *position);
+
+/* The token is a secret between server and player. */
+extern gamestate_status gamestate_connect_player(gamestate_conn *conn,
+												 const gamestate_uuid *game_id,
+												 const char *player, int ttl,
+												 gamestate_uuid *token);
+/* *connected = false: he is not, or not by this token */
+extern gamestate_status gamestate_heartbeat(gamestate_conn *conn,
+											const gamestate_uuid *token, bool *connected);
+extern gamestate_status gamestate_disconnect_player(gamestate_conn *conn,
+													const gamestate_uuid *token,
+													bool *connected);
+/* no rows: the token is void; else gamestate_result_token(), _game() of row 0, and
+ * _change() of the others */
+extern gamestate_status gamestate_reconnect(gamestate_conn *conn,
+											const gamestate_uuid *token,
+											int64_t after_version,
+											gamestate_result **result);
+extern gamestate_status gamestate_player_presence(gamestate_conn *conn,
+												  const gamestate_uuid *game_id,
+												  gamestate_result **result);
+extern gamestate_status gamestate_allow(gamestate_conn *conn, const char *key,
+										double cost, const char *policy,
+										gamestate_allowed *allowed);
 
 extern gamestate_status gamestate_begin(gamestate_conn *conn);
 extern gamestate_status gamestate_commit(gamestate_conn *conn);

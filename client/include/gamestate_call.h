@@ -165,6 +165,7 @@ typedef struct gamestate_move
 	const char *player;
 	const gamestate_uuid *request_id;
 	int64_t deadline_us;
+	int64_t lease; /* 0: none is shown */
 } gamestate_move;
 
 typedef struct gamestate_patch
@@ -176,6 +177,7 @@ typedef struct gamestate_patch
 	const char *player;
 	const gamestate_uuid *request_id;
 	int64_t deadline_us;
+	int64_t lease;
 } gamestate_patch;
 
 /* Moves of one call: arrays of `count` elements. */
@@ -190,6 +192,7 @@ typedef struct gamestate_moves
 	bool all_or_nothing;
 	const gamestate_uuid *request_ids; /* NULL: none; one for each move */
 	const int64_t *deadlines_us;	   /* NULL: all unchanged */
+	const int64_t *leases;			   /* NULL: none; 0: none is shown */
 } gamestate_moves;
 
 typedef struct gamestate_finish
@@ -199,7 +202,24 @@ typedef struct gamestate_finish
 	int64_t expected_version;
 	const char *status; /* default: finished */
 	const gamestate_uuid *request_id;
+	int64_t lease;
 } gamestate_finish;
+
+/*
+ * Claims end with their session (the connection), unless they are made without one,
+ * and when they have not been renewed for ttl milliseconds.  A claim whose answer
+ * was lost counts; list_leases has its number.
+ */
+typedef struct gamestate_claim
+{
+	const char *owner;
+	const char *game_type;			/* NULL: any */
+	int max_games;					/* default: 100 */
+	int ttl;						/* default: 30,000 */
+	const gamestate_uuid *game_ids; /* only among these; NULL: any */
+	size_t num_game_ids;
+	bool without_session;
+} gamestate_claim;
 
 extern void gamestate_call_create_game(gamestate_call *call,
 									   const gamestate_new_game *game);
@@ -226,6 +246,14 @@ extern void gamestate_call_set_deadline(gamestate_call *call,
 										const gamestate_uuid *game_id,
 										int64_t deadline_us, int64_t expected_version,
 										const gamestate_uuid *request_id);
+extern void gamestate_call_claim_games(gamestate_call *call,
+									   const gamestate_claim *claim);
+extern void gamestate_call_renew_lease(gamestate_call *call, const char *owner, int ttl);
+/* game_ids NULL: all of the owner's */
+extern void gamestate_call_release_games(gamestate_call *call, const char *owner,
+										 const gamestate_uuid *game_ids, size_t count);
+/* owner NULL: of all */
+extern void gamestate_call_list_leases(gamestate_call *call, const char *owner);
 extern void gamestate_call_join_game(gamestate_call *call, const gamestate_uuid *game_id,
 									 const char *player, int64_t expected_version,
 									 const gamestate_uuid *request_id);
@@ -309,6 +337,22 @@ extern void gamestate_call_list_live_games(gamestate_call *call,
 										   const gamestate_live_filter *filter);
 extern void gamestate_call_wait_changes(gamestate_call *call, const gamestate_feed *feed);
 extern void gamestate_call_feed_position(gamestate_call *call);
+
+/* ---- presence and rate limits; always on a primary, and without a request id ---- */
+
+/* ttl in milliseconds; default: 30,000 */
+extern void gamestate_call_connect_player(gamestate_call *call,
+										  const gamestate_uuid *game_id,
+										  const char *player, int ttl);
+extern void gamestate_call_heartbeat(gamestate_call *call, const gamestate_uuid *token);
+extern void gamestate_call_disconnect_player(gamestate_call *call,
+											 const gamestate_uuid *token);
+extern void gamestate_call_reconnect(gamestate_call *call, const gamestate_uuid *token,
+									 int64_t after_version);
+extern void gamestate_call_player_presence(gamestate_call *call,
+										   const gamestate_uuid *game_id);
+extern void gamestate_call_allow(gamestate_call *call, const char *key, double cost,
+								 const char *policy);
 
 /* ---- transactions and other SQL ---- */
 

@@ -34,5 +34,6 @@
 #define GAMESTATE_REQUEST_REUSED   "GS014" /* request_id was used with other arguments */
 #define GAMESTATE_WRONG_STATUS	   "GS015" /* not allowed in the game's status */
 #define GAMESTATE_DISABLED		   "GS016" /* gamestate.enabled is off */
+#define GAMESTATE_LEASE_LOST	   "GS017" /* the game is not run under this lease (any more) */
 
 #endif /* GAMESTATE_ERRORS_H */

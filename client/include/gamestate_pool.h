@@ -343,6 +343,20 @@ extern gamestate_status gamestate_pool_set_room_code(
 extern gamestate_status gamestate_pool_set_deadline(
 	gamestate_pool *pool, const gamestate_uuid *game_id, int64_t deadline_us,
 	int64_t expected_version, const gamestate_uuid *request_id, int64_t *version);
+/* claims of a pool are never bound to a session */
+extern gamestate_status gamestate_pool_claim_games(gamestate_pool *pool,
+												   const gamestate_claim *claim,
+												   gamestate_result **result);
+extern gamestate_status gamestate_pool_renew_lease(gamestate_pool *pool,
+												   const char *owner, int ttl,
+												   int64_t *games);
+extern gamestate_status gamestate_pool_release_games(gamestate_pool *pool,
+													 const char *owner,
+													 const gamestate_uuid *game_ids,
+													 size_t count, int64_t *games);
+extern gamestate_status gamestate_pool_list_leases(gamestate_pool *pool,
+												   const char *owner,
+												   gamestate_result **result);
 extern gamestate_status gamestate_pool_join_game(
 	gamestate_pool *pool, const gamestate_uuid *game_id, const char *player,
 	int64_t expected_version, const gamestate_uuid *request_id, int64_t *version);
@@ -425,6 +439,29 @@ extern gamestate_status gamestate_pool_wait_changes(gamestate_pool *pool,
 													gamestate_result **result);
 extern gamestate_status gamestate_pool_feed_position(gamestate_pool *pool,
 													 int64_t *position);
+extern gamestate_status gamestate_pool_connect_player(gamestate_pool *pool,
+													  const gamestate_uuid *game_id,
+													  const char *player, int ttl,
+													  gamestate_uuid *token);
+/* *connected = false: he is not, or not by this token */
+extern gamestate_status gamestate_pool_heartbeat(gamestate_pool *pool,
+												 const gamestate_uuid *token,
+												 bool *connected);
+extern gamestate_status gamestate_pool_disconnect_player(gamestate_pool *pool,
+														 const gamestate_uuid *token,
+														 bool *connected);
+/* no rows: the token is void; else gamestate_result_token(), _game() of row 0, and
+ * _change() of the others */
+extern gamestate_status gamestate_pool_reconnect(gamestate_pool *pool,
+												 const gamestate_uuid *token,
+												 int64_t after_version,
+												 gamestate_result **result);
+extern gamestate_status gamestate_pool_player_presence(gamestate_pool *pool,
+													   const gamestate_uuid *game_id,
+													   gamestate_result **result);
+extern gamestate_status gamestate_pool_allow(gamestate_pool *pool, const char *key,
+											 double cost, const char *policy,
+											 gamestate_allowed *allowed);
 extern gamestate_status gamestate_pool_sql(gamestate_pool *pool, const char *sql,
 										   const gamestate_param *params, size_t count,
 										   int flags, gamestate_result **result);

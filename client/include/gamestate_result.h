@@ -47,6 +47,10 @@ extern int64_t gamestate_result_version(const gamestate_result *result);
 /* create_game, find_room; false: none */
 extern bool gamestate_result_game_id(const gamestate_result *result,
 									 gamestate_uuid *game_id);
+/* connect_player, reconnect; false: none, the old one was void */
+extern bool gamestate_result_token(const gamestate_result *result, gamestate_uuid *token);
+/* heartbeat: is the player connected?  disconnect_player: was he? */
+extern bool gamestate_result_connected(const gamestate_result *result);
 /* delete_game: was there one? */
 extern bool gamestate_result_deleted(const gamestate_result *result);
 /* get_state, get_state_bytes, get_state_if_newer, state_at; data NULL: none.
@@ -65,7 +69,7 @@ extern size_t gamestate_result_rows(const gamestate_result *result);
 
 #define GAMESTATE_NO_TIME INT64_MIN /* a timestamp that is NULL */
 
-/* A game: get_game, open_rooms, list_live_games. */
+/* A game: get_game, open_rooms, list_live_games; row 0 of reconnect. */
 typedef struct gamestate_game
 {
 	gamestate_uuid game_id;
@@ -92,7 +96,7 @@ typedef struct gamestate_game
 /* NULL: no such row, or out of memory */
 extern const gamestate_game *gamestate_result_game(gamestate_result *result, size_t row);
 
-/* A change of a game: get_changes. */
+/* A change of a game: get_changes; rows 1 and on of reconnect. */
 typedef struct gamestate_change
 {
 	gamestate_uuid game_id;
@@ -144,6 +148,21 @@ typedef struct gamestate_moved
 extern bool gamestate_result_moved(const gamestate_result *result, size_t row,
 								   gamestate_moved *moved);
 
+/* A lease: claim_games, list_leases. */
+typedef struct gamestate_lease
+{
+	gamestate_uuid game_id;
+	int64_t lease;
+	int64_t version;	/* of the game; claim_games only */
+	int64_t expires_us; /* GAMESTATE_NO_TIME: never */
+	const char *owner;	/* list_leases only */
+	int pid;			/* list_leases only; 0: not bound to a session */
+} gamestate_lease;
+
+/* false: no such row */
+extern bool gamestate_result_lease(const gamestate_result *result, size_t row,
+								   gamestate_lease *lease);
+
 /* A game of get_states; games that do not exist have no row. */
 typedef struct gamestate_versioned_state
 {
@@ -154,6 +173,29 @@ typedef struct gamestate_versioned_state
 
 extern bool gamestate_result_versioned_state(const gamestate_result *result, size_t row,
 											 gamestate_versioned_state *state);
+
+/* A player of player_presence. */
+typedef struct gamestate_presence
+{
+	const char *player;
+	const char *presence; /* connected, disconnected or unknown */
+	int64_t since_us;	  /* or GAMESTATE_NO_TIME */
+	int64_t expires_us;	  /* if connected: unless there is a heartbeat before */
+} gamestate_presence;
+
+extern bool gamestate_result_presence(const gamestate_result *result, size_t row,
+									  gamestate_presence *presence);
+
+/* allow */
+typedef struct gamestate_allowed
+{
+	bool allowed;
+	int64_t wait_ms; /* else: how long to wait; -1: it never will be */
+	double remaining;
+} gamestate_allowed;
+
+extern bool gamestate_result_allowed(const gamestate_result *result,
+									 gamestate_allowed *allowed);
 
 /* player_games */
 extern bool gamestate_result_id(const gamestate_result *result, size_t row,

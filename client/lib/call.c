@@ -101,6 +101,7 @@ gamestate_call_apply_move(gamestate_call *call, const gamestate_move *move)
 	add(call, gamestate_param_json(move->state));
 	add(call, gamestate_param_text(move->player));
 	add(call, gsl_param_deadline(move->deadline_us));
+	add(call, gsl_param_version(move->lease));
 	add_uuid(call, move->request_id);
 }
 
@@ -114,6 +115,7 @@ gamestate_call_apply_move_bytes(gamestate_call *call, const gamestate_move *move
 	add(call, gamestate_param_bytea(move->state));
 	add(call, gamestate_param_text(move->player));
 	add(call, gsl_param_deadline(move->deadline_us));
+	add(call, gsl_param_version(move->lease));
 	add_uuid(call, move->request_id);
 }
 
@@ -127,6 +129,7 @@ gamestate_call_apply_patch(gamestate_call *call, const gamestate_patch *patch)
 	add(call, gamestate_param_json(patch->patch));
 	add(call, gamestate_param_text(patch->player));
 	add(call, gsl_param_deadline(patch->deadline_us));
+	add(call, gsl_param_version(patch->lease));
 	add_uuid(call, patch->request_id);
 }
 
@@ -153,8 +156,11 @@ apply_moves(gamestate_call *call, FunctionId function, ParamType documents,
 	size_t count = moves->count;
 	gamestate_param versions =
 		gamestate_param_int8_array(moves->expected_versions, count);
+	gamestate_param leases =
+		gamestate_param_int8_array(moves->leases, moves->leases == NULL ? 1 : count);
 
 	versions.flags |= PARAM_ZERO_IS_NULL;
+	leases.flags |= PARAM_ZERO_IS_NULL;
 	begin(call, function);
 	add(call, gamestate_param_uuid_array(moves->game_ids, count));
 	add(call, filled(versions, moves->expected_versions, count));
@@ -165,6 +171,7 @@ apply_moves(gamestate_call *call, FunctionId function, ParamType documents,
 		gamestate_param_text_array(moves->players, moves->players == NULL ? 1 : count));
 	add(call, gamestate_param_bool(moves->all_or_nothing));
 	add(call, gsl_param_deadline_array(moves->deadlines_us, count));
+	add(call, leases);
 	add(call, uuid_array_or_null(moves->request_ids, count));
 }
 
@@ -260,6 +267,7 @@ gamestate_call_finish_game(gamestate_call *call, const gamestate_finish *finish)
 	add(call, gamestate_param_json(finish->result));
 	add(call, gsl_param_version(finish->expected_version));
 	add(call, gamestate_param_text(finish->status != NULL ? finish->status : "finished"));
+	add(call, gsl_param_version(finish->lease));
 	add_uuid(call, finish->request_id);
 }
 
@@ -296,13 +304,64 @@ gamestate_call_delete_game(gamestate_call *call, const gamestate_uuid *game_id,
 }
 
 /* -----------------------------------------------------------------------
+ * Leases
+ * -----------------------------------------------------------------------
+ */
+
+#define DEFAULT_TTL		  30000 /* ms */
+#define DEFAULT_MAX_GAMES 100
+
+static gamestate_param
+ttl_param(int ttl)
+{
+	return gsl_param_interval((ttl != 0 ? ttl : DEFAULT_TTL) * INT64_C(1000));
+}
+
+void
+gamestate_call_claim_games(gamestate_call *call, const gamestate_claim *claim)
+{
+	begin(call, FN_CLAIM_GAMES);
+	add(call, gamestate_param_text(claim->owner));
+	add(call, gamestate_param_text(claim->game_type));
+	add(call, gamestate_param_int4(claim->max_games != 0 ? claim->max_games
+														 : DEFAULT_MAX_GAMES));
+	add(call, ttl_param(claim->ttl));
+	add(call, uuid_array_or_null(claim->game_ids, claim->num_game_ids));
+	add(call, gamestate_param_bool(!claim->without_session));
+}
+
+void
+gamestate_call_renew_lease(gamestate_call *call, const char *owner, int ttl)
+{
+	begin(call, FN_RENEW_LEASE);
+	add(call, gamestate_param_text(owner));
+	add(call, ttl_param(ttl));
+}
+
+void
+gamestate_call_release_games(gamestate_call *call, const char *owner,
+							 const gamestate_uuid *game_ids, size_t count)
+{
+	begin(call, FN_RELEASE_GAMES);
+	add(call, gamestate_param_text(owner));
+	add(call, uuid_array_or_null(game_ids, count));
+}
+
+void
+gamestate_call_list_leases(gamestate_call *call, const char *owner)
+{
+	begin(call, FN_LIST_LEASES);
+	add(call, gamestate_param_text(owner));
+}
+
+/* -----------------------------------------------------------------------
  * Reads
  * -----------------------------------------------------------------------
  */
 
-/* A read of one game that has no other argument. */
+/* A call about one game (or token) that has no other argument. */
 static void
-plain_read(gamestate_call *call, FunctionId function, const gamestate_uuid *game_id)
+about(gamestate_call *call, FunctionId function, const gamestate_uuid *game_id)
 {
 	begin(call, function);
 	add_uuid(call, game_id);
@@ -311,32 +370,32 @@ plain_read(gamestate_call *call, FunctionId function, const gamestate_uuid *game
 void
 gamestate_call_get_game(gamestate_call *call, const gamestate_uuid *game_id)
 {
-	plain_read(call, FN_GET_GAME, game_id);
+	about(call, FN_GET_GAME, game_id);
 }
 
 void
 gamestate_call_get_state(gamestate_call *call, const gamestate_uuid *game_id)
 {
-	plain_read(call, FN_GET_STATE, game_id);
+	about(call, FN_GET_STATE, game_id);
 }
 
 void
 gamestate_call_get_state_bytes(gamestate_call *call, const gamestate_uuid *game_id)
 {
-	plain_read(call, FN_GET_STATE_BYTES, game_id);
+	about(call, FN_GET_STATE_BYTES, game_id);
 }
 
 void
 gamestate_call_get_version(gamestate_call *call, const gamestate_uuid *game_id)
 {
-	plain_read(call, FN_GET_VERSION, game_id);
+	about(call, FN_GET_VERSION, game_id);
 }
 
 void
 gamestate_call_get_state_if_newer(gamestate_call *call, const gamestate_uuid *game_id,
 								  int64_t version)
 {
-	plain_read(call, FN_GET_STATE_IF_NEWER, game_id);
+	about(call, FN_GET_STATE_IF_NEWER, game_id);
 	add(call, gamestate_param_int8(version));
 }
 
@@ -344,7 +403,7 @@ void
 gamestate_call_get_state_if_newer_bytes(gamestate_call *call,
 										const gamestate_uuid *game_id, int64_t version)
 {
-	plain_read(call, FN_GET_STATE_IF_NEWER_BYTES, game_id);
+	about(call, FN_GET_STATE_IF_NEWER_BYTES, game_id);
 	add(call, gamestate_param_int8(version));
 }
 
@@ -368,7 +427,7 @@ void
 gamestate_call_get_changes(gamestate_call *call, const gamestate_uuid *game_id,
 						   int64_t after_version, int max_changes)
 {
-	plain_read(call, FN_GET_CHANGES, game_id);
+	about(call, FN_GET_CHANGES, game_id);
 	add(call, gamestate_param_int8(after_version));
 	add(call, gsl_param_count(max_changes));
 }
@@ -377,7 +436,7 @@ void
 gamestate_call_state_at(gamestate_call *call, const gamestate_uuid *game_id,
 						int64_t version)
 {
-	plain_read(call, FN_STATE_AT, game_id);
+	about(call, FN_STATE_AT, game_id);
 	add(call, gamestate_param_int8(version));
 }
 
@@ -385,7 +444,7 @@ void
 gamestate_call_state_at_bytes(gamestate_call *call, const gamestate_uuid *game_id,
 							  int64_t version)
 {
-	plain_read(call, FN_STATE_AT_BYTES, game_id);
+	about(call, FN_STATE_AT_BYTES, game_id);
 	add(call, gamestate_param_int8(version));
 }
 
@@ -445,6 +504,56 @@ void
 gamestate_call_feed_position(gamestate_call *call)
 {
 	begin(call, FN_FEED_POSITION);
+}
+
+/* -----------------------------------------------------------------------
+ * Presence and rate limits
+ * -----------------------------------------------------------------------
+ */
+
+void
+gamestate_call_connect_player(gamestate_call *call, const gamestate_uuid *game_id,
+							  const char *player, int ttl)
+{
+	about(call, FN_CONNECT_PLAYER, game_id);
+	add(call, gamestate_param_text(player));
+	add(call, gsl_param_interval((ttl != 0 ? ttl : 30000) * INT64_C(1000)));
+}
+
+void
+gamestate_call_heartbeat(gamestate_call *call, const gamestate_uuid *token)
+{
+	about(call, FN_HEARTBEAT, token);
+}
+
+void
+gamestate_call_disconnect_player(gamestate_call *call, const gamestate_uuid *token)
+{
+	about(call, FN_DISCONNECT_PLAYER, token);
+}
+
+void
+gamestate_call_reconnect(gamestate_call *call, const gamestate_uuid *token,
+						 int64_t after_version)
+{
+	about(call, FN_RECONNECT, token);
+	add(call, gamestate_param_int8(after_version));
+}
+
+void
+gamestate_call_player_presence(gamestate_call *call, const gamestate_uuid *game_id)
+{
+	about(call, FN_PLAYER_PRESENCE, game_id);
+}
+
+void
+gamestate_call_allow(gamestate_call *call, const char *key, double cost,
+					 const char *policy)
+{
+	begin(call, FN_ALLOW);
+	add(call, gamestate_param_text(key));
+	add(call, gamestate_param_float8(cost));
+	add(call, gamestate_param_text(policy));
 }
 
 /* -----------------------------------------------------------------------

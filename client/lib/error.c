@@ -7,6 +7,7 @@
  */
 #include "result.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static const char *const status_texts[] = {
@@ -55,6 +56,20 @@ bool
 gamestate_error_is(const gamestate_error *error, const char *sqlstate)
 {
 	return error != NULL && strcmp(error->sqlstate, sqlstate) == 0;
+}
+
+int64_t
+gamestate_error_wait_ms(const gamestate_error *error)
+{
+	static const char words[] = "Wait ";
+	long long ms;
+	char *end;
+
+	if (!gamestate_error_is(error, GAMESTATE_RATE_LIMITED) ||
+		strncmp(error->detail, words, sizeof(words) - 1) != 0)
+		return -1;
+	ms = strtoll(error->detail + sizeof(words) - 1, &end, 10);
+	return ms >= 0 && strcmp(end, " ms.") == 0 ? ms : -1;
 }
 
 bool

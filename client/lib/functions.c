@@ -20,12 +20,22 @@
 	" players, max_players, room_code, metadata, result, moves, deadline,"     \
 	" created_at, started_at, updated_at, ended_at"
 
+#define RECONNECTED_COLUMNS                                                         \
+	"(game).game_id, (game).game_type, (game).status, (game).tier, (game).version," \
+	" (game).encoding, (game).state, (game).state_bytes, (game).players,"           \
+	" (game).max_players, (game).room_code, (game).metadata, (game).result,"        \
+	" (game).moves, (game).deadline, (game).created_at, (game).started_at,"         \
+	" (game).updated_at, (game).ended_at,"                                          \
+	" (change).game_id, (change).version, (change).kind, (change).player,"          \
+	" (change).at, (change).request_id, (change).event, (change).event_bytes,"      \
+	" (change).patch, (change).state, (change).state_bytes"
+
 /* The arguments that all changes end with. */
 #define CHECKED(n, m) ", expected_version => $" #n ", request_id => $" #m ")"
 
 #define MANY_MOVES                                                         \
 	"game_ids => $1, expected_versions => $2, events => $3, states => $4," \
-	" players => $5, all_or_nothing => $6, deadlines => $7, request_ids => $8"
+	" players => $5, all_or_nothing => $6, deadlines => $7, leases => $8, request_ids => $9"
 
 const Function gsl_functions[FN_COUNT] = {
 	[FN_CREATE_GAME] = {"create_game",
@@ -42,17 +52,18 @@ const Function gsl_functions[FN_COUNT] = {
 	[FN_APPLY_MOVE] = {"apply_move",
 					   "SELECT gamestate.apply_move(game_id => $1,"
 					   " expected_version => $2, event => $3, state => $4,"
-					   " player => $5, deadline => $6, request_id => $7)",
+					   " player => $5, deadline => $6, lease => $7, request_id => $8)",
 					   SHAPE_VERSION, FN_WRITE},
-	[FN_APPLY_MOVE_BYTES] = {"apply_move_bytes",
-							 "SELECT gamestate.apply_move_bytes(game_id => $1,"
-							 " expected_version => $2, event => $3, state => $4,"
-							 " player => $5, deadline => $6, request_id => $7)",
-							 SHAPE_VERSION, FN_WRITE},
+	[FN_APPLY_MOVE_BYTES] =
+		{"apply_move_bytes",
+		 "SELECT gamestate.apply_move_bytes(game_id => $1,"
+		 " expected_version => $2, event => $3, state => $4,"
+		 " player => $5, deadline => $6, lease => $7, request_id => $8)",
+		 SHAPE_VERSION, FN_WRITE},
 	[FN_APPLY_PATCH] = {"apply_patch",
 						"SELECT gamestate.apply_patch(game_id => $1,"
 						" expected_version => $2, event => $3, patch => $4,"
-						" player => $5, deadline => $6, request_id => $7)",
+						" player => $5, deadline => $6, lease => $7, request_id => $8)",
 						SHAPE_VERSION, FN_WRITE},
 	[FN_APPLY_MOVES] = {"apply_moves",
 						"SELECT ord, game_id, version, sqlstate, message"
@@ -87,7 +98,8 @@ const Function gsl_functions[FN_COUNT] = {
 					   SHAPE_VERSION, FN_WRITE},
 	[FN_FINISH_GAME] = {"finish_game",
 						"SELECT gamestate.finish_game(game_id => $1, result => $2,"
-						" expected_version => $3, status => $4, request_id => $5)",
+						" expected_version => $3, status => $4, lease => $5,"
+						" request_id => $6)",
 						SHAPE_VERSION, FN_WRITE},
 	[FN_SUSPEND_GAME] = {"suspend_game",
 						 "SELECT gamestate.suspend_game(game_id => $1" CHECKED(2, 3),
@@ -102,6 +114,48 @@ const Function gsl_functions[FN_COUNT] = {
 	[FN_DELETE_GAME] = {"delete_game",
 						"SELECT gamestate.delete_game(game_id => $1" CHECKED(2, 3),
 						SHAPE_DELETED, FN_WRITE},
+	/*
+	 * No reads, as only the primary knows: no standby is asked.  No writes either,
+	 * as they have no request id.
+	 */
+	[FN_CONNECT_PLAYER] =
+		{"connect_player",
+		 "SELECT gamestate.connect_player(game_id => $1, player => $2, ttl => $3)",
+		 SHAPE_TOKEN, 0},
+	[FN_HEARTBEAT] = {"heartbeat", "SELECT gamestate.heartbeat(token => $1)",
+					  SHAPE_CONNECTED, 0},
+	[FN_DISCONNECT_PLAYER] = {"disconnect_player",
+							  "SELECT gamestate.disconnect_player(token => $1)",
+							  SHAPE_CONNECTED, 0},
+	[FN_RECONNECT] = {"reconnect",
+					  "SELECT new_token, " RECONNECTED_COLUMNS
+					  " FROM gamestate.reconnect(token => $1, after_version => $2)",
+					  SHAPE_RECONNECTED, 0},
+	[FN_PLAYER_PRESENCE] = {"player_presence",
+							"SELECT player, presence, since, expires_at"
+							" FROM gamestate.player_presence(game_id => $1)",
+							SHAPE_PRESENCE, 0},
+	[FN_ALLOW] = {"allow",
+				  "SELECT allowed, wait_ms, remaining"
+				  " FROM gamestate.allow(key => $1, cost => $2, policy => $3)",
+				  SHAPE_ALLOWED, 0},
+	/* neither: asked twice they may answer otherwise, and no request id is kept */
+	[FN_CLAIM_GAMES] = {"claim_games",
+						"SELECT game_id, lease, version, expires_at"
+						" FROM gamestate.claim_games(owner => $1, game_type => $2,"
+						" max_games => $3, ttl => $4, game_ids => $5,"
+						" with_session => $6)",
+						SHAPE_CLAIMED, 0},
+	[FN_RENEW_LEASE] = {"renew_lease",
+						"SELECT gamestate.renew_lease(owner => $1, ttl => $2)",
+						SHAPE_VERSION, 0},
+	[FN_RELEASE_GAMES] = {"release_games",
+						  "SELECT gamestate.release_games(owner => $1, game_ids => $2)",
+						  SHAPE_VERSION, 0},
+	[FN_LIST_LEASES] = {"list_leases",
+						"SELECT game_id, lease, owner_name, pid, expires_at"
+						" FROM gamestate.list_leases(owner => $1)",
+						SHAPE_LEASES, FN_READ},
 	[FN_GET_GAME] = {"get_game",
 					 "SELECT " GAME_COLUMNS " FROM gamestate.get_game(game_id => $1)",
 					 SHAPE_GAME, FN_READ | FN_GROUP},
@@ -192,6 +246,22 @@ static const uint32_t moved[] = {TYPE_INT4, TYPE_UUID, TYPE_INT8, TYPE_TEXT, TYP
 static const uint32_t states[] = {TYPE_UUID, TYPE_INT8, TYPE_JSON};
 static const uint32_t states_bytes[] = {TYPE_UUID, TYPE_INT8, TYPE_BYTEA};
 
+static const uint32_t reconnected[] =
+	{TYPE_UUID,		   TYPE_UUID,		 TYPE_TEXT,		   TYPE_TEXT,
+	 TYPE_TEXT,		   TYPE_INT8,		 TYPE_TEXT,		   TYPE_JSON,
+	 TYPE_BYTEA,	   TYPE_TEXT_ARRAY,	 TYPE_INT4,		   TYPE_TEXT,
+	 TYPE_JSON,		   TYPE_JSON,		 TYPE_INT8,		   TYPE_TIMESTAMPTZ,
+	 TYPE_TIMESTAMPTZ, TYPE_TIMESTAMPTZ, TYPE_TIMESTAMPTZ, TYPE_TIMESTAMPTZ,
+	 TYPE_UUID,		   TYPE_INT8,		 TYPE_TEXT,		   TYPE_TEXT,
+	 TYPE_TIMESTAMPTZ, TYPE_UUID,		 TYPE_JSON,		   TYPE_BYTEA,
+	 TYPE_JSON,		   TYPE_JSON,		 TYPE_BYTEA};
+static const uint32_t presence[] = {TYPE_TEXT, TYPE_TEXT, TYPE_TIMESTAMPTZ,
+									TYPE_TIMESTAMPTZ};
+static const uint32_t allowed[] = {TYPE_BOOL, TYPE_INT8, TYPE_FLOAT8};
+static const uint32_t claimed[] = {TYPE_UUID, TYPE_INT8, TYPE_INT8, TYPE_TIMESTAMPTZ};
+static const uint32_t leases[] = {TYPE_UUID, TYPE_INT8, TYPE_TEXT, TYPE_INT4,
+								  TYPE_TIMESTAMPTZ};
+
 #define COLUMNS(types) sizeof(types) / sizeof((types)[0]), types
 
 const ShapeColumns gsl_shapes[SHAPE_COUNT] = {
@@ -208,7 +278,14 @@ const ShapeColumns gsl_shapes[SHAPE_COUNT] = {
 	[SHAPE_MOVED] = {COLUMNS(moved), false},
 	[SHAPE_STATES] = {COLUMNS(states), false},
 	[SHAPE_STATES_BYTES] = {COLUMNS(states_bytes), false},
+	[SHAPE_CLAIMED] = {COLUMNS(claimed), false},
+	[SHAPE_LEASES] = {COLUMNS(leases), false},
 	[SHAPE_IDS] = {COLUMNS(one_uuid), false},
+	[SHAPE_TOKEN] = {COLUMNS(one_uuid), true},
+	[SHAPE_CONNECTED] = {COLUMNS(one_bool), true},
+	[SHAPE_RECONNECTED] = {COLUMNS(reconnected), false},
+	[SHAPE_PRESENCE] = {COLUMNS(presence), false},
+	[SHAPE_ALLOWED] = {COLUMNS(allowed), true},
 	[SHAPE_COMMAND] = {0, NULL, false},
 	[SHAPE_ANY] = {0, NULL, false},
 };

@@ -31,6 +31,16 @@ typedef enum FunctionId
 	FN_RESUME_GAME,
 	FN_RESTORE_GAME,
 	FN_DELETE_GAME,
+	FN_CONNECT_PLAYER,
+	FN_HEARTBEAT,
+	FN_DISCONNECT_PLAYER,
+	FN_RECONNECT,
+	FN_PLAYER_PRESENCE,
+	FN_ALLOW,
+	FN_CLAIM_GAMES,
+	FN_RENEW_LEASE,
+	FN_RELEASE_GAMES,
+	FN_LIST_LEASES,
 	FN_GET_GAME,
 	FN_GET_STATE,
 	FN_GET_STATE_BYTES,
@@ -71,7 +81,14 @@ typedef enum Shape
 	SHAPE_MOVED,
 	SHAPE_STATES,
 	SHAPE_STATES_BYTES,
+	SHAPE_CLAIMED,
+	SHAPE_LEASES,
 	SHAPE_IDS,
+	SHAPE_TOKEN,	   /* one uuid */
+	SHAPE_CONNECTED,   /* one boolean */
+	SHAPE_RECONNECTED, /* a row with token and game, then changes */
+	SHAPE_PRESENCE,
+	SHAPE_ALLOWED,
 	SHAPE_COMMAND, /* no rows */
 	SHAPE_ANY,	   /* whatever SQL returns */
 	SHAPE_COUNT
@@ -135,5 +152,9 @@ typedef struct ShapeColumns
 } ShapeColumns;
 
 extern const ShapeColumns gsl_shapes[SHAPE_COUNT];
+
+/* Where the columns of game and change begin in SHAPE_RECONNECTED. */
+#define RECONNECTED_GAME   1
+#define RECONNECTED_CHANGE 20
 
 #endif /* GSL_FUNCTIONS_H */

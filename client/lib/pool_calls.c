@@ -223,6 +223,49 @@ gamestate_pool_set_deadline(gamestate_pool *pool, const gamestate_uuid *game_id,
 	return run_version(pool, &call, version);
 }
 
+/* Sessions of a pool come and go: no claim ends with one. */
+gamestate_status
+gamestate_pool_claim_games(gamestate_pool *pool, const gamestate_claim *claim,
+						   gamestate_result **result)
+{
+	gamestate_claim bound_to_time = *claim;
+	gamestate_call call;
+
+	bound_to_time.without_session = true;
+	gamestate_call_claim_games(&call, &bound_to_time);
+	return run_result(pool, &call, result);
+}
+
+gamestate_status
+gamestate_pool_renew_lease(gamestate_pool *pool, const char *owner, int ttl,
+						   int64_t *games)
+{
+	gamestate_call call;
+
+	gamestate_call_renew_lease(&call, owner, ttl);
+	return run_version(pool, &call, games);
+}
+
+gamestate_status
+gamestate_pool_release_games(gamestate_pool *pool, const char *owner,
+							 const gamestate_uuid *game_ids, size_t count, int64_t *games)
+{
+	gamestate_call call;
+
+	gamestate_call_release_games(&call, owner, game_ids, count);
+	return run_version(pool, &call, games);
+}
+
+gamestate_status
+gamestate_pool_list_leases(gamestate_pool *pool, const char *owner,
+						   gamestate_result **result)
+{
+	gamestate_call call;
+
+	gamestate_call_list_leases(&call, owner);
+	return run_result(pool, &call, result);
+}
+
 gamestate_status
 gamestate_pool_join_game(gamestate_pool *pool, const gamestate_uuid *game_id,
 						 const char *player, int64_t expected_version,
@@ -462,6 +505,93 @@ gamestate_pool_feed_position(gamestate_pool *pool, int64_t *position)
 
 	gamestate_call_feed_position(&call);
 	return run_position(pool, &call, position);
+}
+
+gamestate_status
+gamestate_pool_connect_player(gamestate_pool *pool, const gamestate_uuid *game_id,
+							  const char *player, int ttl, gamestate_uuid *token)
+{
+	gamestate_call call;
+	gamestate_result *result;
+
+	gamestate_call_connect_player(&call, game_id, player, ttl);
+	result = run(pool, &call);
+	if (result == NULL)
+		return failed();
+	if (token != NULL)
+		gamestate_result_token(result, token);
+	gamestate_result_free(result);
+	return GAMESTATE_OK;
+}
+
+static gamestate_status
+run_connected(gamestate_pool *pool, const gamestate_call *call, bool *connected)
+{
+	gamestate_result *result = run(pool, call);
+
+	if (result == NULL)
+		return failed();
+	if (connected != NULL)
+		*connected = gamestate_result_connected(result);
+	gamestate_result_free(result);
+	return GAMESTATE_OK;
+}
+
+gamestate_status
+gamestate_pool_heartbeat(gamestate_pool *pool, const gamestate_uuid *token,
+						 bool *connected)
+{
+	gamestate_call call;
+
+	gamestate_call_heartbeat(&call, token);
+	return run_connected(pool, &call, connected);
+}
+
+gamestate_status
+gamestate_pool_disconnect_player(gamestate_pool *pool, const gamestate_uuid *token,
+								 bool *connected)
+{
+	gamestate_call call;
+
+	gamestate_call_disconnect_player(&call, token);
+	return run_connected(pool, &call, connected);
+}
+
+gamestate_status
+gamestate_pool_reconnect(gamestate_pool *pool, const gamestate_uuid *token,
+						 int64_t after_version, gamestate_result **result)
+{
+	gamestate_call call;
+
+	gamestate_call_reconnect(&call, token, after_version);
+	return run_result(pool, &call, result);
+}
+
+gamestate_status
+gamestate_pool_player_presence(gamestate_pool *pool, const gamestate_uuid *game_id,
+							   gamestate_result **result)
+{
+	gamestate_call call;
+
+	gamestate_call_player_presence(&call, game_id);
+	return run_result(pool, &call, result);
+}
+
+gamestate_status
+gamestate_pool_allow(gamestate_pool *pool, const char *key, double cost,
+					 const char *policy, gamestate_allowed *allowed)
+{
+	gamestate_call call;
+	gamestate_result *result;
+
+	gamestate_call_allow(&call, key, cost, policy);
+	result = run(pool, &call);
+	if (result == NULL)
+		return failed();
+	if (allowed != NULL)
+		gamestate_result_allowed(result, allowed);
+	gamestate_result_free(result);
+	return GAMESTATE_OK;
 }
 
 gamestate_status

@@ -326,6 +326,29 @@ gamestate_result_game_id(const gamestate_result *result, gamestate_uuid *game_id
 }
 
 bool
+gamestate_result_token(const gamestate_result *result, gamestate_uuid *token)
+{
+	const char *value = single_value(result, SHAPE_TOKEN);
+
+	/* of reconnect: that of its first row */
+	if (value == NULL && result != NULL && result->shape == SHAPE_RECONNECTED &&
+		result->rows > 0 && has_value(result, 0, 0))
+		value = PQgetvalue(result->pg, 0, 0);
+	if (value == NULL)
+		return false;
+	memcpy(token->bytes, value, 16);
+	return true;
+}
+
+bool
+gamestate_result_connected(const gamestate_result *result)
+{
+	const char *value = single_value(result, SHAPE_CONNECTED);
+
+	return value != NULL && *value != 0;
+}
+
+bool
 gamestate_result_deleted(const gamestate_result *result)
 {
 	const char *value = single_value(result, SHAPE_DELETED);

@@ -111,35 +111,39 @@ gamestate_result_game(gamestate_result *result, size_t row)
 {
 	gamestate_game *game;
 	bool is_new;
+	size_t c = 0;
 
-	if (result == NULL || (result->shape != SHAPE_GAME && result->shape != SHAPE_GAMES))
+	if (result != NULL && result->shape == SHAPE_RECONNECTED && row == 0)
+		c = RECONNECTED_GAME;
+	else if (result == NULL ||
+			 (result->shape != SHAPE_GAME && result->shape != SHAPE_GAMES))
 		return NULL;
 	game = gsl_result_row(result, row, sizeof(*game), &is_new);
 	if (game == NULL || !is_new)
 		return game;
-	gamestate_result_uuid(result, row, 0, &game->game_id);
-	game->game_type = text_or_empty(result, row, 1);
-	game->status = text_or_empty(result, row, 2);
-	game->tier = text_or_empty(result, row, 3);
-	game->version = int8_of(result, row, 4);
-	game->encoding = text_or_empty(result, row, 5);
-	game->state = either(result, row, 6, 7);
-	game->players = gamestate_result_text_array(result, row, 8, &game->num_players);
-	game->max_players = (int) int8_of(result, row, 9);
-	game->room_code = gamestate_result_text(result, row, 10);
-	game->metadata = gamestate_result_data(result, row, 11);
-	game->result = gamestate_result_data(result, row, 12);
-	game->moves = int8_of(result, row, 13);
-	game->deadline_us = time_of(result, row, 14);
-	game->created_us = time_of(result, row, 15);
-	game->started_us = time_of(result, row, 16);
-	game->updated_us = time_of(result, row, 17);
-	game->ended_us = time_of(result, row, 18);
+	gamestate_result_uuid(result, row, c + 0, &game->game_id);
+	game->game_type = text_or_empty(result, row, c + 1);
+	game->status = text_or_empty(result, row, c + 2);
+	game->tier = text_or_empty(result, row, c + 3);
+	game->version = int8_of(result, row, c + 4);
+	game->encoding = text_or_empty(result, row, c + 5);
+	game->state = either(result, row, c + 6, c + 7);
+	game->players = gamestate_result_text_array(result, row, c + 8, &game->num_players);
+	game->max_players = (int) int8_of(result, row, c + 9);
+	game->room_code = gamestate_result_text(result, row, c + 10);
+	game->metadata = gamestate_result_data(result, row, c + 11);
+	game->result = gamestate_result_data(result, row, c + 12);
+	game->moves = int8_of(result, row, c + 13);
+	game->deadline_us = time_of(result, row, c + 14);
+	game->created_us = time_of(result, row, c + 15);
+	game->started_us = time_of(result, row, c + 16);
+	game->updated_us = time_of(result, row, c + 17);
+	game->ended_us = time_of(result, row, c + 18);
 	if (game->players == NULL)
 	{
 		static const char *const nobody[] = {NULL};
 
-		if (!gamestate_result_is_null(result, row, 8))
+		if (!gamestate_result_is_null(result, row, c + 8))
 			return NULL; /* out of memory; tried again when asked again */
 		game->players = nobody;
 	}
@@ -152,21 +156,25 @@ gamestate_result_change(gamestate_result *result, size_t row)
 {
 	gamestate_change *change;
 	bool is_new;
+	size_t c = 0;
 
-	if (result == NULL || result->shape != SHAPE_CHANGES)
+	if (result != NULL && result->shape == SHAPE_RECONNECTED && row > 0)
+		c = RECONNECTED_CHANGE;
+	else if (result == NULL || result->shape != SHAPE_CHANGES)
 		return NULL;
 	change = gsl_result_row(result, row, sizeof(*change), &is_new);
 	if (change == NULL || !is_new)
 		return change;
-	gamestate_result_uuid(result, row, 0, &change->game_id);
-	change->version = int8_of(result, row, 1);
-	change->kind = text_or_empty(result, row, 2);
-	change->player = gamestate_result_text(result, row, 3);
-	change->at_us = time_of(result, row, 4);
-	change->has_request_id = gamestate_result_uuid(result, row, 5, &change->request_id);
-	change->event = either(result, row, 6, 7);
-	change->patch = gamestate_result_data(result, row, 8);
-	change->state = either(result, row, 9, 10);
+	gamestate_result_uuid(result, row, c + 0, &change->game_id);
+	change->version = int8_of(result, row, c + 1);
+	change->kind = text_or_empty(result, row, c + 2);
+	change->player = gamestate_result_text(result, row, c + 3);
+	change->at_us = time_of(result, row, c + 4);
+	change->has_request_id =
+		gamestate_result_uuid(result, row, c + 5, &change->request_id);
+	change->event = either(result, row, c + 6, c + 7);
+	change->patch = gamestate_result_data(result, row, c + 8);
+	change->state = either(result, row, c + 9, c + 10);
 	result->unpacked[row] = change;
 	return change;
 }
@@ -211,6 +219,25 @@ gamestate_result_moved(const gamestate_result *result, size_t row, gamestate_mov
 }
 
 bool
+gamestate_result_lease(const gamestate_result *result, size_t row, gamestate_lease *lease)
+{
+	bool claimed;
+
+	if (result == NULL || row >= result->rows ||
+		(result->shape != SHAPE_CLAIMED && result->shape != SHAPE_LEASES))
+		return false;
+	claimed = result->shape == SHAPE_CLAIMED;
+	memset(lease, 0, sizeof(*lease));
+	gamestate_result_uuid(result, row, 0, &lease->game_id);
+	lease->lease = int8_of(result, row, 1);
+	lease->version = claimed ? int8_of(result, row, 2) : 0;
+	lease->owner = claimed ? NULL : gamestate_result_text(result, row, 2);
+	lease->pid = claimed ? 0 : (int) int8_of(result, row, 3);
+	lease->expires_us = time_of(result, row, claimed ? 3 : 4);
+	return true;
+}
+
+bool
 gamestate_result_versioned_state(const gamestate_result *result, size_t row,
 								 gamestate_versioned_state *state)
 {
@@ -230,4 +257,30 @@ gamestate_result_id(const gamestate_result *result, size_t row, gamestate_uuid *
 	if (result == NULL || result->shape != SHAPE_IDS)
 		return false;
 	return gamestate_result_uuid(result, row, 0, game_id);
+}
+
+bool
+gamestate_result_presence(const gamestate_result *result, size_t row,
+						  gamestate_presence *presence)
+{
+	if (result == NULL || result->shape != SHAPE_PRESENCE || row >= result->rows)
+		return false;
+	presence->player = text_or_empty(result, row, 0);
+	presence->presence = text_or_empty(result, row, 1);
+	presence->since_us = time_of(result, row, 2);
+	presence->expires_us = time_of(result, row, 3);
+	return true;
+}
+
+bool
+gamestate_result_allowed(const gamestate_result *result, gamestate_allowed *allowed)
+{
+	if (result == NULL || result->shape != SHAPE_ALLOWED || result->rows == 0)
+		return false;
+	memset(allowed, 0, sizeof(*allowed));
+	gamestate_result_bool(result, 0, 0, &allowed->allowed);
+	allowed->wait_ms =
+		gamestate_result_is_null(result, 0, 1) ? -1 : int8_of(result, 0, 1);
+	gamestate_result_float8(result, 0, 2, &allowed->remaining);
+	return true;
 }

@@ -169,6 +169,44 @@ gamestate_set_deadline(gamestate_conn *conn, const gamestate_uuid *game_id,
 }
 
 gamestate_status
+gamestate_claim_games(gamestate_conn *conn, const gamestate_claim *claim,
+					  gamestate_result **result)
+{
+	gamestate_call call;
+
+	gamestate_call_claim_games(&call, claim);
+	return gamestate_run(conn, &call, 0, result);
+}
+
+gamestate_status
+gamestate_renew_lease(gamestate_conn *conn, const char *owner, int ttl, int64_t *games)
+{
+	gamestate_call call;
+
+	gamestate_call_renew_lease(&call, owner, ttl);
+	return gsl_run(conn, &call, 0, take_version, games);
+}
+
+gamestate_status
+gamestate_release_games(gamestate_conn *conn, const char *owner,
+						const gamestate_uuid *game_ids, size_t count, int64_t *games)
+{
+	gamestate_call call;
+
+	gamestate_call_release_games(&call, owner, game_ids, count);
+	return gsl_run(conn, &call, 0, take_version, games);
+}
+
+gamestate_status
+gamestate_list_leases(gamestate_conn *conn, const char *owner, gamestate_result **result)
+{
+	gamestate_call call;
+
+	gamestate_call_list_leases(&call, owner);
+	return gamestate_run(conn, &call, 0, result);
+}
+
+gamestate_status
 gamestate_join_game(gamestate_conn *conn, const gamestate_uuid *game_id,
 					const char *player, int64_t expected_version,
 					const gamestate_uuid *request_id, int64_t *version)
@@ -423,6 +461,89 @@ gamestate_feed_position(gamestate_conn *conn, int64_t *position)
 
 	gamestate_call_feed_position(&call);
 	return gsl_run(conn, &call, 0, take_position, position);
+}
+
+static void
+take_token(gamestate_conn *conn, gamestate_result *result, void *arg)
+{
+	(void) conn;
+	if (arg != NULL && gamestate_result_status(result) == GAMESTATE_OK)
+		gamestate_result_token(result, arg);
+}
+
+static void
+take_connected(gamestate_conn *conn, gamestate_result *result, void *arg)
+{
+	(void) conn;
+	if (arg != NULL && gamestate_result_status(result) == GAMESTATE_OK)
+		*(bool *) arg = gamestate_result_connected(result);
+}
+
+static void
+take_allowed(gamestate_conn *conn, gamestate_result *result, void *arg)
+{
+	(void) conn;
+	if (arg != NULL && gamestate_result_status(result) == GAMESTATE_OK)
+		gamestate_result_allowed(result, arg);
+}
+
+gamestate_status
+gamestate_connect_player(gamestate_conn *conn, const gamestate_uuid *game_id,
+						 const char *player, int ttl, gamestate_uuid *token)
+{
+	gamestate_call call;
+
+	gamestate_call_connect_player(&call, game_id, player, ttl);
+	return gsl_run(conn, &call, 0, take_token, token);
+}
+
+gamestate_status
+gamestate_heartbeat(gamestate_conn *conn, const gamestate_uuid *token, bool *connected)
+{
+	gamestate_call call;
+
+	gamestate_call_heartbeat(&call, token);
+	return gsl_run(conn, &call, 0, take_connected, connected);
+}
+
+gamestate_status
+gamestate_disconnect_player(gamestate_conn *conn, const gamestate_uuid *token,
+							bool *connected)
+{
+	gamestate_call call;
+
+	gamestate_call_disconnect_player(&call, token);
+	return gsl_run(conn, &call, 0, take_connected, connected);
+}
+
+gamestate_status
+gamestate_reconnect(gamestate_conn *conn, const gamestate_uuid *token,
+					int64_t after_version, gamestate_result **result)
+{
+	gamestate_call call;
+
+	gamestate_call_reconnect(&call, token, after_version);
+	return gamestate_run(conn, &call, 0, result);
+}
+
+gamestate_status
+gamestate_player_presence(gamestate_conn *conn, const gamestate_uuid *game_id,
+						  gamestate_result **result)
+{
+	gamestate_call call;
+
+	gamestate_call_player_presence(&call, game_id);
+	return gamestate_run(conn, &call, 0, result);
+}
+
+gamestate_status
+gamestate_allow(gamestate_conn *conn, const char *key, double cost, const char *policy,
+				gamestate_allowed *allowed)
+{
+	gamestate_call call;
+
+	gamestate_call_allow(&call, key, cost, policy);
+	return gsl_run(conn, &call, 0, take_allowed, allowed);
 }
 
 gamestate_status

@@ -282,6 +282,60 @@ deadlines(gamestate_conn *conn)
 		worked(conn, gamestate_delete_game(conn, &ids[i], 0, NULL, NULL), "delete_game");
 }
 
+static void
+leases(gamestate_conn *conn)
+{
+	gamestate_uuid ids[2] = {must_create(conn, "{}"), must_create(conn, "{}")};
+	gamestate_claim claim = {.owner = "server 1", .game_ids = ids, .num_game_ids = 2};
+	gamestate_move move = {.game_id = &ids[0], .event = gamestate_text("1")};
+	gamestate_data events[2] = {gamestate_text("1"), gamestate_text("2")};
+	int64_t numbers[2] = {0, 1};
+	gamestate_moves moves = {.count = 2,
+							 .game_ids = ids,
+							 .events = events,
+							 .leases = numbers};
+	gamestate_finish finish = {.game_id = &ids[0], .lease = 1};
+	gamestate_result *result;
+	gamestate_lease lease;
+	gamestate_moved moved;
+	int64_t games;
+
+	worked(conn, gamestate_claim_games(conn, &claim, &result), "claim_games");
+	ok(gamestate_result_rows(result) == 2 && gamestate_result_lease(result, 1, &lease) &&
+		   lease.lease > 0 && lease.version == 1 &&
+		   lease.expires_us != GAMESTATE_NO_TIME && lease.owner == NULL,
+	   "both are claimed");
+	ok(gamestate_result_lease(result, 0, &lease), "the first has a lease");
+	move.game_id = &lease.game_id;
+	move.lease = lease.lease;
+	worked(conn, gamestate_apply_move(conn, &move, NULL), "a move under it");
+	move.lease++;
+	refused(conn, gamestate_apply_move(conn, &move, NULL), GAMESTATE_LEASE_LOST);
+	gamestate_result_free(result);
+	worked(conn, gamestate_apply_moves(conn, &moves, &result), "apply_moves");
+	ok(gamestate_result_moved(result, 0, &moved) && moved.sqlstate == NULL,
+	   "without a lease");
+	ok(gamestate_result_moved(result, 1, &moved) && moved.sqlstate != NULL &&
+		   strcmp(moved.sqlstate, GAMESTATE_LEASE_LOST) == 0,
+	   "under a wrong one");
+	gamestate_result_free(result);
+	refused(conn, gamestate_finish_game(conn, &finish, NULL), GAMESTATE_LEASE_LOST);
+	worked(conn, gamestate_renew_lease(conn, "server 1", 60000, &games), "renew_lease");
+	ok(games == 2, "two games");
+	worked(conn, gamestate_list_leases(conn, "server 1", &result), "list_leases");
+	ok(gamestate_result_rows(result) == 2 && gamestate_result_lease(result, 0, &lease) &&
+		   strcmp(lease.owner, "server 1") == 0 && lease.pid != 0,
+	   "two leases");
+	gamestate_result_free(result);
+	worked(conn, gamestate_release_games(conn, "server 1", ids, 1, &games),
+		   "release_games");
+	ok(games == 1, "one of them");
+	worked(conn, gamestate_release_games(conn, "server 1", NULL, 0, &games), "the rest");
+	ok(games == 1, "the other one");
+	for (int i = 0; i < 2; i++)
+		worked(conn, gamestate_delete_game(conn, &ids[i], 0, NULL, NULL), "delete_game");
+}
+
 int
 scenario_calls(void)
 {
@@ -296,6 +350,7 @@ scenario_calls(void)
 		play_room(conn);
 		play_bytes(conn);
 		deadlines(conn);
+		leases(conn);
 	}
 	gamestate_conn_close(conn);
 	return tap_done();
@@ -473,6 +528,106 @@ feed(gamestate_conn *conn)
 }
 
 static void
+presence(gamestate_conn *conn)
+{
+	const char *players[] = {"ann", "bob"};
+	gamestate_new_game game = {.game_type = "met",
+							   .state = gamestate_text("[1]"),
+							   .players = players,
+							   .num_players = 2};
+	gamestate_uuid id = {{0}};
+	gamestate_uuid token = {{0}};
+	gamestate_uuid fresh = {{0}};
+	gamestate_presence there;
+	const gamestate_game *again;
+	const gamestate_change *missed;
+	gamestate_result *result;
+	bool connected = false;
+	gamestate_move move = {.game_id = &id, .event = gamestate_text("\"m\"")};
+
+	gamestate_create_game(conn, &game, &id);
+	refused(conn, gamestate_connect_player(conn, &id, "eve", 0, NULL),
+			GAMESTATE_NOT_A_PLAYER);
+	worked(conn, gamestate_connect_player(conn, &id, "ann", 60000, &token),
+		   "connect_player");
+	worked(conn, gamestate_heartbeat(conn, &token, &connected), "heartbeat");
+	ok(connected, "ann is connected");
+	worked(conn, gamestate_player_presence(conn, &id, &result), "player_presence");
+	ok(gamestate_result_presence(result, 0, &there) && strcmp(there.player, "ann") == 0 &&
+		   strcmp(there.presence, "connected") == 0 &&
+		   there.expires_us > there.since_us && there.since_us > 0,
+	   "ann is there");
+	ok(gamestate_result_presence(result, 1, &there) &&
+		   strcmp(there.presence, "unknown") == 0 && there.since_us == GAMESTATE_NO_TIME,
+	   "of bob nothing is known");
+	ok(!gamestate_result_presence(result, 2, &there), "and there is nobody else");
+	gamestate_result_free(result);
+	worked(conn, gamestate_disconnect_player(conn, &token, &connected),
+		   "disconnect_player");
+	ok(connected, "ann was connected");
+	worked(conn, gamestate_heartbeat(conn, &token, &connected), "heartbeat");
+	ok(!connected, "and is not any more");
+
+	gamestate_apply_move(conn, &move, NULL);
+	worked(conn, gamestate_reconnect(conn, &token, 1, &result), "reconnect");
+	ok(gamestate_result_rows(result) == 2 && gamestate_result_token(result, &fresh) &&
+		   memcmp(&fresh, &token, sizeof(token)) != 0,
+	   "has another token");
+	again = gamestate_result_game(result, 0);
+	ok(again != NULL && memcmp(&again->game_id, &id, sizeof(id)) == 0 &&
+		   again->version == 2 && same_text(again->state, "[1]") &&
+		   again->num_players == 2,
+	   "and the game");
+	missed = gamestate_result_change(result, 1);
+	ok(missed != NULL && missed->version == 2 && strcmp(missed->kind, "move") == 0 &&
+		   same_text(missed->event, "\"m\""),
+	   "and what was missed");
+	ok(gamestate_result_change(result, 0) == NULL &&
+		   gamestate_result_game(result, 1) == NULL,
+	   "each in its rows");
+	gamestate_result_free(result);
+	worked(conn, gamestate_reconnect(conn, &token, 0, &result), "reconnect");
+	ok(gamestate_result_rows(result) == 0 && !gamestate_result_token(result, &fresh),
+	   "the old token is void");
+	gamestate_result_free(result);
+}
+
+static void
+rate_limits(gamestate_conn *conn)
+{
+	gamestate_new_game game = {.game_type = "limited"};
+	gamestate_uuid id = {{0}};
+	gamestate_move move = {.game_id = &id, .event = gamestate_text("1")};
+	gamestate_allowed allowed;
+
+	gamestate_sql(conn,
+				  "INSERT INTO gamestate.rate_limit (name, amount, period)"
+				  " VALUES ('one', 1, '1 min') ON CONFLICT DO NOTHING",
+				  NULL, 0, 0, NULL);
+	gamestate_sql(conn,
+				  "INSERT INTO gamestate.policy (game_type, game_rate_limit)"
+				  " VALUES ('limited', 'one') ON CONFLICT DO NOTHING",
+				  NULL, 0, 0, NULL);
+	worked(conn, gamestate_allow(conn, "key", 0.25, "one", &allowed), "allow");
+	ok(allowed.allowed && allowed.remaining < 0.8, "it is allowed");
+	worked(conn, gamestate_allow(conn, "key", 1, "one", &allowed), "allow");
+	ok(!allowed.allowed && allowed.wait_ms > 0 && allowed.wait_ms <= 60000,
+	   "it has to wait");
+	worked(conn, gamestate_allow(conn, "key", 2, "one", &allowed), "allow");
+	ok(!allowed.allowed && allowed.wait_ms == -1, "it never will be allowed");
+	refused(conn, gamestate_allow(conn, "key", 1, "no such limit", NULL), "42704");
+	ok(gamestate_error_wait_ms(gamestate_conn_error(conn)) == -1,
+	   "another error has no time to wait");
+
+	gamestate_create_game(conn, &game, &id);
+	worked(conn, gamestate_apply_move(conn, &move, NULL), "apply_move");
+	refused(conn, gamestate_apply_move(conn, &move, NULL), GAMESTATE_RATE_LIMITED);
+	ok(gamestate_error_wait_ms(gamestate_conn_error(conn)) > 0 &&
+		   gamestate_error_wait_ms(gamestate_conn_error(conn)) <= 60000,
+	   "the error says how long to wait");
+}
+
+static void
 rooms(gamestate_conn *conn)
 {
 	gamestate_new_game game = {.game_type = "open", .status = "waiting"};
@@ -518,6 +673,8 @@ scenario_lists(void)
 	patches(conn);
 	feed(conn);
 	rooms(conn);
+	presence(conn);
+	rate_limits(conn);
 	gamestate_conn_close(conn);
 	return tap_done();
 }

@@ -157,6 +157,51 @@ test_typed(void)
 }
 
 static void
+test_presence(void)
+{
+	const char *players[] = {"ann"};
+	gamestate_new_game game = {.game_type = "met", .players = players, .num_players = 1};
+	gamestate_pool *pool = open_pool(NULL);
+	gamestate_uuid id = {{0}};
+	gamestate_uuid token = {{0}};
+	gamestate_presence there;
+	gamestate_allowed allowed;
+	gamestate_result *result;
+	bool connected = false;
+
+	gamestate_pool_create_game(pool, &game, &id);
+	ok(gamestate_pool_connect_player(pool, &id, "ann", 0, &token) == GAMESTATE_OK,
+	   "connect_player");
+	ok(gamestate_pool_heartbeat(pool, &token, &connected) == GAMESTATE_OK && connected,
+	   "heartbeat");
+	ok(gamestate_pool_player_presence(pool, &id, &result) == GAMESTATE_OK &&
+		   gamestate_result_presence(result, 0, &there) &&
+		   strcmp(there.presence, "connected") == 0,
+	   "player_presence");
+	gamestate_result_free(result);
+	ok(gamestate_pool_disconnect_player(pool, &token, &connected) == GAMESTATE_OK &&
+		   connected,
+	   "disconnect_player");
+	ok(gamestate_pool_reconnect(pool, &token, 0, &result) == GAMESTATE_OK &&
+		   gamestate_result_rows(result) == 2 && gamestate_result_token(result, &token),
+	   "reconnect");
+	gamestate_result_free(result);
+	(void) sql(pool,
+			   "INSERT INTO gamestate.rate_limit (name, amount, period)"
+			   " VALUES ('one', 1, '1 hour') ON CONFLICT DO NOTHING",
+			   0);
+	ok(gamestate_pool_allow(pool, "key", 2, "one", &allowed) == GAMESTATE_OK &&
+		   !allowed.allowed && allowed.wait_ms == -1,
+	   "allow");
+	ok(gamestate_pool_allow(pool, "key", 1, "no such limit", &allowed) ==
+			   GAMESTATE_SERVER_ERROR &&
+		   gamestate_error_is(gamestate_pool_error(), "42704"),
+	   "an error");
+	gamestate_pool_delete_game(pool, &id, 0, NULL, NULL);
+	gamestate_pool_close(pool);
+}
+
+static void
 test_deadline(void)
 {
 	gamestate_pool_options options = GAMESTATE_POOL_OPTIONS_INIT;
@@ -532,6 +577,7 @@ main(int argc, char **argv)
 	conninfo = argv[1];
 	test_open();
 	test_typed();
+	test_presence();
 	test_deadline();
 	test_dead_idle();
 	test_limits();

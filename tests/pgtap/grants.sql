@@ -86,6 +86,7 @@ INSERT INTO statements VALUES
 	('sa', $$SELECT gamestate.create_game_bytes('gr')$$),
 	('sa', $$SELECT gamestate.apply_move(G, NULL, '{}', NULL)$$),
 	('sa', $$SELECT gamestate.apply_move_bytes(B, NULL, '', NULL)$$),
+	('sa', $$SELECT count(gamestate.connect_player(G, 'anna')) FROM generate_series(1, 0)$$),
 	('sa', $$SELECT gamestate.set_metadata(G, '{}')$$),
 	('sa', $$SELECT gamestate.set_room_code(G, 'gr-other')$$),
 	('sa', $$SELECT gamestate.start_game(W)$$),
@@ -94,6 +95,12 @@ INSERT INTO statements VALUES
 	('sa', $$SELECT gamestate.finish_game(G)$$),
 	('sa', $$SELECT gamestate.delete_game(G)$$),
 	('sa', $$SELECT gamestate.allow('gr', 1, 'gr_limit')$$),
+	('sa', $$SELECT gamestate.renew_connection(G)$$),
+	('sa', $$SELECT gamestate.heartbeat(G)$$),
+	('sa', $$SELECT gamestate.disconnect_player(G)$$),
+	('sa', $$SELECT gamestate.reconnect(G)$$),
+	('sla', $$SELECT gamestate.player_presence(G)$$),
+	('am', 'SELECT * FROM gamestate.stat_presence'),
 	-- reads, of an archived game too
 	('sla', 'SELECT gamestate.get_game(G)'),
 	('sla', 'SELECT gamestate.get_game(A)'),
@@ -216,7 +223,7 @@ SELECT set_eq($$
 	SELECT c.relname::text FROM pg_class c
 	 WHERE c.relnamespace = 'gamestate'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm', 'S')
 	   AND gamestate.privilege_class(c.relname) = 'internal'$$,
-	'{allow_drop_extension,cold_handler,cold_validator,dictionary_number_seq,dictionary_trigger,grant_admin,grant_privileges,journal_0,journal_1,journal_damage,journal_trigger,grant_reader,grant_server,player_stats_changed,policy_bind,policy_changed,policy_tidy,privilege_class,privileges,ranking,ranking_count,ranking_entry,ranking_number_seq,repack,retention_log_entry_seq,revoke_all}'::text[],
+	'{allow_drop_extension,cold_handler,cold_validator,dictionary_number_seq,dictionary_trigger,grant_admin,grant_privileges,journal_0,journal_1,journal_damage,journal_trigger,lease_epoch,grant_reader,grant_server,player_stats_changed,policy_bind,policy_changed,policy_tidy,privilege_class,privileges,ranking,ranking_count,ranking_entry,ranking_number_seq,repack,retention_log_entry_seq,revoke_all}'::text[],
 	'what nobody is granted');
 
 SELECT is_empty($$
