@@ -33,6 +33,7 @@ OBJS = \
 	extension/gs_database.o \
 	extension/gs_dead_letter.o \
 	extension/gs_deadline.o \
+	extension/gs_delay.o \
 	extension/gs_deleted.o \
 	extension/gs_delta.o \
 	extension/gs_dictionary.o \
@@ -48,6 +49,7 @@ OBJS = \
 	extension/gs_history.o \
 	extension/gs_hook.o \
 	extension/gs_freeze.o \
+	extension/gs_idle.o \
 	extension/gs_import.o \
 	extension/gs_import_history.o \
 	extension/gs_import_read.o \
@@ -102,6 +104,7 @@ OBJS = \
 	extension/gs_rotate.o \
 	extension/gs_ring.o \
 	extension/gs_row.o \
+	extension/gs_rules.o \
 	extension/gs_save.o \
 	extension/gs_scan.o \
 	extension/gs_shmem.o \
@@ -113,6 +116,7 @@ OBJS = \
 	extension/gs_swap.o \
 	extension/gs_table.o \
 	extension/gs_table_change.o \
+	extension/gs_table_free.o \
 	extension/gs_tablespace.o \
 	extension/gs_target.o \
 	extension/gs_tick.o \

@@ -220,6 +220,11 @@ CREATE TABLE gamestate.policy (
 	archive_hook text COLLATE pg_catalog."C",
 	hook_failure text,
 	resume_on_move boolean,
+	archive_delay interval,
+	inactivity_limit interval,
+	inactivity_action text,
+	suspend_on_pressure boolean,
+	suspended_after interval,
 	partition_interval text,
 	make_ahead smallint,
 	old_tablespace name,
@@ -240,6 +245,15 @@ CREATE TABLE gamestate.policy (
 		CHECK (payload_retention OPERATOR(pg_catalog.>=) '0'::interval),
 	CONSTRAINT policy_compression_level_check
 		CHECK (compression_level OPERATOR(pg_catalog.>=) 1 AND compression_level OPERATOR(pg_catalog.<=) 19),
+	CONSTRAINT policy_archive_delay_check
+		CHECK (archive_delay OPERATOR(pg_catalog.>=) '0'::interval),
+	CONSTRAINT policy_inactivity_limit_check
+		CHECK (inactivity_limit OPERATOR(pg_catalog.>=) '1 s'::interval),
+	CONSTRAINT policy_inactivity_action_check
+		CHECK (inactivity_action OPERATOR(pg_catalog.=) 'report' OR inactivity_action OPERATOR(pg_catalog.=) 'suspend'
+			OR inactivity_action OPERATOR(pg_catalog.=) 'abandon'),
+	CONSTRAINT policy_suspended_after_check
+		CHECK (suspended_after OPERATOR(pg_catalog.>=) '0'::interval),
 	CONSTRAINT policy_repack_level_check
 		CHECK (repack_level OPERATOR(pg_catalog.>=) 1 AND repack_level OPERATOR(pg_catalog.<=) 19),
 	CONSTRAINT policy_absence_action_check
@@ -296,6 +310,11 @@ COMMENT ON COLUMN gamestate.policy.leaderboards IS 'metrics whose ranking is kep
 COMMENT ON COLUMN gamestate.policy.archive_hook IS 'function (gamestate.archive[]) that is called with the rows of each batch, in its transaction, as the role that has set this';
 COMMENT ON COLUMN gamestate.policy.hook_failure IS 'when archive_hook or stats_rule fails: block (default; the games wait and are tried again) or skip (a row of gamestate.hook_error)';
 COMMENT ON COLUMN gamestate.policy.resume_on_move IS 'a move on a suspended game resumes it (default false: it is refused)';
+COMMENT ON COLUMN gamestate.policy.archive_delay IS 'how long a game that is over stays live before it is archived; earlier when memory is short';
+COMMENT ON COLUMN gamestate.policy.inactivity_limit IS 'a game that nobody has changed for so long is inactive; NULL = none ever is';
+COMMENT ON COLUMN gamestate.policy.inactivity_action IS 'what becomes of it then: report (default: a notice of the change feed), suspend or abandon';
+COMMENT ON COLUMN gamestate.policy.suspend_on_pressure IS 'games may be suspended when memory is short, least recently changed first (default false)';
+COMMENT ON COLUMN gamestate.policy.suspended_after IS 'a game that has been suspended for so long is abandoned; NULL = never';
 COMMENT ON COLUMN gamestate.policy.partition_interval IS 'period of a partition that is made from now on: hour, day (default), week (from Monday) or month, in UTC';
 COMMENT ON COLUMN gamestate.policy.make_ahead IS 'how many periods ahead partitions are made; 0 = not before the first game needs one';
 COMMENT ON COLUMN gamestate.policy.old_tablespace IS 'tablespace that old partitions are moved to, if old_tablespace_after is set too';
@@ -1823,6 +1842,7 @@ CREATE FUNCTION gamestate.stat_memory(
 	OUT reserve_free_bytes bigint,
 	OUT games bigint,
 	OUT archive_queue bigint,
+	OUT archive_delayed bigint,
 	OUT archived_in_memory bigint)
 AS 'MODULE_PATHNAME', 'gs_stat_memory' LANGUAGE C VOLATILE PARALLEL RESTRICTED;
 COMMENT ON FUNCTION gamestate.stat_memory()
@@ -1838,7 +1858,8 @@ COMMENT ON COLUMN gamestate.stat_memory.reserve_bytes IS 'kept back for what fre
 COMMENT ON COLUMN gamestate.stat_memory.reserve_free_bytes IS 'how much of the reserve is unused now';
 COMMENT ON COLUMN gamestate.stat_memory.games IS 'games of this database in shared memory';
 COMMENT ON COLUMN gamestate.stat_memory.archive_queue IS 'games of this database that wait for the archive';
-COMMENT ON COLUMN gamestate.stat_memory.archived_in_memory IS 'archived games kept until no older snapshot needs them';
+COMMENT ON COLUMN gamestate.stat_memory.archive_delayed IS 'games of this database that are over and stay live for a while (policy archive_delay)';
+COMMENT ON COLUMN gamestate.stat_memory.archived_in_memory IS 'archived and suspended games kept until no older snapshot needs them';
 
 CREATE FUNCTION gamestate.stat_workers(
 	OUT database_oid oid,
@@ -2191,6 +2212,66 @@ GRANT EXECUTE ON FUNCTION gamestate.archiver_rows(), gamestate.archiver_payloads
 	TO gamestate_owner;
 
 -- ---------------------------------------------------------------------------
+-- Policies as they hold
+-- ---------------------------------------------------------------------------
+
+CREATE VIEW gamestate.effective_policies AS
+SELECT t.game_type,
+	   coalesce(p.durability, d.durability, pg_catalog.current_setting('gamestate.durability', true)) AS durability,
+	   coalesce(p.history, d.history, 'full') AS history,
+	   coalesce(p.archive_delay, d.archive_delay, '0') AS archive_delay,
+	   coalesce(p.archive_batch, d.archive_batch,
+				pg_catalog.current_setting('gamestate.archive_batch', true)::integer) AS archive_batch,
+	   coalesce(p.archive_priority, d.archive_priority, 0) AS archive_priority,
+	   coalesce(p.archive_attempts, d.archive_attempts, 8) AS archive_attempts,
+	   coalesce(p.inactivity_limit, d.inactivity_limit) AS inactivity_limit,
+	   coalesce(p.inactivity_action, d.inactivity_action, 'report') AS inactivity_action,
+	   coalesce(p.resume_on_move, d.resume_on_move, false) AS resume_on_move,
+	   coalesce(p.suspend_on_pressure, d.suspend_on_pressure, false) AS suspend_on_pressure,
+	   coalesce(p.suspended_after, d.suspended_after) AS suspended_after,
+	   coalesce(p.compression_level, d.compression_level,
+				pg_catalog.current_setting('gamestate.archive_compression_level', true)::smallint) AS compression_level,
+	   coalesce(p.dictionary, d.dictionary, true) AS dictionary,
+	   coalesce(p.repack, d.repack, false) AS repack,
+	   coalesce(p.repack_level, d.repack_level, 19) AS repack_level,
+	   coalesce(p.retention, d.retention) AS retention,
+	   coalesce(p.retention_action, d.retention_action, 'drop') AS retention_action,
+	   coalesce(p.payload_retention, d.payload_retention) AS payload_retention,
+	   coalesce(p.partition_interval, d.partition_interval, 'day') AS partition_interval,
+	   coalesce(p.make_ahead, d.make_ahead,
+				pg_catalog.current_setting('gamestate.archive_make_ahead', true)::smallint) AS make_ahead,
+	   coalesce(p.old_tablespace, d.old_tablespace) AS old_tablespace,
+	   coalesce(p.old_tablespace_after, d.old_tablespace_after) AS old_tablespace_after,
+	   coalesce(p.freeze_after, d.freeze_after) AS freeze_after,
+	   coalesce(p.absence_after, d.absence_after) AS absence_after,
+	   coalesce(p.absence_action, d.absence_action) AS absence_action,
+	   coalesce(p.player_rate_limit, d.player_rate_limit) AS player_rate_limit,
+	   coalesce(p.game_rate_limit, d.game_rate_limit) AS game_rate_limit,
+	   coalesce(p.player_stats, d.player_stats, true) AS player_stats,
+	   coalesce(p.stats_rule, d.stats_rule, 'gamestate.default_stats_rule') AS stats_rule,
+	   coalesce(p.leaderboards, d.leaderboards) AS leaderboards,
+	   coalesce(p.archive_hook, d.archive_hook) AS archive_hook,
+	   coalesce(p.hook_failure, d.hook_failure, 'block') AS hook_failure
+  FROM (SELECT game_type FROM gamestate.policy UNION SELECT '') t
+  LEFT JOIN gamestate.policy p ON p.game_type = t.game_type
+  LEFT JOIN gamestate.policy d ON d.game_type = '';
+COMMENT ON VIEW gamestate.effective_policies IS 'what holds for the game types that have a policy, and, in the row of the empty type, for all others; NULL = no limit, none';
+
+-- list_live_games() runs with the rights of who queries the view; policies are no secret.
+CREATE VIEW gamestate.inactive_games AS
+SELECT g.game_id, g.game_type, g.status, g.version, g.players, g.updated_at,
+	   pg_catalog.clock_timestamp() - g.updated_at AS inactive_for,
+	   e.inactivity_limit, e.inactivity_action
+  FROM gamestate.list_live_games(with_state => false) g
+  JOIN gamestate.effective_policies e
+	ON e.game_type = CASE WHEN EXISTS (SELECT FROM gamestate.policy p WHERE p.game_type = g.game_type)
+						  THEN g.game_type ELSE '' END
+ WHERE g.status IN ('waiting', 'active')
+   AND g.updated_at < pg_catalog.clock_timestamp() - e.inactivity_limit;
+COMMENT ON VIEW gamestate.inactive_games IS 'live games that nobody has changed for as long as their inactivity_limit says';
+COMMENT ON COLUMN gamestate.inactive_games.inactive_for IS 'time since the last change';
+
+-- ---------------------------------------------------------------------------
 -- Grants
 -- ---------------------------------------------------------------------------
 
@@ -2231,7 +2312,7 @@ SELECT CASE
 		'find_room', 'player_games', 'player_presence', 'open_rooms', 'list_live_games',
 		'list_stored_games')
 		THEN 'read'
-	WHEN object_name IN ('live_games', 'games', 'suspended', 'suspended_games',
+	WHEN object_name IN ('live_games', 'games', 'inactive_games', 'suspended', 'suspended_games',
 		'suspended_state', 'suspended_state_bytes')
 		THEN 'live'
 	WHEN object_name IN (
@@ -2246,7 +2327,7 @@ SELECT CASE
 	WHEN object_name LIKE 'stat\_%' OR object_name LIKE 'progress\_%'
 		OR object_name IN ('retention_log', 'hook_error', 'tablespace_log')
 		THEN 'statistics'
-	WHEN object_name IN ('policy', 'rate_limit', 'dictionary', 'saved_games', 'deleted_games', 'save_live_games', 'load_saved_games',
+	WHEN object_name IN ('policy', 'effective_policies', 'rate_limit', 'dictionary', 'saved_games', 'deleted_games', 'save_live_games', 'load_saved_games',
 		'verify_archive', 'repack_partition', 'freeze_partition', 'thaw_partition', 'cold_file',
 		'import_games', 'resume_archiving', 'retry_dead_letter', 'discard_dead_letter',
 		'anonymise_player', 'erasure')

@@ -28,9 +28,12 @@
 #include "gs_archiver.h"
 #include "gs_archiver_parts.h"
 #include "gs_config.h"
+#include "gs_delay.h"
+#include "gs_idle.h"
 #include "gs_journal.h"
 #include "gs_load.h"
 #include "gs_place.h"
+#include "gs_rules.h"
 
 #include "access/xact.h"
 #include "miscadmin.h"
@@ -56,6 +59,9 @@
 #define FREE_LAST_MS  2000
 #define FREE_AT_ONCE  5000
 
+/* How often it is seen whether memory is short while games are delayed. */
+#define PRESSURE_LOOK_MS 1000
+
 /* How often keeping what is damaged in the journal is tried, and how long it waits for a lock. */
 #define DAMAGE_TRIES	5
 #define LOCK_TIMEOUT_MS 1000
@@ -65,6 +71,7 @@ GsArchiverProcess GsArchiver = {.busy_delay = GS_BUSY_FIRST_MS};
 static int free_delay = FREE_FIRST_MS;
 static TimestampTz ahead_retry_at = 0;
 static int ahead_failures = 0;
+static TimestampTz rules_due = 0;
 static TimestampTz journal_due = 0;
 static int journal_failures = 0;
 static int damage_tries = 0;
@@ -214,6 +221,7 @@ sleep_until_due(bool free_again)
 	else
 		earlier(&due, GsArchiver.pass.retry_at);
 	earlier(&due, journal_due);
+	earlier(&due, rules_due);
 	if (free_again)
 	{
 		earlier(&due, TimestampTzPlusMilliseconds(now, free_delay));
@@ -272,6 +280,24 @@ handle_interrupts(void)
 		proc_exit(0);
 }
 
+/* Games that are to be put away later, and those that nobody plays. */
+static void
+keep_rules(void)
+{
+	bool pressure = gs_rules_pressure(GsArchiver.db);
+	bool changed = gs_rules_refresh(GsArchiver.db);
+
+	if (changed)
+		gs_idle_reset();
+	rules_due = gs_delay_release(GsArchiver.db, changed || pressure);
+	earlier(&rules_due, gs_idle_run(GsArchiver.db));
+
+	/* while games are delayed somebody has to see that memory becomes short */
+	if (GsArchiver.db->ndelayed > 0)
+		earlier(&rules_due,
+				TimestampTzPlusMilliseconds(GetCurrentTimestamp(), PRESSURE_LOOK_MS));
+}
+
 static void
 turn(void)
 {
@@ -291,6 +317,7 @@ turn(void)
 	gs_archiver_keep_journal();
 	if (ProcDiePending)
 		return;
+	keep_rules();
 	if (gs_failures_resume())
 		gs_pass_forget();
 	if (GsArchiver.paused_until <= start)

@@ -21,6 +21,7 @@
 
 #include "gs_archiver_parts.h"
 #include "gs_config.h"
+#include "gs_delay.h"
 #include "gs_policy.h"
 
 #include "miscadmin.h"
@@ -198,7 +199,9 @@ select_games(const GsQueueItem *items, int n, GsBatchGame *games)
 			continue;
 		memset(game, 0, sizeof(*game));
 		game->id = items[i].game_id;
-		if (copy_type(&game->id, game->game_type, &game->type_len, &game->ended_at))
+		if (copy_type(&game->id, game->game_type, &game->type_len, &game->ended_at) &&
+			!gs_delay_game(GsArchiver.db, &game->id,
+						   &(GsText){game->game_type, game->type_len}, game->ended_at))
 			selected++;
 	}
 	selected = drop_paused(games, selected);

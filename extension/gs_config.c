@@ -25,6 +25,8 @@
 #define GS_MEMORY_MAX		 (1024 * 1024) /* 1 TB */
 #define GS_RESERVE_DEFAULT	 5
 #define GS_RESERVE_MIN		 1
+#define GS_PRESSURE_DEFAULT	 90
+#define GS_PRESSURE_MIN		 10
 #define GS_RESERVE_MAX		 50
 #define GS_DATABASES_DEFAULT 64
 #define GS_DATABASES_MIN	 1
@@ -114,6 +116,7 @@ bool gs_standby_reads = true;
 int gs_archive_batch = GS_BATCH_DEFAULT;
 int gs_archive_compression_level = GS_LEVEL_DEFAULT;
 int gs_archive_make_ahead = GS_MAKE_AHEAD_DEFAULT;
+int gs_memory_pressure = GS_PRESSURE_DEFAULT;
 int gs_archive_max_types = GS_TYPES_DEFAULT;
 int gs_dictionary_min_games = GS_DICTIONARY_GAMES_DEFAULT;
 bool gs_allow_dictionary_changes = false;
@@ -335,6 +338,12 @@ define_archive_settings(void)
 		"For types whose policy does not say it. With 0 a partition is made when the first game needs it, which waits for queries on the archive that began before.",
 		&gs_archive_make_ahead, GS_MAKE_AHEAD_DEFAULT, 0, GS_MAKE_AHEAD_MAX, PGC_SIGHUP,
 		0, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"gamestate.memory_pressure",
+		"Sets how much of gamestate.memory, or of the quota, may be used before games are put away.",
+		"In percent. Then games that are over are archived whatever archive_delay says, and those whose policy allows it are suspended, least recently changed first. A lower value leaves more room for a burst of new games; 100 means never.",
+		&gs_memory_pressure, GS_PRESSURE_DEFAULT, GS_PRESSURE_MIN, 100, PGC_SIGHUP, 0,
+		NULL, NULL, NULL);
 	DefineCustomIntVariable(
 		"gamestate.archive_max_types",
 		"Sets how many game types get partitions of their own in the archive.",

@@ -71,6 +71,7 @@ gs_database_shmem_init(bool found)
 		pg_atomic_init_u64(&db->used_bytes, 0);
 		pg_atomic_init_u64(&db->ngames, 0);
 		pg_atomic_init_u64(&db->freed_early, 0);
+		pg_atomic_init_u32(&db->policy_changes, 0);
 		pg_atomic_init_u32(&db->load_state, GS_LOAD_NONE);
 		pg_atomic_init_u32(&db->journal_active, 0);
 		pg_atomic_init_u64(&db->journal_bytes, 0);
@@ -82,6 +83,7 @@ gs_database_shmem_init(bool found)
 		gs_leases_init(db);
 		LWLockInitialize(&db->queue_lock, GsShmem->queue_tranche);
 		gs_queue_init(&db->queue);
+		dlist_init(&db->delayed);
 		dlist_init(&db->archived);
 	}
 }

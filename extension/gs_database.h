@@ -72,7 +72,8 @@ typedef struct GsDatabase
 
 	pg_atomic_uint32 generation; /* +1 whenever all games are removed at once */
 	pg_atomic_uint64 used_bytes;
-	pg_atomic_uint64 ngames; /* visible games in memory */
+	pg_atomic_uint32 policy_changes; /* +1 whenever gamestate.policy has changed */
+	pg_atomic_uint64 ngames;		 /* visible games in memory */
 	pg_atomic_uint64
 		freed_early; /* moved games freed while snapshots needed them; gs_tier.h */
 
@@ -123,8 +124,10 @@ typedef struct GsDatabase
 
 	LWLock queue_lock;	 /* protects the rest, and GsGame.link */
 	GsQueue queue;		 /* games that are over */
+	dlist_head delayed;	 /* games that are over, not to be archived yet (gs_delay.c) */
 	dlist_head archived; /* archived games still needed by old snapshots */
 	int nqueue;
+	int ndelayed;
 	int narchived;
 } GsDatabase;
 

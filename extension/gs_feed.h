@@ -28,6 +28,7 @@
 #define GS_FEED_CLAIMED		 205 /* the game has got an owner */
 #define GS_FEED_RELEASED	 206 /* its owner has given it up */
 #define GS_FEED_ORPHANED	 207 /* its owner is gone */
+#define GS_FEED_INACTIVE	 220 /* nobody has changed it for as long as the policy says */
 
 #define GS_FEED_HAS_PLAYER	0x01
 #define GS_FEED_HAS_REQUEST 0x02

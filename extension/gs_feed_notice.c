@@ -42,6 +42,8 @@ gs_feed_notice_name(uint8 kind)
 			return "claimed";
 		case GS_FEED_RELEASED:
 			return "released";
+		case GS_FEED_INACTIVE:
+			return "inactive";
 		case GS_FEED_ORPHANED:
 			return "orphaned";
 		default:

@@ -24,6 +24,7 @@
 #include "gs_config.h"
 #include "gs_deleted.h"
 #include "gs_freeze.h"
+#include "gs_idle.h"
 #include "gs_maintenance.h"
 #include "gs_ranking.h"
 #include "gs_retention.h"
@@ -67,6 +68,7 @@ static Task tasks[] = {
 	{.what = "remove files of partitions that are gone", .run = gs_freeze_clean_run},
 	{.what = "make rankings of players", .run = gs_ranking_run},
 	{.what = "move old partitions to their tablespace", .run = gs_tablespace_run},
+	{.what = "abandon suspended games", .run = gs_idle_abandon_suspended},
 	{.what = "forget requests of deleted games", .run = gs_deleted_purge},
 };
 

@@ -100,7 +100,11 @@ static void
 xact_callback(XactEvent event, void *arg)
 {
 	if (changed_in && event == XACT_EVENT_COMMIT)
+	{
+		pg_atomic_fetch_add_u32(&changed_in->policy_changes, 1);
+		gs_worker_wake_archiver(changed_in);
 		gs_worker_wake_maintenance(changed_in);
+	}
 	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT ||
 		event == XACT_EVENT_PREPARE)
 		changed_in = NULL;
@@ -320,6 +324,32 @@ set_hook_failure(GsPolicy *policy, Datum value)
 }
 
 static void
+set_archive_delay(GsPolicy *policy, Datum value)
+{
+	policy->archive_delay = gs_interval_us(DatumGetIntervalP(value));
+}
+
+static void
+set_inactivity_limit(GsPolicy *policy, Datum value)
+{
+	policy->inactivity_limit = gs_interval_us(DatumGetIntervalP(value));
+}
+
+static void
+set_inactivity_action(GsPolicy *policy, Datum value)
+{
+	policy->inactivity_action = is_word(value, "suspend")	? GS_IDLE_SUSPEND
+								: is_word(value, "abandon") ? GS_IDLE_ABANDON
+															: GS_IDLE_REPORT;
+}
+
+static void
+set_suspend_on_pressure(GsPolicy *policy, Datum value)
+{
+	policy->suspend_on_pressure = DatumGetBool(value);
+}
+
+static void
 set_resume_on_move(GsPolicy *policy, Datum value)
 {
 	policy->resume_on_move = DatumGetBool(value);
@@ -397,6 +427,10 @@ static const PolicyColumn policy_columns[] = {
 	{"archive_hook", TEXTOID, set_archive_hook},
 	{"hook_failure", TEXTOID, set_hook_failure},
 	{"resume_on_move", BOOLOID, set_resume_on_move},
+	{"archive_delay", INTERVALOID, set_archive_delay},
+	{"inactivity_limit", INTERVALOID, set_inactivity_limit},
+	{"inactivity_action", TEXTOID, set_inactivity_action},
+	{"suspend_on_pressure", BOOLOID, set_suspend_on_pressure},
 	{"partition_interval", TEXTOID, set_partition_interval},
 	{"make_ahead", INT2OID, set_make_ahead},
 	{"old_tablespace", NAMEOID, set_old_tablespace},
@@ -564,6 +598,23 @@ refresh(void)
 	AcceptInvalidationMessages();
 	if (unlikely(changes_read != changes))
 		read_policies();
+}
+
+void
+gs_policy_scan(void (*each)(const char *game_type, const GsPolicy *policy, void *arg),
+			   void *arg)
+{
+	HASH_SEQ_STATUS scan;
+	Policy *entry;
+
+	/* who has been woken by a change may be faster than its invalidation message */
+	read_policies();
+	each("", &default_policy, arg);
+	if (policies == NULL)
+		return;
+	hash_seq_init(&scan, policies);
+	while ((entry = hash_seq_search(&scan)) != NULL)
+		each(entry->type.type, &entry->policy, arg);
 }
 
 const GsPolicy *

@@ -25,6 +25,14 @@ typedef enum GsRetentionAction
 	GS_RETENTION_DROP
 } GsRetentionAction;
 
+/* What becomes of a game that nobody has changed for as long as inactivity_limit says. */
+typedef enum GsIdleAction
+{
+	GS_IDLE_REPORT = 0, /* a notice of the change feed */
+	GS_IDLE_SUSPEND,
+	GS_IDLE_ABANDON
+} GsIdleAction;
+
 /* What happens when a player of a game has been away for long; see gs_presence.h. */
 typedef enum GsAbsenceAction
 {
@@ -58,6 +66,12 @@ typedef struct GsPolicy
 	const char *stats_rule;	  /* NULL = the default rule */
 	const char *archive_hook; /* NULL = none */
 	bool resume_on_move;	  /* a move on a suspended game */
+
+	/* games in memory, in microseconds; 0 = none */
+	int64 archive_delay;
+	int64 inactivity_limit;
+	GsIdleAction inactivity_action;
+	bool suspend_on_pressure;
 
 	/* how long archived games are kept; without a limit if there is none */
 	GsRetentionAction retention_action;
@@ -101,6 +115,11 @@ extern const GsPolicy *gs_policy(const GsText *game_type);
  * transaction has changed it: durability and history.
  */
 extern void gs_policy_new_game(const GsText *game_type, GsHeader *h);
+
+/* All policies as committed now: first the default's, whose type is empty, then those of types. */
+extern void gs_policy_scan(void (*each)(const char *game_type, const GsPolicy *policy,
+										void *arg),
+						   void *arg);
 
 /*
  * For the archiver, all policies together: grows with each change of them; is

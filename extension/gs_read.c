@@ -429,8 +429,8 @@ gs_list_live_games(PG_FUNCTION_ARGS)
 Datum
 gs_stat_memory(PG_FUNCTION_ARGS)
 {
-	Datum values[9];
-	bool nulls[9] = {0};
+	Datum values[10];
+	bool nulls[10] = {0};
 	GsDatabase *db;
 
 	gs_attach();
@@ -445,7 +445,8 @@ gs_stat_memory(PG_FUNCTION_ARGS)
 	values[6] = Int64GetDatum(pg_atomic_read_u64(&db->ngames));
 	LWLockAcquire(&db->queue_lock, LW_SHARED);
 	values[7] = Int64GetDatum(db->nqueue);
-	values[8] = Int64GetDatum(db->narchived);
+	values[8] = Int64GetDatum(db->ndelayed);
+	values[9] = Int64GetDatum(db->narchived);
 	LWLockRelease(&db->queue_lock);
 	return HeapTupleGetDatum(heap_form_tuple(gs_result_type(fcinfo), values, nulls));
 }

@@ -18,9 +18,9 @@
  *	   (gs_lock_names()).  We hold it exclusively from before we look until our
  *	   end, so what was looked up then stays true.  Everybody else plays on.
  *	4. A dump is taken some time after the games were saved.  A game may have
- *	   gone on meanwhile, ended, and be in the dump's archive as well: that is
- *	   the same game (its id and the time of its creation say so) at a later
- *	   version, and it is left out.  Anything else that exists already is an
+ *	   gone on meanwhile, ended or been suspended, and be in the dump's archive
+ *	   or among its suspended games as well: that is the same game (its id and
+ *	   the time of its creation say so) at a later version, and it is left out.  Anything else that exists already is an
  *	   error, unless the caller wants to keep what is there.
  *
  *-------------------------------------------------------------------------
@@ -326,17 +326,24 @@ find_live(SavedRows *saved, bool skip_existing)
 	}
 }
 
-#define SELECT_ARCHIVED                                       \
-	"SELECT a.game_id, a.version, a.created_at "              \
-	"FROM ONLY gamestate.saved_games s, gamestate.archive a " \
+#define SELECT_STORED                                           \
+	"SELECT a.game_id, a.version, a.created_at, 'archived' "    \
+	"FROM ONLY gamestate.saved_games s, gamestate.archive a "   \
+	"WHERE a.game_id = s.game_id "                              \
+	"UNION ALL "                                                \
+	"SELECT a.game_id, a.version, a.created_at, 'suspended' "   \
+	"FROM ONLY gamestate.saved_games s, gamestate.suspended a " \
 	"WHERE a.game_id = s.game_id"
 
-/* After find_live(): a live game may move to the archive meanwhile, but never back. */
+/*
+ * After find_live(): a live game may move to a table meanwhile, but not back,
+ * since who brings one back needs the lock on names.
+ */
 static void
-find_archived(SavedRows *saved, bool skip_existing)
+find_stored(SavedRows *saved, bool skip_existing)
 {
-	if (SPI_execute(SELECT_ARCHIVED, false, 0) != SPI_OK_SELECT)
-		elog(ERROR, "unexpected result of: %s", SELECT_ARCHIVED);
+	if (SPI_execute(SELECT_STORED, false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "unexpected result of: %s", SELECT_STORED);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
 		HeapTuple tuple = SPI_tuptable->vals[i];
@@ -347,7 +354,7 @@ find_archived(SavedRows *saved, bool skip_existing)
 
 		if (row == NULL)
 			continue;
-		exists(row, "archived", version,
+		exists(row, TextDatumGetCString(column(tuple, desc, 4)), version,
 			   skip_existing ||
 				   (created_at == row->created_at && version >= row->version));
 	}
@@ -510,7 +517,7 @@ gs_load_saved_games(PG_FUNCTION_ARGS)
 	read_rows(&saved);
 	gs_lock_names(true);
 	find_live(&saved, skip_existing);
-	find_archived(&saved, skip_existing);
+	find_stored(&saved, skip_existing);
 	check_room_codes(&saved);
 	created = create_games(db, &saved);
 	empty_table(saved.n);

@@ -251,8 +251,8 @@ create_again(const GsGameCopy *game)
 	change->state_changed = true;
 	change->state = game->state;
 	change->own_state = false;
-	/* with full history the log leads back to it */
 	change->initial = same_state ? (GsText){NULL, 0} : game->initial;
+	change->wants_delta = change->has_empty_delta = false;
 	change->info_changed = true;
 	change->info = game->info;
 	take_log(pending, game);

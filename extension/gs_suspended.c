@@ -127,6 +127,16 @@ open_table(void)
 	return rel;
 }
 
+/* What is put in must be able to come out. */
+static void
+check_usable(void)
+{
+	Relation rel = open_table();
+
+	if (rel)
+		table_close(rel, AccessShareLock);
+}
+
 static bool
 scan_table(Relation rel, const pg_uuid_t *id, Snapshot snapshot, RowCallback found,
 		   void *arg)
@@ -628,6 +638,7 @@ gs_suspended_insert(const GsGameCopy *game, const char *reason)
 	set_header(values, nulls, &game->h);
 	set_game(values, nulls, game, reason);
 
+	check_usable();
 	gs_owner_begin(&access, TABLE, RowExclusiveLock);
 	if (SPI_execute_plan(insert_plan(), values, nulls, false, 0) != SPI_OK_INSERT ||
 		SPI_processed != 1)

@@ -86,6 +86,7 @@ typedef enum GsLink
 {
 	GS_LINK_NONE = 0,
 	GS_LINK_QUEUE = 1,	 /* over, waits for the archive */
+	GS_LINK_DELAYED = 3, /* over, does not have to be archived yet */
 	GS_LINK_ARCHIVED = 2 /* its row is in a table, waits for old snapshots to end */
 } GsLink;
 
@@ -156,6 +157,7 @@ typedef struct GsGame
 	TransactionId archive_xid; /* moved to a table by this transaction, see gs_tier.c */
 	uint8 moved_to;			   /* GsTier; which table */
 	bool returning;			   /* returned_by has not ended yet */
+	bool reported; /* inactive since its last change, and that has been told */
 	FullTransactionId returned_by; /* it came back from a table; 0 = it did not */
 	GsHeader h;
 	dsa_pointer state;
@@ -450,6 +452,17 @@ extern void gs_table_unreserve(GsChange *change);
  * Returns how many were freed.
  */
 extern int gs_table_free_archived(struct GsDatabase *db, bool even_if_needed, int max);
+
+/*
+ * A game that waits for the archive shall wait longer: off the queue.  false if
+ * it is not there any more.  Back again: one of them, or all.
+ */
+extern bool gs_table_delay(struct GsDatabase *db, const pg_uuid_t *id);
+extern void gs_table_end_delay(struct GsDatabase *db, const pg_uuid_t *id);
+extern void gs_table_end_delays(struct GsDatabase *db);
+
+/* It has not been changed since then: mark it as reported.  false if it was, or is. */
+extern bool gs_table_report(const pg_uuid_t *id, TimestampTz updated_at);
 
 /* Remove all games of a database: DROP EXTENSION, DROP DATABASE.  Cannot fail. */
 extern void gs_table_remove_database(struct GsDatabase *db);

@@ -33,6 +33,7 @@
 #include "gs_log.h"
 #include "gs_ring.h"
 #include "gs_table.h"
+#include "gs_table_free.h"
 #include "gs_worker.h"
 
 #include "access/transam.h"
@@ -41,21 +42,6 @@
 #include "storage/proc.h"
 #include "storage/procarray.h"
 #include "utils/memutils.h"
-
-/* What has to be freed once the partition lock is released. */
-typedef struct Garbage
-{
-	dsa_pointer state;
-	Size state_size;
-	dsa_pointer initial;
-	Size initial_size;
-	dsa_pointer info;
-	Size info_size;
-	dsa_pointer ring;
-	Size ring_size;
-	dsa_pointer log; /* first chunk of a list */
-	dsa_pointer timer;
-} Garbage;
 
 /* ----------------------------------------------------------------
  *		Building
@@ -284,9 +270,6 @@ find_committed(const GsChange *change)
 	return game;
 }
 
-static void delete_entry(GsDatabase *db, GsGame *game);
-static void set_link(GsDatabase *db, GsGame *game, GsLink link);
-
 /* The xid of who moves the game between memory and a table. */
 static FullTransactionId
 moving_xid(const GsChange *change)
@@ -318,7 +301,7 @@ init_entry(GsChange *change, GsGame *game)
 static void
 take_over(GsChange *change, GsGame *game)
 {
-	set_link(change->db, game, GS_LINK_NONE);
+	gs_table_set_link(change->db, game, GS_LINK_NONE);
 	change->returned_before = game->returned_by;
 	game->returning = true;
 	game->returned_by = change->moved_by;
@@ -345,7 +328,7 @@ reserve_create(GsChange *change)
 		 */
 		while (found && game->link_state == GS_LINK_ARCHIVED && !change->returns)
 		{
-			delete_entry(change->db, game);
+			gs_table_delete_entry(change->db, game);
 			game = gs_hash_insert(change->db, GsGames, &change->key, sizeof(GsGame),
 								  change->frees, &found);
 		}
@@ -382,6 +365,25 @@ reserve_create(GsChange *change)
 	}
 }
 
+/* The same, and what the new state has to do with the committed one. */
+static GsGame *
+find_for_deltas(GsChange *change)
+{
+	GsGame *game;
+	Size room = 0;
+	char *delta = NULL;
+
+	if (change->wants_delta)
+	{
+		room = change->state.len - change->state.len / 8;
+		delta = MemoryContextAllocHuge(CurrentMemoryContext, Max(room, 1));
+	}
+	game = find_committed(change);
+	if (change->wants_delta)
+		make_deltas(change, game, delta, room);
+	return game;
+}
+
 static void
 reserve_update(GsChange *change)
 {
@@ -391,19 +393,10 @@ reserve_update(GsChange *change)
 	GsLogPlan plan = {.new_chunk = false};
 	bool has_timer;
 	GsRing ring = {.size = 0};
-	Size room = 0;
-	char *delta = NULL;
 
 	if (change->nentries > 0)
 		gs_log_order(change);
-	if (change->wants_delta)
-	{
-		room = change->state.len - change->state.len / 8;
-		delta = MemoryContextAllocHuge(CurrentMemoryContext, Max(room, 1));
-	}
-	game = find_committed(change);
-	if (change->wants_delta)
-		make_deltas(change, game, delta, room);
+	game = find_for_deltas(change);
 	new_state = change->state_changed && !state_fits(game, change->state.len);
 	if (change->nentries > 0)
 		plan = gs_log_plan(change, game);
@@ -440,7 +433,7 @@ reserve_archive(GsChange *change)
 	if (change->nentries > 0)
 		gs_log_order(change); /* for journal and feed */
 
-	dshash_release_lock(GsGames, find_committed(change));
+	dshash_release_lock(GsGames, find_for_deltas(change));
 	game = dshash_find(GsGames, &change->key, true);
 	if (game)
 	{
@@ -482,71 +475,6 @@ gs_table_reserve(GsChange *change)
  *		Apply
  * ----------------------------------------------------------------
  */
-
-/* Put a game on one of the lists, or on none; the caller holds its partition lock. */
-static void
-set_link(GsDatabase *db, GsGame *game, GsLink link)
-{
-	LWLockAcquire(&db->queue_lock, LW_EXCLUSIVE);
-	if (game->link_state == GS_LINK_QUEUE)
-		db->nqueue--;
-	else if (game->link_state == GS_LINK_ARCHIVED)
-		db->narchived--;
-	if (game->link_state != GS_LINK_NONE)
-		dlist_delete(&game->link);
-
-	game->link_state = link;
-	if (link == GS_LINK_QUEUE)
-	{
-		gs_queue_push(&db->queue, game);
-		db->nqueue++;
-	}
-	else if (link == GS_LINK_ARCHIVED)
-	{
-		dlist_push_tail(&db->archived, &game->link);
-		db->narchived++;
-	}
-	LWLockRelease(&db->queue_lock);
-}
-
-static void
-collect_game(const GsGame *game, Garbage *garbage)
-{
-	garbage->state = game->state;
-	garbage->state_size = game->state_size;
-	garbage->initial = game->initial;
-	garbage->initial_size = game->initial_size;
-	garbage->info = game->info;
-	garbage->info_size = game->info_size;
-	garbage->ring = game->ring;
-	garbage->ring_size = game->ring_size;
-	garbage->log = game->log_first;
-	garbage->timer = game->timer;
-}
-
-static void
-free_garbage(GsDatabase *db, const Garbage *garbage)
-{
-	gs_free(db, garbage->state, garbage->state_size);
-	gs_free(db, garbage->initial, garbage->initial_size);
-	gs_free(db, garbage->info, garbage->info_size);
-	gs_free(db, garbage->ring, garbage->ring_size);
-	gs_log_free(db, garbage->log);
-	gs_deadline_free(db, garbage->timer);
-}
-
-/* Take the nodes of a game that goes out of the index. */
-static void
-unlink_info(GsDatabase *db, Oid dboid, dsa_pointer p)
-{
-	GsInfo *info;
-
-	if (!DsaPointerIsValid(p))
-		return;
-	info = GS_PTR(p);
-	for (int i = 0; i < gs_info_nodes(info); i++)
-		gs_index_remove(db, dboid, info->nodes[i]);
-}
 
 /* Find the game that this change was reserved for; NULL if it has been removed. */
 static GsGame *
@@ -610,7 +538,7 @@ set_gone(const GsChange *change)
 static void
 apply_create(GsChange *change)
 {
-	Garbage garbage = {0};
+	GsTableGarbage garbage = {0};
 	Size ring_size;
 	bool has_old = change->replaces || change->over_moved;
 	GsGame *game = find_for_apply(change, has_old ? 0 : change->h.incarnation);
@@ -622,15 +550,16 @@ apply_create(GsChange *change)
 	}
 	if (has_old)
 	{
-		collect_game(game, &garbage);
+		gs_table_collect(game, &garbage);
 		if (game->link_state != GS_LINK_NONE)
-			set_link(change->db, game, GS_LINK_NONE);
+			gs_table_set_link(change->db, game, GS_LINK_NONE);
 	}
 	if (!change->replaces)
 		pg_atomic_fetch_add_u64(&change->db->ngames, 1);
 
 	game->archive_xid = InvalidTransactionId;
 	game->moved_to = GS_TIER_NONE;
+	game->reported = false;
 	game->returning = false;
 	game->returned_by = change->moved_by; /* 0 unless it returns */
 	game->image_in = change->image_in;
@@ -656,17 +585,17 @@ apply_create(GsChange *change)
 	gs_deadline_install(change, game);
 	game->visible = true;
 	if (GS_STATUS_IS_OVER(game->h.status))
-		set_link(change->db, game, GS_LINK_QUEUE);
+		gs_table_set_link(change->db, game, GS_LINK_QUEUE);
 	if (change->replaces)
 		set_gone(change); /* before anybody can miss what was there */
 	dshash_release_lock(GsGames, game);
 
-	unlink_info(change->db, change->key.dboid, garbage.info);
-	free_garbage(change->db, &garbage);
+	gs_table_unlink_info(change->db, change->key.dboid, garbage.info);
+	gs_table_free_garbage(change->db, &garbage);
 }
 
 static void
-install_state(GsChange *change, GsGame *game, Garbage *garbage)
+install_state(GsChange *change, GsGame *game, GsTableGarbage *garbage)
 {
 	if (!DsaPointerIsValid(change->new_state))
 	{
@@ -694,7 +623,7 @@ install_state(GsChange *change, GsGame *game, Garbage *garbage)
 static void
 apply_update(GsChange *change)
 {
-	Garbage garbage = {0};
+	GsTableGarbage garbage = {0};
 	GsGame *game = find_for_apply(change, change->h.incarnation);
 
 	if (game == NULL)
@@ -711,6 +640,7 @@ apply_update(GsChange *change)
 		game->info = change->new_info;
 		game->info_size = change->new_info_size;
 	}
+	game->reported = false;
 	garbage.log = gs_log_install(change, game);
 	garbage.ring = gs_ring_install(change, game, &garbage.ring_size);
 	if (change->imaged)
@@ -718,7 +648,7 @@ apply_update(GsChange *change)
 	if (GS_STATUS_IS_OVER(change->h.status) && !GS_STATUS_IS_OVER(game->h.status))
 	{
 		game->h = change->h;
-		set_link(change->db, game, GS_LINK_QUEUE);
+		gs_table_set_link(change->db, game, GS_LINK_QUEUE);
 	}
 	else
 		game->h = change->h;
@@ -731,33 +661,7 @@ apply_update(GsChange *change)
 
 	for (int i = 0; i < change->ndropped; i++)
 		gs_index_remove(change->db, change->key.dboid, change->dropped[i]);
-	free_garbage(change->db, &garbage);
-}
-
-/* Does GsDatabase.ngames count it? */
-static bool
-is_counted(const GsGame *game)
-{
-	return game->visible && game->link_state != GS_LINK_ARCHIVED && !game->returning;
-}
-
-/* Delete an entry and everything it has; the caller holds its partition lock exclusively. */
-static void
-delete_entry(GsDatabase *db, GsGame *game)
-{
-	Garbage garbage = {0};
-	Oid dboid = game->key.dboid;
-
-	collect_game(game, &garbage);
-	if (is_counted(game))
-		pg_atomic_fetch_sub_u64(&db->ngames, 1);
-	if (game->link_state != GS_LINK_NONE)
-		set_link(db, game, GS_LINK_NONE);
-	dshash_delete_entry(GsGames, game);
-	gs_account_hash_delete(db, sizeof(GsGame));
-
-	unlink_info(db, dboid, garbage.info);
-	free_garbage(db, &garbage);
+	gs_table_free_garbage(change->db, &garbage);
 }
 
 static void
@@ -769,7 +673,7 @@ apply_remove(GsChange *change)
 	if (game)
 	{
 		note_for_feed(change, game);
-		delete_entry(change->db, game);
+		gs_table_delete_entry(change->db, game);
 	}
 	gs_refill_reserve();
 }
@@ -781,10 +685,26 @@ apply_archive(GsChange *change)
 
 	if (game == NULL)
 		return;
-	set_link(change->db, game, GS_LINK_ARCHIVED);
+	gs_table_set_link(change->db, game, GS_LINK_ARCHIVED);
 	pg_atomic_fetch_sub_u64(&change->db->ngames, 1);
 	note_for_feed(change, game);
 	dshash_release_lock(GsGames, game);
+}
+
+bool
+gs_table_report(const pg_uuid_t *id, TimestampTz updated_at)
+{
+	GsGameKey key = {.dboid = MyDatabaseId, .id = *id};
+	GsGame *game = dshash_find(GsGames, &key, true);
+	bool result;
+
+	if (game == NULL)
+		return false;
+	result = game->visible && !game->reported && game->h.updated_at == updated_at;
+	if (result)
+		game->reported = true;
+	dshash_release_lock(GsGames, game);
+	return result;
 }
 
 static void
@@ -868,7 +788,7 @@ gs_table_unreserve(GsChange *change)
 		{
 			game->returning = false;
 			game->returned_by = change->returned_before;
-			set_link(db, game, GS_LINK_ARCHIVED);
+			gs_table_set_link(db, game, GS_LINK_ARCHIVED);
 		}
 		if (game)
 			dshash_release_lock(GsGames, game);
@@ -893,103 +813,4 @@ gs_table_unreserve(GsChange *change)
 	gs_free(db, change->new_ring, change->new_ring_size);
 	gs_free(db, change->new_timer, sizeof(GsTimer));
 	change->new_state = change->new_initial = InvalidDsaPointer;
-}
-
-/* ----------------------------------------------------------------
- *		Removing what has been archived, or everything
- * ----------------------------------------------------------------
- */
-
-/* Does a running transaction of this database have a snapshot older than the xid's end? */
-static bool
-still_needed(TransactionId xid)
-{
-	int n;
-
-	pfree(
-		GetCurrentVirtualXIDs(xid, true, false, PROC_IS_AUTOVACUUM | PROC_IN_VACUUM, &n));
-	return n > 0;
-}
-
-int
-gs_table_free_archived(GsDatabase *db, bool even_if_needed, int max)
-{
-	TransactionId passed = InvalidTransactionId;
-	int n = 0;
-
-	while (n < max)
-	{
-		GsGameKey key;
-		TransactionId xid;
-		GsGame *game;
-
-		/*
-		 * The first of the list, whose xid nobody changes any more.  It stays
-		 * on the list until its partition lock is held: lock order.
-		 */
-		LWLockAcquire(&db->queue_lock, LW_SHARED);
-		if (dlist_is_empty(&db->archived))
-		{
-			LWLockRelease(&db->queue_lock);
-			break;
-		}
-		game = dlist_container(GsGame, link, dlist_head_node(&db->archived));
-		key = game->key;
-		xid = game->archive_xid;
-		LWLockRelease(&db->queue_lock);
-
-		if (!even_if_needed && xid != passed)
-		{
-			if (still_needed(xid))
-				break;
-			passed = xid;
-		}
-		game = dshash_find(GsGames, &key, true);
-		if (game == NULL)
-			continue; /* somebody else was faster */
-		if (game->link_state != GS_LINK_ARCHIVED || game->archive_xid != xid)
-		{
-			dshash_release_lock(GsGames, game);
-			continue;
-		}
-		/* before it is gone: who misses it there looks again.  An archived one never comes back */
-		if (even_if_needed && game->moved_to != GS_TIER_ARCHIVED)
-			pg_atomic_fetch_add_u64(&db->freed_early, 1);
-		delete_entry(db, game);
-		n++;
-	}
-	if (!even_if_needed && n > 0)
-		gs_refill_reserve();
-	return n;
-}
-
-void
-gs_table_remove_database(GsDatabase *db)
-{
-	dshash_seq_status scan;
-	GsGame *game;
-
-	pg_atomic_fetch_add_u32(&db->generation, 1);
-	pg_atomic_write_u32(&db->load_state, GS_LOAD_NONE);
-	db->load_failure.retry_at = 0; /* it was about other games */
-	gs_leases_remove_database(db);
-	dshash_seq_init(&scan, GsGames, true);
-	while ((game = dshash_seq_next(&scan)) != NULL)
-	{
-		Garbage garbage = {0};
-
-		if (game->key.dboid != db->dboid)
-			continue;
-		collect_game(game, &garbage);
-		if (is_counted(game))
-			pg_atomic_fetch_sub_u64(&db->ngames, 1);
-		if (game->link_state != GS_LINK_NONE)
-			set_link(db, game, GS_LINK_NONE);
-		dshash_delete_current(&scan);
-		gs_account_hash_delete(db, sizeof(GsGame));
-		unlink_info(db, db->dboid, garbage.info);
-		free_garbage(db, &garbage);
-	}
-	dshash_seq_term(&scan);
-	gs_refill_reserve();
 }

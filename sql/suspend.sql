@@ -256,7 +256,7 @@ SELECT gamestate.suspend_game(pg_temp.g(8));
 DROP TRIGGER mine ON gamestate.suspended;
 SELECT tier, version FROM pg_temp.look(8);
 BEGIN;
-ALTER TABLE gamestate.suspended DROP COLUMN reason CASCADE;
+ALTER TABLE gamestate.suspended ALTER COLUMN create_arguments TYPE integer;
 SELECT gamestate.suspend_game(pg_temp.g(8));
 ROLLBACK;
 DELETE FROM gamestate.policy WHERE game_type = 'susp move';

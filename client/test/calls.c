@@ -424,6 +424,43 @@ go_back(gamestate_conn *conn, const gamestate_uuid *id)
 	gamestate_result_free(result);
 }
 
+/* Put away and brought back; a retry is a retry wherever the game is by then. */
+static void
+put_away(gamestate_conn *conn)
+{
+	gamestate_uuid id = must_create(conn, "1");
+	gamestate_uuid requests[2];
+	gamestate_result *result;
+	int64_t version = 0;
+
+	gamestate_uuid_generate(&requests[0]);
+	gamestate_uuid_generate(&requests[1]);
+	for (int i = 0; i < 2; i++)
+	{
+		worked(conn, gamestate_suspend_game(conn, &id, 1, &requests[0], &version),
+			   "suspend_game");
+		ok(version == 2, "version 2");
+	}
+	refused(conn, gamestate_suspend_game(conn, &id, 0, NULL, NULL),
+			GAMESTATE_WRONG_STATUS);
+	worked(conn, gamestate_get_game(conn, &id, &result), "get_game");
+	ok(strcmp(gamestate_result_game(result, 0)->tier, "suspended") == 0,
+	   "it is suspended");
+	gamestate_result_free(result);
+	refused(conn, gamestate_resume_game(conn, &id, 1, NULL, NULL),
+			GAMESTATE_STALE_VERSION);
+	for (int i = 0; i < 2; i++)
+	{
+		worked(conn, gamestate_resume_game(conn, &id, 2, &requests[1], &version),
+			   "resume_game");
+		ok(version == 3, "version 3");
+	}
+	worked(conn, gamestate_get_state(conn, &id, &result), "get_state");
+	ok(same_text(gamestate_result_state(result), "1"), "the state it had");
+	gamestate_result_free(result);
+	worked(conn, gamestate_delete_game(conn, &id, 0, NULL, NULL), "delete_game");
+}
+
 static void
 patches(gamestate_conn *conn)
 {
@@ -632,6 +669,7 @@ scenario_lists(void)
 	worked(conn, gamestate_list_live_games(conn, NULL, &result), "all");
 	gamestate_result_free(result);
 	many_moves(conn);
+	put_away(conn);
 	patches(conn);
 	feed(conn);
 	rooms(conn);
