@@ -174,7 +174,7 @@ $live = $node->safe_psql('blue', q{SELECT gamestate.create_game('x', '{}')});
 fails_with('DROP SCHEMA gamestate', 'blue', 'DROP SCHEMA gamestate CASCADE', '2BP01', 'requires it');
 $node->safe_psql('blue', qq{SELECT gamestate.finish_game('$live')});
 ok($node->poll_query_until('blue', 'SELECT count(*) = 1 FROM gamestate.archive'), 'archived');
-fails_with('DROP EXTENSION with an archived game', 'blue', 'DROP EXTENSION gamestate', '2BP01', '0 live games, 1 archived games');
+fails_with('DROP EXTENSION with an archived game', 'blue', 'DROP EXTENSION gamestate', '2BP01', '0 live games, 0 suspended games, 1 archived games');
 fails_with('with a payload only', 'blue', 'BEGIN; DELETE FROM gamestate.archive; DROP EXTENSION gamestate', '2BP01', '1 archived games');
 $node->safe_psql('blue', 'DELETE FROM gamestate.archive; DELETE FROM gamestate.archive_payload');
 $other = session('blue');

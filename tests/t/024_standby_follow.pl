@@ -305,8 +305,9 @@ cmp_ok($rotations, '>=', 4, 'through rotations');
 $primary->poll_query_until('postgres', 'SELECT archive_queue = 0 FROM gamestate.stat_memory') or die 'timed out waiting for the archiver';
 same('and has all games');
 is(stat_of('problems'), '0', 'without problems');
-# (one that empties a table before its last rows have been read makes a load, too)
-cmp_ok(stat_of('loads') - 2, '<', $rotations / 2 + 1, 'rotations are followed, only rewritten tables are loaded anew');
+# one that empties a table before its last rows have been read makes a load, which on a
+# busy machine may be any of them
+cmp_ok(stat_of('loads') - 2, '<=', $rotations, 'rotations are followed, with a load each at most');
 note("$rotations rotations, largest lag seen: $lag ms; " . stat_of(q{'loads ' || loads || ', scans ' || scans || ', transactions ' || transactions || ', pending ' || pending}));
 
 # ---------------------------------------------------------------------------
