@@ -63,6 +63,8 @@ SELECT md5(string_agg(g::text || (SELECT string_agg(c::text, '' ORDER BY version
   FROM gamestate.list_live_games() g
 $$;
 
+-- each state is new, so their history would be all of the memory
+INSERT INTO gamestate.policy (game_type, history) VALUES ('files', 'events');
 SELECT gamestate.create_game('files', '{"n": 0}', game_id => id(i)) FROM generate_series(1, 20) i;
 };
 }
