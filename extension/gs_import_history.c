@@ -130,15 +130,21 @@ gs_import_history(GsImport *import, const GsText *states)
 	GsGameCopy *game = &import->game;
 	bool has_deltas = false;
 	bool has_states = false;
+	bool has_moves = false;
 
 	for (uint64 i = 0; i < game->nentries; i++)
 	{
+		has_moves = has_moves || game->entries[i].kind == GS_KIND_MOVE;
 		has_deltas = has_deltas || game->entries[i].delta != NULL;
 		has_states = has_states || states[i].data != NULL;
 	}
 	if (has_deltas && has_states)
 		refuse(ERRCODE_INVALID_PARAMETER_VALUE, "the log has both states and deltas");
 	game->h.history = has_deltas || has_states ? GS_HISTORY_FULL : GS_HISTORY_EVENTS;
+	/* a whole log without a move: the one state there is was the state all the time */
+	if (!has_moves && game->h.version == (int64) game->nentries + 1 &&
+		same_state(&game->state, &game->initial))
+		game->h.history = GS_HISTORY_FULL;
 	if (has_deltas)
 		follow_deltas(import);
 	if (has_states)

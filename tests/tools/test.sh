@@ -22,7 +22,7 @@ cd "$top"
 run=$(cd -P "$run" && pwd)
 export PATH=$run/bin:$PATH
 counts=$out/counts
-limit=${LAYER_TIMEOUT:-600}
+limit=${LAYER_TIMEOUT:-2400}
 : >"$counts"
 status=0
 started=
