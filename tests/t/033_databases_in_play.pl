@@ -57,7 +57,7 @@ $players = Players->start($old, 'gone');
 sleep(1);
 is(($old->psql('gone', 'SELECT gamestate.allow_drop_extension(); DROP EXTENSION gamestate'))[0], 0, 'DROP EXTENSION with permission while games are played');
 like($players->ended, qr/ERROR:  (?:table gamestate\.journal_\d does not exist|the games of this database have been removed|function gamestate\.\S+ does not exist|schema "gamestate" does not exist)/, 'players get an error');
-$old->safe_psql('gone', 'CREATE EXTENSION gamestate; SELECT gamestate.create_game($$files$$, $${"n": 0}$$, game_id => id(i)) FROM generate_series(1, 20) i');
+$old->safe_psql('gone', 'CREATE EXTENSION gamestate; INSERT INTO gamestate.policy (game_type, history) VALUES ($$files$$, $$events$$); SELECT gamestate.create_game($$files$$, $${"n": 0}$$, game_id => id(i)) FROM generate_series(1, 20) i');
 is($old->safe_psql('gone', 'CALL play(1, 0.2); SELECT wrong()'), 'nothing', 'with a new extension play goes on, with new games');
 $players = Players->start($old, 'gone');
 sleep(0.5);
