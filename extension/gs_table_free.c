@@ -22,6 +22,7 @@
 #include "gs_database.h"
 #include "gs_deadline.h"
 #include "gs_index.h"
+#include "gs_lease.h"
 #include "gs_log.h"
 #include "gs_table.h"
 #include "gs_table_free.h"
@@ -252,6 +253,7 @@ gs_table_remove_database(GsDatabase *db)
 	pg_atomic_fetch_add_u32(&db->generation, 1);
 	pg_atomic_write_u32(&db->load_state, GS_LOAD_NONE);
 	db->load_failure.retry_at = 0; /* it was about other games */
+	gs_leases_remove_database(db);
 	dshash_seq_init(&scan, GsGames, true);
 	while ((game = dshash_seq_next(&scan)) != NULL)
 	{

@@ -21,7 +21,8 @@ max_worker_processes = 16
 restart_after_crash = on
 });
 $node->start;
-$node->safe_psql('postgres', 'CREATE EXTENSION gamestate');
+# states of type fill have little in common
+$node->safe_psql('postgres', q{CREATE EXTENSION gamestate; INSERT INTO gamestate.policy (game_type, history) VALUES ('fill', 'events')});
 
 sub wait_for
 {
