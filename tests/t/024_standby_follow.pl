@@ -368,7 +368,14 @@ $standby->append_conf('postgresql.conf', 'restart_after_crash = on');
 $standby->reload;
 my $pid = follower_pid();
 kill('KILL', $pid);
-$standby->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = $pid") or die 'timed out waiting for the restart';
+# a psql that cannot connect may not even take its input, which ends the waiting
+my $back = 0;
+for (my $i = 0; !$back && $i < 20; $i++)
+{
+	sleep(0.2) if $i > 0;
+	$back = eval { $standby->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = $pid") };
+}
+$back or die 'timed out waiting for the restart';
 same('the follower was killed, and with it the standby');
 $standby->restart;
 same('restart');

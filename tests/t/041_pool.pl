@@ -57,8 +57,14 @@ foreach my $how ([], [ '-a', '-r', '-w' ])
 	for (1 .. 2)
 	{
 		sleep(0.5);
-		my $pid = $node->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity
-			WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() ORDER BY random() LIMIT 1});
+		my $pid = '';
+		# just after a restart there may be none yet
+		for (my $i = 0; $pid eq '' && $i < 600; $i++)
+		{
+			sleep(0.1) if $i > 0;
+			$pid = $node->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity
+				WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() ORDER BY random() LIMIT 1});
+		}
 		kill('KILL', $pid);
 		sleep(0.2);
 		ok(up(), "$name: the server is back");
