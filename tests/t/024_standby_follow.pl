@@ -506,6 +506,10 @@ $primary->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_stat_replic
 @running = start_writers();
 sleep(2);
 # readers go on all the time; what they see never goes back and never vanishes
+# (not cancelled by replay: that has been looked at above)
+$standby->append_conf('postgresql.conf', "max_standby_streaming_delay = -1\nhot_standby_feedback = on");
+$standby->reload;
+sleep(0.5);
 my $reader = psql_on($standby, q{DO $$
 DECLARE
 	g uuid := (SELECT min(game_id::text)::uuid FROM gamestate.list_live_games('shared', NULL, false));
