@@ -11,7 +11,7 @@
 #include "gs_database.h"
 
 /*
- * Shall this game of the archive queue stay live for now?  Then it is off the
+ * Does this game of the archive queue stay live a while longer?  Then it is off the
  * queue until it is due.
  */
 extern bool gs_delay_game(GsDatabase *db, const pg_uuid_t *id, const GsText *game_type,

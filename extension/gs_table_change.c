@@ -491,7 +491,7 @@ find_for_apply(const GsChange *change, int64 incarnation)
 }
 
 /*
- * What readers have to wait for now.  What was to be waited for before, in a
+ * What readers have to wait for from here on.  What was to be waited for before, in a
  * stronger sense, still is: it comes with the new version.
  */
 static void

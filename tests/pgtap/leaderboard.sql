@@ -111,7 +111,7 @@ DROP ROLE lb_server;
 -- a row more, a row less
 UPDATE gamestate.policy SET leaderboards = '{draws}' WHERE game_type = 'lb';
 CALL becomes_kept('lb', 1);
-SELECT is(metric, 'draws', 'what the policy asks for now') FROM gamestate.ranking WHERE game_type = 'lb';
+SELECT is(metric, 'draws', 'what the changed policy asks for') FROM gamestate.ranking WHERE game_type = 'lb';
 SELECT is_empty('SELECT FROM gamestate.ranking_entry WHERE ranking NOT IN (SELECT number FROM gamestate.ranking)', 'the others have gone');
 SELECT is(damage('lb'), 0::bigint, 'and this one is right');
 TRUNCATE gamestate.player_stats;
