@@ -110,11 +110,18 @@ is(sql(q{SELECT count(*) = count(DISTINCT tableoid) FROM gamestate.archive WHERE
 # Nothing is written but what games need: no notices, no failures so far
 is(sql(q{SELECT failures, games_set_aside, last_error FROM gamestate.stat_workers WHERE kind = 'archiver'}), '0|0|', 'no failure so far');
 
-# A trigger that raises: systemic, so nothing is set aside, and play goes on
+# A trigger that raises: systemic, so nothing is set aside, and play goes on.  The
+# archiver finds the games together: of one or two that it sees first it could not
+# say yet that it is not the games, and would say so in a WARNING of its own.
 sql(q{
 CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no archive today'; END $$;
 CREATE TRIGGER fail BEFORE INSERT ON gamestate.archive FOR EACH ROW EXECUTE FUNCTION fail();
-SELECT play('chess', 120)});
+ALTER SYSTEM SET gamestate.archiver = off});
+$node->reload;
+becomes(q{SELECT state = 'stopped' FROM gamestate.stat_workers WHERE kind = 'archiver'}, 'archiver off');
+sql(q{SELECT play('chess', 120)});
+sql('ALTER SYSTEM RESET gamestate.archiver');
+$node->reload;
 becomes(q{SELECT last_error = 'no archive today' AND state = 'paused' FROM gamestate.stat_workers WHERE kind = 'archiver'}, 'the failure is in the view');
 is(sql(q{SELECT play('chess', 10); SELECT archive_queue, (SELECT games_set_aside FROM gamestate.stat_workers WHERE kind = 'archiver') FROM gamestate.stat_memory}),
 	"\n130|0", 'play goes on, the queue stays, no game is blamed');
