@@ -65,6 +65,9 @@ OBJS = \
 	extension/gs_leaves.o \
 	extension/gs_light.o \
 	extension/gs_load.o \
+	extension/gs_load_games.o \
+	extension/gs_load_rows.o \
+	extension/gs_load_wait.o \
 	extension/gs_lobby.o \
 	extension/gs_lock.o \
 	extension/gs_log.o \
