@@ -10,8 +10,10 @@ OBJS = \
 	extension/gs_ahead.o \
 	extension/gs_anonymise.o \
 	extension/gs_anonymise_dictionary.o \
+	extension/gs_anonymise_frozen.o \
 	extension/gs_anonymise_game.o \
 	extension/gs_anonymise_rows.o \
+	extension/gs_anonymise_saved.o \
 	extension/gs_archive.o \
 	extension/gs_archive_find.o \
 	extension/gs_archiver.o \
