@@ -1228,8 +1228,8 @@ COMMENT ON COLUMN gamestate.dictionary.number IS 'what gamestate.archive_payload
 COMMENT ON COLUMN gamestate.dictionary.game_type IS 'type of the games it was trained from';
 COMMENT ON COLUMN gamestate.dictionary.samples IS 'number of these games';
 COMMENT ON COLUMN gamestate.dictionary.sample_bytes IS 'their bytes, as they are before compression';
-COMMENT ON COLUMN gamestate.dictionary.ratio_without IS 'compressed size by raw size without a dictionary, of other games than it was trained from';
-COMMENT ON COLUMN gamestate.dictionary.ratio_with IS 'the same with this dictionary';
+COMMENT ON COLUMN gamestate.dictionary.ratio_without IS 'compressed size by raw size without a dictionary, of half of these games';
+COMMENT ON COLUMN gamestate.dictionary.ratio_with IS 'the same with a dictionary trained from the other half';
 COMMENT ON COLUMN gamestate.dictionary.checksum IS 'CRC-32C of the content';
 COMMENT ON COLUMN gamestate.dictionary.content IS 'the dictionary, as the zstd library takes it; NULL = it did not help and was not kept';
 COMMENT ON SEQUENCE gamestate.dictionary_number_seq IS 'numbers the rows of gamestate.dictionary';
