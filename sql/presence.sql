@@ -55,7 +55,7 @@ SELECT pg_temp.presence(1);
 -- the feed: notices have no version
 SELECT version, kind, player, event, type, game_id = pg_temp.g(1) AS g FROM gamestate.wait_changes(:p, ARRAY[pg_temp.g(1), pg_temp.g(2)], timeout => '0') WHERE kind <> 'position';
 -- leaving ends it
-SELECT gamestate.connect_player(pg_temp.g(3), 'ann') AS a3, gamestate.connect_player(pg_temp.g(3), 'bob') AS b3, gamestate.connect_player(pg_temp.g(4), 'ann') AS a9,
+SELECT gamestate.connect_player(pg_temp.g(3), 'ann') AS a3, gamestate.connect_player(pg_temp.g(3), 'bob') AS b3, gamestate.connect_player(pg_temp.g(4), 'ann') AS a4,
 	gamestate.connect_player(pg_temp.g(5), 'ann') AS a5, gamestate.connect_player(pg_temp.g(6), 'ann') AS a6 \gset
 BEGIN;
 SELECT gamestate.leave_game(pg_temp.g(3), 'ann');
@@ -72,7 +72,7 @@ BEGIN;
 SELECT gamestate.delete_game(pg_temp.g(6));
 SELECT count(gamestate.create_game('presence', '{}', '{ann}', game_id => pg_temp.g(6)));
 COMMIT;
-SELECT gamestate.heartbeat(:'a9'), gamestate.heartbeat(:'a5'), gamestate.heartbeat(:'a6');
+SELECT gamestate.heartbeat(:'a4'), gamestate.heartbeat(:'a5'), gamestate.heartbeat(:'a6');
 SELECT pg_temp.presence(4), pg_temp.presence(5), pg_temp.presence(6);
 SELECT gamestate.connect_player(pg_temp.g(4), 'ann');
 -- and putting it away
