@@ -63,6 +63,7 @@ OBJS = \
 	extension/gs_launcher.o \
 	extension/gs_leaderboard.o \
 	extension/gs_lease.o \
+	extension/gs_lease_look.o \
 	extension/gs_lease_sql.o \
 	extension/gs_leaves.o \
 	extension/gs_light.o \
