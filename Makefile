@@ -51,6 +51,7 @@ OBJS = \
 	extension/gs_history.o \
 	extension/gs_hook.o \
 	extension/gs_freeze.o \
+	extension/gs_give_way.o \
 	extension/gs_idle.o \
 	extension/gs_import.o \
 	extension/gs_import_history.o \

@@ -72,6 +72,8 @@
 #define GS_RATE_KEYS_MIN				16
 #define GS_TEN_MILLION					10000000
 #define GS_BATCH_DEFAULT				500
+#define GS_ARCHIVER_SHARE_DEFAULT		65
+#define GS_ARCHIVER_SHARE_MIN			10
 #define GS_LEVEL_DEFAULT				3
 #define GS_MAKE_AHEAD_DEFAULT			2
 #define GS_MAKE_AHEAD_MAX				100
@@ -109,6 +111,7 @@ int gs_feed_event_size = GS_FEED_EVENT_DEFAULT;
 int gs_max_connected = GS_CONNECTED_DEFAULT;
 int gs_rate_limit_keys = GS_RATE_KEYS_DEFAULT;
 bool gs_archiver = true;
+int gs_archiver_share = GS_ARCHIVER_SHARE_DEFAULT;
 bool gs_timer_enabled = true;
 bool gs_maintenance = true;
 int gs_maintenance_interval = GS_MAINTENANCE_INTERVAL_DEFAULT;
@@ -322,6 +325,12 @@ define_archive_settings(void)
 		&gs_maintenance_interval, GS_MAINTENANCE_INTERVAL_DEFAULT,
 		GS_MAINTENANCE_INTERVAL_MIN, GS_MAINTENANCE_INTERVAL_MAX, PGC_SIGHUP, GUC_UNIT_MS,
 		NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"gamestate.archiver_share",
+		"Sets how many percent of a processor the archiver takes at most while others wait for one.",
+		"While nobody does it takes what there is, and so it does when memory is short; 100 means always.",
+		&gs_archiver_share, GS_ARCHIVER_SHARE_DEFAULT, GS_ARCHIVER_SHARE_MIN, 100,
+		PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable(
 		"gamestate.archive_batch",
 		"Sets the largest number of games archived in one transaction.",
