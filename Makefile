@@ -77,6 +77,7 @@ OBJS = \
 	extension/gs_log.o \
 	extension/gs_lookup.o \
 	extension/gs_maintenance.o \
+	extension/gs_memory_wait.o \
 	extension/gs_merge.o \
 	extension/gs_merge_diff.o \
 	extension/gs_module.o \

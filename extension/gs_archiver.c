@@ -285,7 +285,7 @@ static void
 keep_rules(void)
 {
 	bool pressure = gs_rules_pressure(GsArchiver.db);
-	bool changed = gs_rules_refresh(GsArchiver.db);
+	bool changed = gs_rules_refresh();
 
 	if (changed)
 		gs_idle_reset();
