@@ -377,7 +377,7 @@ build/unit/%: tests/unit/%.c $(PURE_SRCS) $(OUR_HEADERS) build/flags
 	$(CC) $(PROGRAM_CFLAGS) -Itests/unit -Iclient/lib $(filter %.c,$^) $(LDFLAGS) $(libpq) -lzstd -lm -o $@
 
 SANITIZE = clang -std=gnu11 -g -O1 -fno-omit-frame-pointer -fno-sanitize-recover=all \
-	$(CPPFLAGS) -Itests/unit -Iclient/lib -Wno-ignored-attributes
+	$(CPPFLAGS) -I$(includedir) -Itests/unit -Iclient/lib -Wno-ignored-attributes
 SANITIZE_LIBS = $(libpq) -lzstd -lm
 
 build/sanitize/%: tests/unit/%.c $(PURE_SRCS) $(OUR_HEADERS) build/flags
