@@ -117,6 +117,7 @@ OBJS = \
 	extension/gs_scan.o \
 	extension/gs_shmem.o \
 	extension/gs_states.o \
+	extension/gs_sql.o \
 	extension/gs_stats_rule.o \
 	extension/gs_stored.o \
 	extension/gs_suspend.o \
@@ -137,6 +138,7 @@ OBJS = \
 	extension/gs_uuid.o \
 	extension/gs_verify.o \
 	extension/gs_worker.o \
+	extension/gs_worker_process.o \
 	extension/gs_write.o \
 	extension/gs_writeset.o
 

@@ -57,14 +57,12 @@
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "pgstat.h"
-#include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "storage/condition_variable.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/shmem.h"
 #include "storage/spin.h"
-#include "tcop/tcopprot.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
@@ -720,23 +718,8 @@ sleep_ms(int ms)
 void
 gs_follower_main(Datum main_arg)
 {
-	GsLaunchArgument argument;
-
-	memcpy(&argument, MyBgworkerEntry->bgw_extra, sizeof(argument));
-	pqsignal(SIGHUP, SignalHandlerForConfigReload);
-	pqsignal(SIGTERM, die);
-	if (!gs_worker_take_launch(&argument))
-		proc_exit(0);
-	BackgroundWorkerUnblockSignals();
-
-	BackgroundWorkerInitializeConnectionByOid(argument.dboid, InvalidOid, 0);
-	gs_worker_settings();
+	slot = gs_worker_start("gamestate follower", true);
 	SetConfigOption("gamestate.quota", "-1", PGC_SUSET, PGC_S_OVERRIDE);
-	pgstat_report_appname("gamestate follower");
-	gs_attach();
-	slot = gs_worker_become(true);
-	if (slot == NULL)
-		proc_exit(0);
 	db = gs_my_database();
 	follow = follow_of(db);
 	pg_atomic_write_u32(&follow->running, 1);
@@ -745,7 +728,6 @@ gs_follower_main(Datum main_arg)
 	loop_context = AllocSetContextCreate(TopMemoryContext, "gamestate follower",
 										 ALLOCSET_DEFAULT_SIZES);
 	MemoryContextSwitchTo(loop_context);
-	ereport(DEBUG1, (errmsg_internal("gamestate follower started")));
 
 	/* after a promotion nothing is to be dropped, it may be loaded already */
 	handle_interrupts();

@@ -34,6 +34,7 @@
 
 #include "gs_config.h"
 #include "gs_policy.h"
+#include "gs_sql.h"
 #include "gs_worker.h"
 
 #include "access/heapam.h"
@@ -350,22 +351,9 @@ static const PolicyColumn policy_columns[] = {POLICY_COLUMNS(TABLE_ROW)};
 static void
 find_columns(Relation rel, AttrNumber *numbers)
 {
-	TupleDesc desc = RelationGetDescr(rel);
-
-	for (int i = 0; i <= NCOLUMNS; i++)
-	{
-		bool last = i == NCOLUMNS;
-		const char *name = last ? "game_type" : policy_columns[i].name;
-		Oid type = last ? TEXTOID : policy_columns[i].type;
-
-		numbers[i] = get_attnum(RelationGetRelid(rel), name);
-		if (numbers[i] <= 0 || TupleDescAttr(desc, numbers[i] - 1)->atttypid != type)
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("table gamestate.policy is not usable"),
-					 errdetail("Its column \"%s\" has been changed.", name),
-					 errhint("Undo that change.")));
-	}
+	for (int i = 0; i < NCOLUMNS; i++)
+		numbers[i] = gs_sql_column(rel, policy_columns[i].name, policy_columns[i].type);
+	numbers[NCOLUMNS] = gs_sql_column(rel, "game_type", TEXTOID);
 }
 
 /* In the memory of the policies, which strings stay in. */
