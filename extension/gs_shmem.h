@@ -132,6 +132,7 @@ extern void gs_free(struct GsDatabase *db, dsa_pointer p, Size size);
 extern void gs_account(struct GsDatabase *db, int64 delta);
 extern void gs_check_memory(struct GsDatabase *db, Size size);
 extern void gs_refill_reserve(void);
+extern void gs_tidy_memory(void);
 extern Size gs_reserve_free(void);
 
 /* dshash_find_or_insert() whose "out of memory" is ours; returns with the partition locked */
