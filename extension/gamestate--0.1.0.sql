@@ -453,6 +453,7 @@ CREATE TABLE gamestate.suspended (
 		CHECK (durability OPERATOR(pg_catalog.=) 'journal' OR durability OPERATOR(pg_catalog.=) 'memory')
 );
 CREATE INDEX suspended_suspended_at ON gamestate.suspended (suspended_at);
+CREATE INDEX suspended_players ON gamestate.suspended USING gin (players);
 -- zstd has been there already.
 ALTER TABLE gamestate.suspended ALTER COLUMN payload SET STORAGE EXTERNAL;
 COMMENT ON TABLE gamestate.suspended IS 'suspended games, a row a game; gamestate.resume_game() brings one back';
@@ -848,8 +849,11 @@ RETURNS TABLE (
 LANGUAGE sql VOLATILE PARALLEL UNSAFE ROWS 10
 SET search_path = pg_catalog, pg_temp
 AS $$
-WITH connection AS MATERIALIZED (
-	SELECT c.* FROM gamestate.renew_connection($1) c WHERE c.game_id IS NOT NULL
+WITH valid AS MATERIALIZED (
+	-- before the token is given up: an error here leaves it as it is
+	SELECT pg_catalog.count(*) AS n FROM gamestate.get_changes(NULL, $2)
+), connection AS MATERIALIZED (
+	SELECT c.* FROM valid, LATERAL gamestate.renew_connection(CASE WHEN valid.n = 0 THEN $1 END) c WHERE c.game_id IS NOT NULL
 ), found AS MATERIALIZED (
 	SELECT c.new_token, c.player, g.game_id, g.version, g AS game
 	  FROM connection c, LATERAL gamestate.get_game(c.game_id) g

@@ -24,6 +24,7 @@
 #include "gs_leaves.h"
 #include "gs_maintenance.h"
 #include "gs_policy.h"
+#include "gs_sql.h"
 #include "gs_tablespace.h"
 #include "gs_worker.h"
 
@@ -47,17 +48,6 @@ typedef struct Move
 	char *tablespace;
 	Oid tablespace_id;
 } Move;
-
-static void
-run_sql(const char *command, int expected, int nargs, const Oid *types,
-		const Datum *values)
-{
-	int result = SPI_execute_with_args(command, nargs, unconstify(Oid *, types),
-									   unconstify(Datum *, values), NULL, false, 0);
-
-	if (result != expected)
-		elog(ERROR, "unexpected result %d of: %s", result, command);
-}
 
 static List *
 add_move(List *moves, Oid relid, char kind, const GsPolicy *policy, Oid target)
@@ -94,15 +84,15 @@ add_moves(List *moves, const GsLeaf *leaf, const GsPolicy *policy, MemoryContext
 		target = InvalidOid;
 	values[0] = ObjectIdGetDatum(leaf->relid);
 	values[1] = ObjectIdGetDatum(target);
-	run_sql("SELECT c.oid, c.relkind FROM pg_catalog.pg_class c "
-			"LEFT JOIN pg_catalog.pg_index x ON x.indexrelid = c.oid "
-			"LEFT JOIN gamestate.tablespace_log l ON l.relid = c.oid "
-			"WHERE (c.oid = $1 OR x.indrelid = $1) AND c.reltablespace <> $2 "
-			"AND c.reltablespace = COALESCE(l.tablespace_oid, 0) "
-			"AND NOT EXISTS (SELECT FROM gamestate.repack r WHERE r.relid = $1 "
-			"AND r.state IN ('waiting', 'copying', 'settling')) "
-			"ORDER BY c.oid <> $1, c.oid",
-			SPI_OK_SELECT, lengthof(types), types, values);
+	gs_sql_run("SELECT c.oid, c.relkind FROM pg_catalog.pg_class c "
+			   "LEFT JOIN pg_catalog.pg_index x ON x.indexrelid = c.oid "
+			   "LEFT JOIN gamestate.tablespace_log l ON l.relid = c.oid "
+			   "WHERE (c.oid = $1 OR x.indrelid = $1) AND c.reltablespace <> $2 "
+			   "AND c.reltablespace = COALESCE(l.tablespace_oid, 0) "
+			   "AND NOT EXISTS (SELECT FROM gamestate.repack r WHERE r.relid = $1 "
+			   "AND r.state IN ('waiting', 'copying', 'settling')) "
+			   "ORDER BY c.oid <> $1, c.oid",
+			   SPI_OK_SELECT, lengthof(types), types, values);
 	old = MemoryContextSwitchTo(mcxt);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
@@ -141,9 +131,9 @@ plan_moves(MemoryContext mcxt)
 				moves = add_moves(moves, leaf, policy, mcxt);
 		}
 	}
-	run_sql("DELETE FROM gamestate.tablespace_log l WHERE NOT EXISTS "
-			"(SELECT FROM pg_catalog.pg_class c WHERE c.oid = l.relid)",
-			SPI_OK_DELETE, 0, NULL, NULL);
+	gs_sql_run("DELETE FROM gamestate.tablespace_log l WHERE NOT EXISTS "
+			   "(SELECT FROM pg_catalog.pg_class c WHERE c.oid = l.relid)",
+			   SPI_OK_DELETE, 0, NULL, NULL);
 
 	SPI_finish();
 	gs_worker_commit();
@@ -151,8 +141,9 @@ plan_moves(MemoryContext mcxt)
 }
 
 static void
-carry_out(const Move *move)
+carry_out(void *element)
 {
+	const Move *move = element;
 	Oid types[] = {OIDOID, TEXTOID, OIDOID, TEXTOID};
 	Datum values[] = {ObjectIdGetDatum(move->relid), CStringGetTextDatum(move->name),
 					  ObjectIdGetDatum(move->tablespace_id),
@@ -160,11 +151,11 @@ carry_out(const Move *move)
 
 	gs_worker_begin(LOCK_TIMEOUT_MS);
 	SPI_connect();
-	run_sql(psprintf("ALTER %s %s SET TABLESPACE %s",
-					 move->kind == RELKIND_INDEX ? "INDEX" : "TABLE", move->name,
-					 quote_identifier(move->tablespace)),
-			SPI_OK_UTILITY, 0, NULL, NULL);
-	run_sql(
+	gs_sql_run(psprintf("ALTER %s %s SET TABLESPACE %s",
+						move->kind == RELKIND_INDEX ? "INDEX" : "TABLE", move->name,
+						quote_identifier(move->tablespace)),
+			   SPI_OK_UTILITY, 0, NULL, NULL);
+	gs_sql_run(
 		"INSERT INTO gamestate.tablespace_log (relid, relation, tablespace_oid, tablespace) "
 		"VALUES ($1, $2, $3, $4) ON CONFLICT (relid) DO UPDATE SET "
 		"relation = excluded.relation, tablespace_oid = excluded.tablespace_oid, "
@@ -174,48 +165,8 @@ carry_out(const Move *move)
 	gs_worker_commit();
 }
 
-/* NULL, or why it cannot be done now. */
-static ErrorData *
-try_move(const Move *move, MemoryContext mcxt)
-{
-	ErrorData *volatile error = NULL;
-
-	PG_TRY();
-	{
-		carry_out(move);
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(mcxt);
-		error = CopyErrorData();
-		FlushErrorState();
-		gs_worker_abort();
-	}
-	PG_END_TRY();
-	return error;
-}
-
 void
 gs_tablespace_run(MemoryContext mcxt)
 {
-	List *moves = plan_moves(mcxt);
-	ErrorData *first = NULL;
-	ListCell *cell;
-
-	foreach (cell, moves)
-	{
-		ErrorData *error = try_move(lfirst(cell), mcxt);
-
-		CHECK_FOR_INTERRUPTS();
-		if (first == NULL)
-			first = error;
-		if (error == NULL && lnext(moves, cell) != NULL)
-		{
-			/* the other tasks have their turn */
-			gs_maintenance_again();
-			break;
-		}
-	}
-	if (first != NULL)
-		ReThrowError(first);
+	gs_maintenance_each(plan_moves(mcxt), carry_out, true, mcxt);
 }

@@ -153,6 +153,19 @@ sql(q{INSERT INTO gamestate.policy (game_type, retention) VALUES ('dba', '5 days
 becomes(q{SELECT count(*) = 2 FROM gamestate.retention_log WHERE game_type = 'dba' AND done_at IS NOT NULL}, 'ours go');
 is(sql(q{SELECT count(*) FROM partitions WHERE name = 'mine'}), '1', 'a partition of the DBA stays');
 
+# ---------------------------------------------------------------------------
+note 'The worker is woken by the commit of a policy, which may go on for a while';
+
+make_old('woken', 10, 20);
+$node->append_conf('postgresql.conf', 'gamestate.maintenance_interval = 1h');
+$node->reload;
+sleep(3); # until all tasks have had their turn
+sql(q{BEGIN;
+	INSERT INTO gamestate.policy (game_type, retention, retention_action) VALUES ('woken', '5 days', 'drop');
+	SELECT count(gamestate.create_game('many', '"state"', ARRAY['p' || i])) FROM generate_series(1, 2000) i;
+	COMMIT});
+becomes(q{SELECT count(*) = 4 FROM gamestate.retention_log WHERE game_type = 'woken' AND done_at IS NOT NULL}, 'and follows it at once');
+
 # what a policy may say
 foreach my $bad (q{('x', '-1 day', NULL)}, q{('x', NULL, 'keep')})
 {
