@@ -39,12 +39,8 @@
 #include "access/xact.h"
 #include "miscadmin.h"
 #include "pgstat.h"
-#include "postmaster/bgworker.h"
-#include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
-#include "tcop/tcopprot.h"
-#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
@@ -262,30 +258,12 @@ wait_for_more(TimestampTz pass_start)
  * ----------------------------------------------------------------
  */
 
-/* Leave quietly when asked to while idle. */
-static void
-handle_interrupts(void)
-{
-	ResetLatch(MyLatch);
-	if (ProcDiePending)
-		proc_exit(0);
-	QueryCancelPending = false; /* there is nothing to cancel */
-	CHECK_FOR_INTERRUPTS();
-	if (ConfigReloadPending)
-	{
-		ConfigReloadPending = false;
-		ProcessConfigFile(PGC_SIGHUP);
-	}
-	if (!gs_archiver)
-		proc_exit(0);
-}
-
 /* Games that are to be put away later, and those that nobody plays. */
 static void
 keep_rules(void)
 {
 	bool pressure = gs_rules_pressure(GsArchiver.db);
-	bool changed = gs_rules_refresh(GsArchiver.db);
+	bool changed = gs_rules_refresh();
 
 	if (changed)
 		gs_idle_reset();
@@ -371,29 +349,13 @@ initialize(void)
 void
 gs_archiver_main(Datum main_arg)
 {
-	GsLaunchArgument argument;
-
-	memcpy(&argument, MyBgworkerEntry->bgw_extra, sizeof(argument));
-	pqsignal(SIGHUP, SignalHandlerForConfigReload);
-	pqsignal(SIGTERM, die);
-	if (!gs_worker_take_launch(&argument))
-		proc_exit(0);
-	BackgroundWorkerUnblockSignals();
-
-	BackgroundWorkerInitializeConnectionByOid(argument.dboid, InvalidOid, 0);
-	gs_worker_settings();
-	pgstat_report_appname("gamestate archiver");
-	gs_attach();
-	GsArchiver.slot = gs_worker_become(false);
-	if (GsArchiver.slot == NULL)
-		proc_exit(0);
+	GsArchiver.slot = gs_worker_start("gamestate archiver", false);
 	GsArchiver.db = gs_my_database();
 	initialize();
-	ereport(DEBUG1, (errmsg_internal("gamestate archiver started")));
 
 	for (;;)
 	{
-		handle_interrupts();
+		gs_worker_interrupts(&gs_archiver);
 		guarded_turn();
 	}
 }

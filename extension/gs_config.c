@@ -56,6 +56,7 @@
 #define GS_JOURNAL_MIN					16
 #define GS_PITR_TICK_DEFAULT			1000
 #define GS_PITR_TICK_MAX				3600000
+#define GS_MEMORY_WAIT_DEFAULT			5000
 #define GS_LOAD_TIMEOUT_DEFAULT			60000
 #define GS_MAINTENANCE_INTERVAL_DEFAULT (60 * 1000)
 #define GS_MAINTENANCE_INTERVAL_MIN		100
@@ -89,6 +90,7 @@ int gs_memory = GS_MEMORY_DEFAULT;
 int gs_reserve_percent = GS_RESERVE_DEFAULT;
 int gs_max_databases = GS_DATABASES_DEFAULT;
 int gs_quota = GS_QUOTA_DEFAULT;
+int gs_memory_wait = GS_MEMORY_WAIT_DEFAULT;
 int gs_max_state_size = GS_STATE_DEFAULT;
 int gs_max_event_size = GS_EVENT_DEFAULT;
 int gs_max_metadata_size = GS_METADATA_DEFAULT;
@@ -199,6 +201,12 @@ define_memory_settings(void)
 		"To be set for a database (ALTER DATABASE ... SET); -1 means no quota.",
 		&gs_quota, GS_QUOTA_DEFAULT, -1, GS_MEMORY_MAX, PGC_SUSET, GUC_UNIT_MB, NULL,
 		NULL, NULL);
+	DefineCustomIntVariable(
+		"gamestate.memory_wait",
+		"Sets how long a call that creates or ends a game waits for the archiver to free memory.",
+		"It waits only while the memory is full and the archiver is at work, in a transaction that has not changed anything yet. 0 means that it never waits.",
+		&gs_memory_wait, GS_MEMORY_WAIT_DEFAULT, 0, INT_MAX, PGC_USERSET, GUC_UNIT_MS,
+		NULL, NULL, NULL);
 }
 
 static void

@@ -27,6 +27,7 @@ extern int gs_reserve_percent;
 extern int gs_max_databases;
 
 /* limits */
+extern int gs_memory_wait;		 /* ms; 0 = off */
 extern int gs_quota;			 /* MB; -1 = none */
 extern int gs_max_state_size;	 /* kB */
 extern int gs_max_event_size;	 /* kB */

@@ -774,6 +774,17 @@ gs_feed_publish(void)
 	LWLockRelease(&feed->lock);
 }
 
+/* What has become durable meanwhile is in the feed from now on. */
+void
+gs_feed_publish_pending(void)
+{
+	if (!gs_feed_pending())
+		return;
+	gs_durable_look();
+	gs_feed_publish();
+	gs_feed_wake();
+}
+
 /* ----------------------------------------------------------------
  *		Reading
  * ----------------------------------------------------------------
@@ -810,6 +821,8 @@ gs_feed_keys(uint64 number, GsFeedKeys *keys)
 	keys->dboid = row->dboid;
 	keys->type_hash = row->type_hash;
 	keys->id_hash = row->id_hash;
+	keys->game_id = row->game_id;
+	keys->kind = row->kind;
 	keys->is_gap = row->kind == GS_FEED_GAP;
 	return is_still_there(number, place);
 }

@@ -204,17 +204,6 @@ skip_to_end(Wait *wait)
 	wait->any = true;
 }
 
-/* What has become durable meanwhile is in the feed from now on. */
-static void
-publish_pending(void)
-{
-	if (!gs_feed_pending())
-		return;
-	gs_durable_look();
-	gs_feed_publish();
-	gs_feed_wake();
-}
-
 /* Add what is there now. */
 static void
 read_feed(Wait *wait)
@@ -223,7 +212,7 @@ read_feed(Wait *wait)
 	GsFeedResult result = GS_FEED_ROW;
 	GsFeedRow *row;
 
-	publish_pending();
+	gs_feed_publish_pending();
 	while (wait->left > 0 && (result = gs_feed_read(&wait->cursor, &row)) == GS_FEED_ROW)
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -500,7 +489,7 @@ require_feed(void)
 	gs_attach();
 	(void) gs_ready();
 	gs_require_games();
-	publish_pending();
+	gs_feed_publish_pending();
 }
 
 Datum
