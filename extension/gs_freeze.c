@@ -761,21 +761,36 @@ is_listed(const char *file)
 	return SPI_processed > 0;
 }
 
+/* A file that this database has made, whole or not; not what a DBA has called a copy of it. */
+static bool
+is_name_of_ours(const char *name)
+{
+	char prefix[GS_COLD_NAME_SIZE];
+	unsigned int relid;
+	unsigned long long number;
+	int end = 0;
+
+	file_prefix(prefix, sizeof(prefix));
+	if (strncmp(name, prefix, strlen(prefix)) != 0 || !gs_cold_name_is_valid(name) ||
+		sscanf(name + strlen(prefix), "%u-%16llx.cold%n", &relid, &number, &end) != 2 ||
+		end == 0)
+		return false;
+	name += strlen(prefix) + end;
+	return name[0] == '\0' || strcmp(name, ".tmp") == 0;
+}
+
 /* Files of this database, whole or not, that have no row; in mcxt. */
 static List *
 orphans(MemoryContext mcxt)
 {
-	char prefix[GS_COLD_NAME_SIZE];
 	List *found = NIL;
 	struct dirent *entry;
 	DIR *dir = AllocateDir(gs_cold_directory);
 
-	file_prefix(prefix, sizeof(prefix));
 	while ((entry = ReadDir(dir, gs_cold_directory)) != NULL)
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (strncmp(entry->d_name, prefix, strlen(prefix)) != 0 ||
-			!gs_cold_name_is_valid(entry->d_name) || is_listed(entry->d_name))
+		if (!is_name_of_ours(entry->d_name) || is_listed(entry->d_name))
 			continue;
 		found = lappend(found, MemoryContextStrdup(mcxt, entry->d_name));
 	}
