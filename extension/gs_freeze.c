@@ -648,13 +648,13 @@ thaw(Oid relid)
  */
 
 static void
-by_hand(FunctionCallInfo fcinfo, void (*what)(Oid relid))
+by_hand(FunctionCallInfo fcinfo, const char *function, void (*what)(Oid relid))
 {
 	Oid relid = PG_GETARG_OID(0);
 	GsOwnerAccess access;
 
 	if (RecoveryInProgress())
-		PreventCommandDuringRecovery("freeze_partition()");
+		PreventCommandDuringRecovery(function);
 	if (!GS_CLASS_OWNERCHECK(relid, GetUserId()))
 		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, get_rel_name(relid));
 	gs_owner_begin(&access, "cold_file", RowExclusiveLock);
@@ -673,14 +673,14 @@ by_hand(FunctionCallInfo fcinfo, void (*what)(Oid relid))
 Datum
 gs_freeze_partition(PG_FUNCTION_ARGS)
 {
-	by_hand(fcinfo, freeze);
+	by_hand(fcinfo, "freeze_partition()", freeze);
 	PG_RETURN_VOID();
 }
 
 Datum
 gs_thaw_partition(PG_FUNCTION_ARGS)
 {
-	by_hand(fcinfo, thaw);
+	by_hand(fcinfo, "thaw_partition()", thaw);
 	PG_RETURN_VOID();
 }
 

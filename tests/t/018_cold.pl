@@ -233,6 +233,11 @@ $standby->append_conf('postgresql.conf', "gamestate.cold_directory = '$cold.stan
 $standby->start;
 my ($rc, $out, $err) = $standby->psql('postgres', "SELECT count(*) FROM gamestate.archive; SELECT gamestate.get_game('$bad')");
 like($err, qr/it does not exist/, 'a standby has no files');
+foreach my $what ('freeze', 'thaw')
+{
+	($rc, $out, $err) = $standby->psql('postgres', "\\set VERBOSITY verbose\nSELECT gamestate.${what}_partition('gamestate_partitions.archive_payload_ludo_10')");
+	like($err, qr/ERROR:  25006: cannot execute ${what}_partition\(\) during recovery/, "and cannot $what");
+}
 mkdir "$cold.standby";
 system('cp', '-r', "$cold/.", "$cold.standby") == 0 or die;
 is($standby->safe_psql('postgres', "SELECT (gamestate.get_game('$bad')).status"), 'finished', 'unless somebody copies them');
