@@ -821,20 +821,34 @@ compare_ids(const void *a, const void *b)
 	return memcmp(a, b, UUID_LEN);
 }
 
+static bool
+is_of_types(const GsFeedFilter *filter, const GsFeedRow *row)
+{
+	for (int i = 0; i < filter->ntypes; i++)
+	{
+		const GsFeedType *type = &filter->types[i];
+
+		if (row->type_hash == type->hash && row->type_len == type->name.len &&
+			memcmp(row->data, type->name.data, type->name.len) == 0)
+			return true;
+	}
+	return false;
+}
+
 /* The row may be overwritten meanwhile: an answer, but no crash. */
 static bool
 passes(const GsFeedFilter *filter, const GsFeedRow *row)
 {
 	uint32 class = row->id_hash % GS_FEED_ID_CLASSES;
+	bool is_of_type;
 
 	if (row->kind == GS_FEED_GAP)
 		return row->dboid == InvalidOid || row->dboid == filter->dboid;
 	if (row->dboid != filter->dboid)
 		return false;
-	if (filter->type_hash != 0 &&
-		(row->type_hash != filter->type_hash || row->type_len != filter->game_type.len ||
-		 memcmp(row->data, filter->game_type.data, filter->game_type.len) != 0))
-		return false;
+	is_of_type = filter->ntypes == 0 || is_of_types(filter, row);
+	if (is_of_type == filter->either)
+		return is_of_type;
 	return filter->nids < 0 ||
 		   ((filter->classes[class / 64] & (UINT64CONST(1) << (class % 64))) != 0 &&
 			bsearch(&row->game_id, filter->ids, filter->nids, UUID_LEN, compare_ids) !=

@@ -67,12 +67,23 @@ StaticAssertDecl(offsetof(GsFeedRow, data) == 56, "rows of the feed have no padd
 /* Sleeping waiters are found by so many classes of game ids. */
 #define GS_FEED_ID_CLASSES 4096
 
-/* Which rows somebody wants.  Local memory. */
+/* One game type out of those that are wanted. */
+typedef struct GsFeedType
+{
+	GsText name;
+	uint32 hash; /* see gs_feed_type_hash() */
+} GsFeedType;
+
+/*
+ * Which rows somebody wants: those of these games, if they are of these types; or,
+ * if "either", those of these games and those of these types.  Local memory.
+ */
 typedef struct GsFeedFilter
 {
 	Oid dboid;
-	GsText game_type;						 /* data NULL = all */
-	uint32 type_hash;						 /* 0 = all */
+	bool either;
+	int ntypes; /* 0 = of any type */
+	GsFeedType *types;
 	int nids;								 /* -1 = all games */
 	pg_uuid_t *ids;							 /* sorted */
 	uint64 classes[GS_FEED_ID_CLASSES / 64]; /* of ids, a bit each */
