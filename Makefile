@@ -51,6 +51,7 @@ OBJS = \
 	extension/gs_history.o \
 	extension/gs_hook.o \
 	extension/gs_freeze.o \
+	extension/gs_give_way.o \
 	extension/gs_idle.o \
 	extension/gs_import.o \
 	extension/gs_import_history.o \
@@ -76,6 +77,7 @@ OBJS = \
 	extension/gs_log.o \
 	extension/gs_lookup.o \
 	extension/gs_maintenance.o \
+	extension/gs_memory_wait.o \
 	extension/gs_merge.o \
 	extension/gs_merge_diff.o \
 	extension/gs_module.o \
@@ -115,6 +117,7 @@ OBJS = \
 	extension/gs_scan.o \
 	extension/gs_shmem.o \
 	extension/gs_states.o \
+	extension/gs_sql.o \
 	extension/gs_stats_rule.o \
 	extension/gs_stored.o \
 	extension/gs_suspend.o \
@@ -135,6 +138,7 @@ OBJS = \
 	extension/gs_uuid.o \
 	extension/gs_verify.o \
 	extension/gs_worker.o \
+	extension/gs_worker_process.o \
 	extension/gs_write.o \
 	extension/gs_writeset.o
 

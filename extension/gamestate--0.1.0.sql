@@ -277,7 +277,8 @@ CREATE TABLE gamestate.policy (
 		CHECK (freeze_after OPERATOR(pg_catalog.>=) '0'::interval),
 	CONSTRAINT policy_leaderboards_check
 		CHECK (pg_catalog.cardinality(leaderboards) OPERATOR(pg_catalog.<=) 16
-			   AND pg_catalog.array_position(leaderboards, NULL) IS NULL),
+			   AND pg_catalog.array_position(leaderboards, NULL) IS NULL
+			   AND pg_catalog.array_position(leaderboards, '') IS NULL),
 	CONSTRAINT policy_hook_failure_check
 		CHECK (hook_failure OPERATOR(pg_catalog.=) 'block' OR hook_failure OPERATOR(pg_catalog.=) 'skip'),
 	-- so that no row names a function that no role has been bound to, and that

@@ -387,14 +387,15 @@ try_again(const GsStoredGame *game)
 	{
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
-		if (is_general(error))
-			PG_RE_THROW();
 		FlushErrorState();
+		/* in any case: nobody else ends a subtransaction that we have begun */
 		RollbackAndReleaseCurrentSubTransaction();
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
+	if (error != NULL && is_general(error))
+		ReThrowError(error);
 	if (error != NULL)
 		note_failure(&game->game_id, error);
 	return error == NULL;

@@ -84,6 +84,7 @@ typedef struct Wait
 {
 	FunctionCallInfo fcinfo;
 	ReturnSetInfo *rsinfo;
+	MemoryContext row_context; /* reset with each row */
 	GsFeedFilter filter;
 	GsFeedCursor cursor;
 	bool is_foreign; /* "after" is not a position of this feed */
@@ -207,9 +208,7 @@ skip_to_end(Wait *wait)
 static void
 read_feed(Wait *wait)
 {
-	MemoryContext rows = AllocSetContextCreate(CurrentMemoryContext, "gamestate feed",
-											   ALLOCSET_DEFAULT_SIZES);
-	MemoryContext old = MemoryContextSwitchTo(rows);
+	MemoryContext old = MemoryContextSwitchTo(wait->row_context);
 	GsFeedResult result = GS_FEED_ROW;
 	GsFeedRow *row;
 
@@ -226,12 +225,11 @@ read_feed(Wait *wait)
 			add_change(wait, row);
 		wait->any = true;
 		wait->left--;
-		MemoryContextReset(rows);
+		MemoryContextReset(wait->row_context);
 	}
 	if (result == GS_FEED_LOST)
 		skip_to_end(wait);
 	MemoryContextSwitchTo(old);
-	MemoryContextDelete(rows);
 }
 
 /* ----------------------------------------------------------------
@@ -545,8 +543,10 @@ gs_wait_changes(PG_FUNCTION_ARGS)
 				 errdetail("Its own changes are told when it has committed."),
 				 errhint("Commit first.")));
 	require_feed();
-	InitMaterializedSRF(fcinfo, 0);
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	take_arguments(fcinfo, &wait);
+	wait.row_context = AllocSetContextCreate(CurrentMemoryContext, "gamestate feed",
+											 ALLOCSET_SMALL_SIZES);
 	if (wait.is_foreign)
 		skip_to_end(&wait);
 	else
@@ -554,6 +554,7 @@ gs_wait_changes(PG_FUNCTION_ARGS)
 	if (!is_over(&wait))
 		wait_for_changes(&wait);
 	add_mark(&wait, "position", GetCurrentTimestamp());
+	MemoryContextDelete(wait.row_context);
 	return (Datum) 0;
 }
 

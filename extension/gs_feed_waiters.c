@@ -13,9 +13,10 @@
  *	3. A writer must not look at each waiter for each change.  Waiters are bits
  *	   of words; for each class of game ids (a hash) there is such a set of
  *	   those who want one of the class.  So who may want a change of a game is
- *	   armed & (all games | class): a few words, and of these only database and
- *	   types are compared.  Who wants games of some types and some others besides
- *	   is in both.  A waiter woken for nothing sleeps again.
+ *	   armed & (all games | class): a few words, and of these only database, types
+ *	   and, of who wants no more than a few games, the hashes of their ids are
+ *	   compared.  Who wants some games and besides all of some types is in both
+ *	   sets.  A waiter woken for nothing sleeps again.
  *	4. What is pending (gs_feed.c) is published by its writer, as a rule.  For
  *	   the rest one of those who sleep is the poller: it sleeps shortly.  When it
  *	   leaves, it wakes another one to take over.
@@ -46,6 +47,9 @@
 /* Of more game types a waiter is woken for all. */
 #define MAX_TYPES 8
 
+/* Of so many ids the hashes are known; of more, only their classes. */
+#define MAX_HASHES 8
+
 /* A session that waits; its index is that of its bit. */
 typedef struct GsFeedWaiter
 {
@@ -54,7 +58,9 @@ typedef struct GsFeedWaiter
 	int ntypes;				 /* 0 = all */
 	uint32 types[MAX_TYPES]; /* hashes */
 	int proc;				 /* index in ProcGlobal->allProcs */
-	pg_atomic_uint64 next;	 /* number of the row that it reads next */
+	int nhashes;			 /* 0 = not known */
+	uint32 hashes[MAX_HASHES];
+	pg_atomic_uint64 next; /* number of the row that it reads next */
 } GsFeedWaiter;
 
 /* Followed by the sets, then by the waiters. */
@@ -199,16 +205,28 @@ wake_all(Oid dboid)
 }
 
 static bool
+is_among(const uint32 *hashes, int n, uint32 hash)
+{
+	for (int i = 0; i < n; i++)
+		if (hashes[i] == hash)
+			return true;
+	return false;
+}
+
+/* The lengths are another owner's perhaps, but never more than there is room for. */
+static bool
 wants(const GsFeedWaiter *waiter, const GsFeedKeys *keys, bool is_of_class)
 {
-	int ntypes = Min(waiter->ntypes, MAX_TYPES);
+	bool is_of_type =
+		waiter->ntypes == 0 || is_among(waiter->types, waiter->ntypes, keys->type_hash);
+	bool is_one =
+		waiter->nhashes == 0 || is_among(waiter->hashes, waiter->nhashes, keys->id_hash);
 
 	if (waiter->dboid != keys->dboid)
 		return false;
-	for (int i = 0; i < ntypes; i++)
-		if (waiter->types[i] == keys->type_hash)
-			return true;
-	return ntypes == 0 || (waiter->either && is_of_class);
+	if (waiter->either)
+		return is_of_type || (is_of_class && is_one);
+	return is_of_type && is_one;
 }
 
 static void
@@ -223,6 +241,8 @@ wake_for_keys(const GsFeedKeys *keys)
 
 		if (bits != 0)
 		{
+			/* what the armed ones had written before */
+			pg_read_barrier();
 			of_class = pg_atomic_read_u64(&class[word]);
 			bits &= pg_atomic_read_u64(&shared->all_games[word]) | of_class;
 		}
@@ -320,11 +340,14 @@ gs_feed_waiter_enter(const GsFeedFilter *filter)
 	waiter->proc = MyProc - ProcGlobal->allProcs;
 	waiter->either = filter->either;
 	waiter->ntypes = filter->ntypes <= MAX_TYPES ? filter->ntypes : 0;
+	waiter->nhashes = filter->nids > 0 && filter->nids <= MAX_HASHES ? filter->nids : 0;
 	mine_classified = filter->nids >= 0 && filter->nids <= MAX_CLASSIFIED_IDS;
 	if (filter->either && filter->nids >= 0 && !mine_classified)
 		waiter->ntypes = 0;
 	for (int i = 0; i < waiter->ntypes; i++)
 		waiter->types[i] = filter->types[i].hash;
+	for (int i = 0; i < waiter->nhashes; i++)
+		waiter->hashes[i] = gs_feed_hash(&filter->ids[i], UUID_LEN);
 	mine_all_games = filter->either || !mine_classified;
 	if (mine_all_games)
 		put_in(shared->all_games, mine);

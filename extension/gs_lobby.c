@@ -28,6 +28,7 @@
 #include "gs_index.h"
 #include "gs_lock.h"
 #include "gs_lookup.h"
+#include "gs_memory_wait.h"
 #include "gs_policy.h"
 #include "gs_row.h"
 #include "gs_suspended.h"
@@ -430,6 +431,8 @@ join_any(FunctionCallInfo fcinfo, GsEncoding encoding)
 	bool nulls[3] = {0};
 
 	take_arguments(fcinfo, encoding, &search);
+	gs_wait_to_create(sizeof(GsGame) + search.state.len + search.parts.metadata.len,
+					  search.state.len);
 	gs_lock_match(&search.parts.game_type);
 	if (find_own_seat(&search) || find_suspended_seat(&search) || search.sits)
 		gs_wait_before_answer();

@@ -20,6 +20,10 @@
  *	   been open for long would otherwise not hear of them.  So a committed
  *	   policy holds for every game created afterwards, in each session and in
  *	   each isolation level.
+ *	5. A worker that the change concerns is woken by the commit, a little before
+ *	   PostgreSQL delivers the invalidation.  So a commit counts its change in
+ *	   shared memory first (GsDatabase.policy_changes), and a look-up compares
+ *	   that, too: who has been woken reads what he was woken for.
  *
  * The callback runs at any time and may only count.  It may come while the
  * table is being read: then what was read is used once and read again.
@@ -30,6 +34,7 @@
 
 #include "gs_config.h"
 #include "gs_policy.h"
+#include "gs_sql.h"
 #include "gs_worker.h"
 
 #include "access/heapam.h"
@@ -91,6 +96,9 @@ static MemoryContext policies_context = NULL;
 static Oid policy_table = InvalidOid; /* as of the last reading */
 static uint64 changes = 1;
 static uint64 changes_read = 0; /* what "changes" was before the last reading */
+static GsDatabase *mine = NULL; /* this database's slot, once it has one */
+static uint32 commits_read = 0; /* what its policy_changes was then */
+static uint64 readings = 0;
 
 /* this transaction has changed rows in that database, which has a maintenance worker */
 static GsDatabase *changed_in = NULL;
@@ -343,22 +351,9 @@ static const PolicyColumn policy_columns[] = {POLICY_COLUMNS(TABLE_ROW)};
 static void
 find_columns(Relation rel, AttrNumber *numbers)
 {
-	TupleDesc desc = RelationGetDescr(rel);
-
-	for (int i = 0; i <= NCOLUMNS; i++)
-	{
-		bool last = i == NCOLUMNS;
-		const char *name = last ? "game_type" : policy_columns[i].name;
-		Oid type = last ? TEXTOID : policy_columns[i].type;
-
-		numbers[i] = get_attnum(RelationGetRelid(rel), name);
-		if (numbers[i] <= 0 || TupleDescAttr(desc, numbers[i] - 1)->atttypid != type)
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("table gamestate.policy is not usable"),
-					 errdetail("Its column \"%s\" has been changed.", name),
-					 errhint("Undo that change.")));
-	}
+	for (int i = 0; i < NCOLUMNS; i++)
+		numbers[i] = gs_sql_column(rel, policy_columns[i].name, policy_columns[i].type);
+	numbers[NCOLUMNS] = gs_sql_column(rel, "game_type", TEXTOID);
 }
 
 /* In the memory of the policies, which strings stay in. */
@@ -458,6 +453,15 @@ any_has_rate_limit(void)
 	return any;
 }
 
+/* How many changes have been committed here; without shared memory nobody counts. */
+static inline uint32
+committed_changes(void)
+{
+	if (unlikely(mine == NULL) && GsShmem != NULL)
+		mine = gs_database_find(MyDatabaseId, false);
+	return mine ? pg_atomic_read_u32(&mine->policy_changes) : 0;
+}
+
 static void
 read_policies(void)
 {
@@ -468,10 +472,13 @@ read_policies(void)
 	GsPolicy defaults = builtin_policy;
 	HTAB *table = NULL;
 	uint64 seen;
+	uint32 commits;
 
 	/* what is heard of from here on may be about rows that are read too early */
 	policy_table = rel ? relid : InvalidOid;
 	seen = changes;
+	commits = committed_changes();
+	pg_read_barrier();
 	context = AllocSetContextCreate(CurrentMemoryContext, "gamestate policies",
 									ALLOCSET_SMALL_SIZES);
 	if (rel)
@@ -488,13 +495,15 @@ read_policies(void)
 	policies = table;
 	limits_moves = any_has_rate_limit();
 	changes_read = seen;
+	commits_read = commits;
+	readings++;
 }
 
 static inline void
 refresh(void)
 {
 	AcceptInvalidationMessages();
-	if (unlikely(changes_read != changes))
+	if (unlikely(changes_read != changes || commits_read != committed_changes()))
 		read_policies();
 }
 
@@ -505,8 +514,7 @@ gs_policy_scan(void (*each)(const char *game_type, const GsPolicy *policy, void 
 	HASH_SEQ_STATUS scan;
 	Policy *entry;
 
-	/* who has been woken by a change may be faster than its invalidation message */
-	read_policies();
+	refresh();
 	each("", &default_policy, arg);
 	if (policies == NULL)
 		return;
@@ -543,7 +551,7 @@ uint64
 gs_policy_generation(void)
 {
 	refresh();
-	return changes_read;
+	return readings;
 }
 
 bool

@@ -27,6 +27,7 @@
 #include "gs_history.h"
 #include "gs_owner.h"
 #include "gs_policy.h"
+#include "gs_sql.h"
 #include "gs_suspended.h"
 #include "gs_unpack.h"
 
@@ -100,21 +101,6 @@ typedef void (*RowCallback)(HeapTuple tuple, TupleDesc desc, void *arg);
  * ----------------------------------------------------------------
  */
 
-static void
-check_columns(Relation rel)
-{
-	TupleDesc desc = RelationGetDescr(rel);
-
-	for (int i = 0; i < NCOLUMNS; i++)
-		if (i >= desc->natts || TupleDescAttr(desc, i)->attisdropped ||
-			TupleDescAttr(desc, i)->atttypid != column_types[i])
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("table gamestate.suspended is not usable"),
-					 errdetail("Its columns have been changed."),
-					 errhint("Undo that change.")));
-}
-
 /* Without the extension there is no table, and nothing is suspended. */
 static Relation
 open_table(void)
@@ -124,7 +110,7 @@ open_table(void)
 	Relation rel = OidIsValid(relid) ? try_table_open(relid, AccessShareLock) : NULL;
 
 	if (rel)
-		check_columns(rel);
+		gs_sql_columns(rel, column_types, NCOLUMNS);
 	return rel;
 }
 

@@ -177,6 +177,23 @@ extern void gs_worker_set_state(GsWorkerSlot *slot, GsWorkerState state);
 extern void gs_worker_set_error(GsWorkerSlot *slot, const char *message);
 
 /*
+ * The beginning of a worker's process (gs_worker_process.c), up to its slot: all
+ * of what follows, signals, connection and settings.  Does not return if it is
+ * not for us any more.
+ */
+extern GsWorkerSlot *gs_worker_start(const char *name, bool follower);
+
+/* Between two turns: leave quietly when asked to, or no longer wanted after a reload. */
+extern void gs_worker_interrupts(const bool *wanted);
+
+/*
+ * In a PG_CATCH block: take the error, in mcxt, which is current then, and end
+ * the transaction, if there is one.  What stat_workers says of a failure.
+ */
+extern ErrorData *gs_worker_take_error(MemoryContext mcxt);
+extern void gs_worker_failed(GsWorkerSlot *slot, const ErrorData *error);
+
+/*
  * The way of a worker that the launcher has started.  Take up the launch, not
  * yet connected; false if it is not for us any more.  Then, connected, become
  * the database's worker of that role: NULL if the extension is not there, or

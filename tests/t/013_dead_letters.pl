@@ -95,6 +95,10 @@ my $attempts = sql('SELECT attempts FROM gamestate.dead_letter WHERE game_id = i
 like(error('SELECT gamestate.retry_dead_letter(id(1))'), qr/ERROR:  55P03: could not lock the archive to make a partition.*HINT:  Try again/s, 'it is not made while somebody reads the archive');
 is(sql('SELECT attempts FROM gamestate.dead_letter WHERE game_id = id(1)'), $attempts, 'which is not the fault of the game');
 is(sql('SELECT gamestate.retry_dead_letter(id(3))'), 't', 'one with a partition does not wait');
+# cancelled, it fails, and the session goes on
+($rc, $out, $err) = $node->psql('postgres', q{SET statement_timeout = '300ms'; SELECT gamestate.retry_dead_letter(id(1)); SELECT 'alive'}, on_error_stop => 0);
+like($err, qr/canceling statement due to statement timeout/, 'it can be cancelled');
+like($out, qr/alive/, 'which does no harm to the session');
 $reader->query_safe('COMMIT');
 sql('BEGIN; SELECT gamestate.retry_dead_letter(id(1)); ROLLBACK');
 # somebody who reads while it is made has the game in one place, whatever he has planned
