@@ -3,7 +3,7 @@
  * gs_feed.h
  *	  The change feed: a ring of what has happened to games, and who waits for it.
  *
- * gs_feed.c owns the ring, gs_feed_notice.c what is no change, gs_feed_waiters.c who
+ * gs_feed.c owns the ring, gs_feed_filter.c who wants what, gs_feed_notice.c what is no change, gs_feed_waiters.c who
  * is asleep, gs_feed_wait.c the SQL functions.
  *
  *-------------------------------------------------------------------------
@@ -88,6 +88,10 @@ typedef struct GsFeedFilter
 	pg_uuid_t *ids;							 /* sorted */
 	uint64 classes[GS_FEED_ID_CLASSES / 64]; /* of ids, a bit each */
 } GsFeedFilter;
+
+/* gs_feed_filter.c */
+extern void gs_feed_filter_sort(GsFeedFilter *filter); /* its ids */
+extern bool gs_feed_passes(const GsFeedFilter *filter, const GsFeedRow *row);
 
 /* Where somebody reads. */
 typedef struct GsFeedCursor

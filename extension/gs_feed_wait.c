@@ -400,12 +400,6 @@ bad_argument(const char *what)
 	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s", what)));
 }
 
-static int
-compare_ids(const void *a, const void *b)
-{
-	return memcmp(a, b, UUID_LEN);
-}
-
 static void
 arg_ids(FunctionCallInfo fcinfo, int n, GsFeedFilter *filter)
 {
@@ -432,7 +426,7 @@ arg_ids(FunctionCallInfo fcinfo, int n, GsFeedFilter *filter)
 		class = gs_feed_hash(&filter->ids[i], UUID_LEN) % GS_FEED_ID_CLASSES;
 		filter->classes[class / 64] |= UINT64CONST(1) << (class % 64);
 	}
-	qsort(filter->ids, filter->nids, sizeof(pg_uuid_t), compare_ids);
+	gs_feed_filter_sort(filter);
 }
 
 static GsFeedType
