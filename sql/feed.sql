@@ -149,4 +149,4 @@ SELECT upper(kind) FROM gamestate.wait_changes(NULL, timeout => '10 ms') ORDER B
 SELECT (gamestate.wait_changes(NULL, timeout => '10 ms')).kind;
 SELECT waiters, max_waiters, pending, lost, lag, changes > 300 AS changes, bytes > changes * 56 AS bytes, feed_position = gamestate.feed_position() AS now
   FROM gamestate.stat_feed;
-SELECT count(gamestate.delete_game(game_id)) FROM gamestate.list_live_games() WHERE game_type LIKE 'feed%';
+SELECT count(gamestate.delete_game(game_id)) FROM gamestate.list_live_games(status => 'active') WHERE game_type LIKE 'feed%';
