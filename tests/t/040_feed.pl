@@ -209,6 +209,16 @@ is($said, '', 'its own timeout');
 cmp_ok(time() - $begin, '>=', 0.3, 'not too early');
 ok($position, 'with a position');
 
+# A client that dies while its session waits without an end.
+my $dies = session(q{SET client_connection_check_interval = '100 ms'});
+if (say_to($dies, 'SHOW client_connection_check_interval') eq '100ms')
+{
+	listen_to($dies, 'NULL', ', timeout => NULL');
+	sleepers(1);
+	$dies->{h}->kill_kill;
+	ok(sleepers(0), 'a client that is gone is noticed by client_connection_check_interval');
+}
+
 my @many = map { session() } 1 .. 5;
 listen_to($_) foreach @many;
 sleepers(5);
