@@ -42,6 +42,7 @@ OBJS = \
 	extension/gs_durable.o \
 	extension/gs_entry.o \
 	extension/gs_feed.o \
+	extension/gs_feed_filter.o \
 	extension/gs_feed_notice.o \
 	extension/gs_feed_wait.o \
 	extension/gs_feed_waiters.o \

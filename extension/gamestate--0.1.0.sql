@@ -995,7 +995,8 @@ CREATE FUNCTION gamestate.wait_changes(
 	game_ids uuid[] DEFAULT NULL,
 	game_type text DEFAULT NULL,
 	max_changes integer DEFAULT 1000,
-	timeout interval DEFAULT '30 s')
+	timeout interval DEFAULT '30 s',
+	game_types text[] DEFAULT NULL)
 RETURNS TABLE (
 	feed_position bigint,
 	game_id uuid,
@@ -1009,8 +1010,8 @@ RETURNS TABLE (
 	request_id uuid,
 	type text)
 AS 'MODULE_PATHNAME', 'gs_wait_changes' LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 100;
-COMMENT ON FUNCTION gamestate.wait_changes(bigint, uuid[], text, integer, interval)
-IS 'waits until something after a position of the change feed has become durable, and returns it; NULL = from now. The last row is of kind position; one of kind gap says that changes are missing before it';
+COMMENT ON FUNCTION gamestate.wait_changes(bigint, uuid[], text, integer, interval, text[])
+IS 'waits until something after a position of the change feed has become durable, and returns it; NULL = from now. Of all games, those of a type, these games (of that type), or these games and all of some types. The last row is of kind position; one of kind gap says that changes are missing before it';
 
 CREATE FUNCTION gamestate.feed_position()
 RETURNS bigint
