@@ -10,8 +10,10 @@ OBJS = \
 	extension/gs_ahead.o \
 	extension/gs_anonymise.o \
 	extension/gs_anonymise_dictionary.o \
+	extension/gs_anonymise_frozen.o \
 	extension/gs_anonymise_game.o \
 	extension/gs_anonymise_rows.o \
+	extension/gs_anonymise_saved.o \
 	extension/gs_archive.o \
 	extension/gs_archive_find.o \
 	extension/gs_archiver.o \
@@ -65,6 +67,9 @@ OBJS = \
 	extension/gs_leaves.o \
 	extension/gs_light.o \
 	extension/gs_load.o \
+	extension/gs_load_games.o \
+	extension/gs_load_rows.o \
+	extension/gs_load_wait.o \
 	extension/gs_lobby.o \
 	extension/gs_lock.o \
 	extension/gs_log.o \
@@ -378,7 +383,7 @@ build/unit/%: tests/unit/%.c $(PURE_SRCS) $(OUR_HEADERS) build/flags
 	$(CC) $(PROGRAM_CFLAGS) -Itests/unit -Iclient/lib $(filter %.c,$^) $(LDFLAGS) $(libpq) -lzstd -lm -o $@
 
 SANITIZE = clang -std=gnu11 -g -O1 -fno-omit-frame-pointer -fno-sanitize-recover=all \
-	$(CPPFLAGS) -Itests/unit -Iclient/lib -Wno-ignored-attributes
+	$(CPPFLAGS) -I$(includedir) -Itests/unit -Iclient/lib -Wno-ignored-attributes
 SANITIZE_LIBS = $(libpq) -lzstd -lm
 
 build/sanitize/%: tests/unit/%.c $(PURE_SRCS) $(OUR_HEADERS) build/flags

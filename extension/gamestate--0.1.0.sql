@@ -1228,8 +1228,8 @@ COMMENT ON COLUMN gamestate.dictionary.number IS 'what gamestate.archive_payload
 COMMENT ON COLUMN gamestate.dictionary.game_type IS 'type of the games it was trained from';
 COMMENT ON COLUMN gamestate.dictionary.samples IS 'number of these games';
 COMMENT ON COLUMN gamestate.dictionary.sample_bytes IS 'their bytes, as they are before compression';
-COMMENT ON COLUMN gamestate.dictionary.ratio_without IS 'compressed size by raw size without a dictionary, of other games than it was trained from';
-COMMENT ON COLUMN gamestate.dictionary.ratio_with IS 'the same with this dictionary';
+COMMENT ON COLUMN gamestate.dictionary.ratio_without IS 'compressed size by raw size without a dictionary, of half of these games';
+COMMENT ON COLUMN gamestate.dictionary.ratio_with IS 'the same with a dictionary trained from the other half';
 COMMENT ON COLUMN gamestate.dictionary.checksum IS 'CRC-32C of the content';
 COMMENT ON COLUMN gamestate.dictionary.content IS 'the dictionary, as the zstd library takes it; NULL = it did not help and was not kept';
 COMMENT ON SEQUENCE gamestate.dictionary_number_seq IS 'numbers the rows of gamestate.dictionary';
@@ -1798,6 +1798,8 @@ CREATE TABLE gamestate.erasure (
 	opaque_payloads bigint NOT NULL DEFAULT 0,
 	damaged_payloads bigint NOT NULL DEFAULT 0,
 	player_stats bigint NOT NULL DEFAULT 0,
+	saved_games bigint NOT NULL DEFAULT 0,
+	not_reached text[] NOT NULL DEFAULT '{}',
 	started_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
 	updated_at timestamptz,
 	done_at timestamptz
@@ -1806,7 +1808,7 @@ COMMENT ON TABLE gamestate.erasure IS 'players who have been anonymised, or are 
 COMMENT ON COLUMN gamestate.erasure.player IS 'the id that is replaced; forgotten when it is done';
 COMMENT ON COLUMN gamestate.erasure.pseudonym IS 'what takes its place: random';
 COMMENT ON COLUMN gamestate.erasure.documents IS 'also in JSON documents';
-COMMENT ON COLUMN gamestate.erasure.phase IS 'dictionaries, live games, tables, old dictionaries, statistics, live games again, done';
+COMMENT ON COLUMN gamestate.erasure.phase IS 'dictionaries, live games, tables, old dictionaries, statistics, live games again, saved games, done';
 COMMENT ON COLUMN gamestate.erasure.table_id IS 'table that it is at';
 COMMENT ON COLUMN gamestate.erasure.last_game IS 'the last game there that was looked at';
 COMMENT ON COLUMN gamestate.erasure.dictionaries IS 'dictionaries that had the id, each with its successor';
@@ -1814,7 +1816,10 @@ COMMENT ON COLUMN gamestate.erasure.live_games IS 'live games that were changed'
 COMMENT ON COLUMN gamestate.erasure.rows IS 'rows whose columns were changed';
 COMMENT ON COLUMN gamestate.erasure.payloads IS 'payloads that were packed anew';
 COMMENT ON COLUMN gamestate.erasure.opaque_payloads IS 'payloads of bytes, in which documents were not looked at';
-COMMENT ON COLUMN gamestate.erasure.damaged_payloads IS 'payloads that could not be read';
+COMMENT ON COLUMN gamestate.erasure.damaged_payloads IS 'payloads and saved games that could not be read';
+COMMENT ON COLUMN gamestate.erasure.player_stats IS 'rows of player_stats that were given to the pseudonym';
+COMMENT ON COLUMN gamestate.erasure.saved_games IS 'rows of gamestate.saved_games that were changed';
+COMMENT ON COLUMN gamestate.erasure.not_reached IS 'frozen partitions that could not be changed, and why';
 COMMENT ON SEQUENCE gamestate.erasure_number_seq IS 'numbers the rows of gamestate.erasure';
 ALTER TABLE gamestate.erasure OWNER TO gamestate_owner;
 SELECT pg_catalog.pg_extension_config_dump('gamestate.erasure', '');
@@ -1827,7 +1832,7 @@ CREATE PROCEDURE gamestate.anonymise_player(
 	INOUT report json DEFAULT NULL)
 AS 'MODULE_PATHNAME', 'gs_anonymise_player' LANGUAGE C;
 COMMENT ON PROCEDURE gamestate.anonymise_player(text, boolean, json)
-IS 'replace a player''s id by a random pseudonym in live and archived games, statistics and dictionaries, and with documents also where a JSON string is the id; goes on where an earlier call was interrupted';
+IS 'replace a player''s id by a random pseudonym in live, saved and archived games, frozen ones included, statistics and dictionaries, and with documents also where a JSON string is the id; goes on where an earlier call was interrupted';
 
 -- ---------------------------------------------------------------------------
 -- Statistics

@@ -292,8 +292,8 @@ file_prefix(char *prefix, Size size)
 			 MyDatabaseId);
 }
 
-static char *
-new_file_name(Oid relid)
+char *
+gs_freeze_new_file(Oid relid)
 {
 	char prefix[GS_COLD_NAME_SIZE];
 	uint64 number;
@@ -382,6 +382,31 @@ remember_file(const Partition *partition, Oid relid, const char *file, uint64 by
 			SPI_OK_INSERT, lengthof(types), types, values);
 }
 
+void
+gs_freeze_set_file(Oid relid, const char *file, uint64 bytes, uint64 rows,
+				   uint32 checksum)
+{
+	Oid types[] = {OIDOID, TEXTOID, INT8OID, INT8OID, INT8OID, INT2OID, OIDOID, TEXTOID};
+	Datum values[] = {ObjectIdGetDatum(relid),
+					  CStringGetTextDatum(file),
+					  Int64GetDatum((int64) bytes),
+					  Int64GetDatum((int64) rows),
+					  Int64GetDatum((int64) checksum),
+					  Int16GetDatum(GS_COLD_FORMAT),
+					  ObjectIdGetDatum(MyDatabaseId),
+					  CStringGetTextDatum(gs_leaf_name(relid))};
+
+	utility(psprintf("ALTER FOREIGN TABLE %s OPTIONS (SET file %s)", gs_leaf_name(relid),
+					 quote_literal_cstr(file)));
+	/* after a restore of a dump there is no row */
+	run_sql("INSERT INTO gamestate.cold_file (relid, partition, file, bytes, rows, "
+			"checksum, format, database_oid, rights, objects) "
+			"VALUES ($1, $8, $2, $3, $4, $5, $6, $7, '{}', '{}') "
+			"ON CONFLICT (relid) DO UPDATE SET file = $2, bytes = $3, rows = $4, "
+			"checksum = $5, format = $6, database_oid = $7",
+			SPI_OK_INSERT, lengthof(types), types, values);
+}
+
 /* The foreign table in the partition's place. */
 static void
 put_foreign_table(const Partition *partition, const char *file, uint64 bytes, uint64 rows,
@@ -424,7 +449,7 @@ freeze(Oid relid)
 	check_partition(leaf);
 	check_free(leaf->parent);
 	partition = describe(leaf, mcxt);
-	file = new_file_name(relid);
+	file = gs_freeze_new_file(relid);
 	path = gs_cold_path(file);
 	PG_TRY();
 	{

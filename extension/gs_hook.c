@@ -319,11 +319,11 @@ compare_types(const void *a, const void *b)
 const GsBatchedGame **
 gs_hook_by_type(const GsBatchedGame *games, int n)
 {
-	const GsBatchedGame **sorted = palloc(sizeof(*sorted) * Max(n, 1));
+	const GsBatchedGame **sorted = palloc(sizeof(GsBatchedGame *) * Max(n, 1));
 
 	for (int i = 0; i < n; i++)
 		sorted[i] = &games[i];
-	qsort(sorted, n, sizeof(*sorted), compare_types);
+	qsort(sorted, n, sizeof(GsBatchedGame *), compare_types);
 	return sorted;
 }
 

@@ -217,7 +217,7 @@ wait_for_changes(Waiter *waiter, PGconn *conn)
 	*p++ = '{';
 	for (int game = waiter->number; game < GAMES; game += nwaiters)
 		p += sprintf(p, "%s%s", p == wanted + 1 ? "" : ",", ids[game]);
-	strcpy(p, "}");
+	(void) sprintf(p, "}");
 	PQclear(PQprepare(conn, "wait",
 					  "SELECT feed_position, version, kind, event FROM"
 					  " gamestate.wait_changes($1, $2, timeout => '1 s')",
@@ -349,11 +349,19 @@ compare(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
+static double
+microseconds(int64_t ns)
+{
+	return (double) ns / 1000;
+}
+
 static void
 print_figures(const Waiter *waiters)
 {
 	size_t n = 0;
 	int64_t total = 0;
+	int64_t median;
+	int64_t p99;
 	int64_t *all;
 
 	for (int i = 0; i < nwaiters; i++)
@@ -371,10 +379,12 @@ print_figures(const Waiter *waiters)
 		free(waiters[i].samples);
 	}
 	qsort(all, n, sizeof(int64_t), compare);
+	median = all[n / 2];
+	p99 = all[n * 99 / 100];
 	printf("{\"offered\":%.0f,\"waiters\":%d,\"calls\":%zu,\"rate\":%.1f,"
 		   "\"p50_us\":%.1f,\"p99_us\":%.1f,\"max_us\":%.1f,\"wal_bytes\":0}\n",
-		   rate, nwaiters, n, (double) n / seconds, (double) all[n / 2] / 1000,
-		   (double) all[n * 99 / 100] / 1000, (double) all[n - 1] / 1000);
+		   rate, nwaiters, n, (double) n / seconds, microseconds(median),
+		   microseconds(p99), microseconds(all[n - 1]));
 	free(all);
 }
 
