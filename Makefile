@@ -117,6 +117,7 @@ OBJS = \
 	extension/gs_rules.o \
 	extension/gs_save.o \
 	extension/gs_scan.o \
+	extension/gs_settled.o \
 	extension/gs_shmem.o \
 	extension/gs_states.o \
 	extension/gs_sql.o \
