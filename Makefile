@@ -27,6 +27,7 @@ OBJS = \
 	extension/gs_cold_format.o \
 	extension/gs_columns.o \
 	extension/gs_columns_decode.o \
+	extension/gs_columns_modes.o \
 	extension/gs_config.o \
 	extension/gs_connect.o \
 	extension/gs_damage.o \
@@ -137,6 +138,7 @@ PURE_SRCS = \
 	extension/gs_cold_format.c \
 	extension/gs_columns.c \
 	extension/gs_columns_decode.c \
+	extension/gs_columns_modes.c \
 	extension/gs_delta.c \
 	extension/gs_entry.c \
 	extension/gs_json_read.c \
@@ -377,7 +379,7 @@ build/unit/%: tests/unit/%.c $(PURE_SRCS) $(OUR_HEADERS) build/flags
 	$(CC) $(PROGRAM_CFLAGS) -Itests/unit -Iclient/lib $(filter %.c,$^) $(LDFLAGS) $(libpq) -lzstd -lm -o $@
 
 SANITIZE = clang -std=gnu11 -g -O1 -fno-omit-frame-pointer -fno-sanitize-recover=all \
-	$(CPPFLAGS) -Itests/unit -Iclient/lib -Wno-ignored-attributes
+	$(CPPFLAGS) -I$(includedir) -Itests/unit -Iclient/lib -Wno-ignored-attributes
 SANITIZE_LIBS = $(libpq) -lzstd -lm
 
 build/sanitize/%: tests/unit/%.c $(PURE_SRCS) $(OUR_HEADERS) build/flags
