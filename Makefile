@@ -10,8 +10,10 @@ OBJS = \
 	extension/gs_ahead.o \
 	extension/gs_anonymise.o \
 	extension/gs_anonymise_dictionary.o \
+	extension/gs_anonymise_frozen.o \
 	extension/gs_anonymise_game.o \
 	extension/gs_anonymise_rows.o \
+	extension/gs_anonymise_saved.o \
 	extension/gs_archive.o \
 	extension/gs_archive_find.o \
 	extension/gs_archiver.o \
@@ -50,6 +52,7 @@ OBJS = \
 	extension/gs_history.o \
 	extension/gs_hook.o \
 	extension/gs_freeze.o \
+	extension/gs_give_way.o \
 	extension/gs_idle.o \
 	extension/gs_import.o \
 	extension/gs_import_history.o \
@@ -62,15 +65,20 @@ OBJS = \
 	extension/gs_launcher.o \
 	extension/gs_leaderboard.o \
 	extension/gs_lease.o \
+	extension/gs_lease_look.o \
 	extension/gs_lease_sql.o \
 	extension/gs_leaves.o \
 	extension/gs_light.o \
 	extension/gs_load.o \
+	extension/gs_load_games.o \
+	extension/gs_load_rows.o \
+	extension/gs_load_wait.o \
 	extension/gs_lobby.o \
 	extension/gs_lock.o \
 	extension/gs_log.o \
 	extension/gs_lookup.o \
 	extension/gs_maintenance.o \
+	extension/gs_memory_wait.o \
 	extension/gs_merge.o \
 	extension/gs_merge_diff.o \
 	extension/gs_module.o \
@@ -110,6 +118,7 @@ OBJS = \
 	extension/gs_scan.o \
 	extension/gs_shmem.o \
 	extension/gs_states.o \
+	extension/gs_sql.o \
 	extension/gs_stats_rule.o \
 	extension/gs_stored.o \
 	extension/gs_suspend.o \
@@ -130,6 +139,7 @@ OBJS = \
 	extension/gs_uuid.o \
 	extension/gs_verify.o \
 	extension/gs_worker.o \
+	extension/gs_worker_process.o \
 	extension/gs_write.o \
 	extension/gs_writeset.o
 

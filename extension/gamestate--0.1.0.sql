@@ -277,7 +277,8 @@ CREATE TABLE gamestate.policy (
 		CHECK (freeze_after OPERATOR(pg_catalog.>=) '0'::interval),
 	CONSTRAINT policy_leaderboards_check
 		CHECK (pg_catalog.cardinality(leaderboards) OPERATOR(pg_catalog.<=) 16
-			   AND pg_catalog.array_position(leaderboards, NULL) IS NULL),
+			   AND pg_catalog.array_position(leaderboards, NULL) IS NULL
+			   AND pg_catalog.array_position(leaderboards, '') IS NULL),
 	CONSTRAINT policy_hook_failure_check
 		CHECK (hook_failure OPERATOR(pg_catalog.=) 'block' OR hook_failure OPERATOR(pg_catalog.=) 'skip'),
 	-- so that no row names a function that no role has been bound to, and that
@@ -443,6 +444,7 @@ CREATE TABLE gamestate.suspended (
 		CHECK (durability OPERATOR(pg_catalog.=) 'journal' OR durability OPERATOR(pg_catalog.=) 'memory')
 );
 CREATE INDEX suspended_suspended_at ON gamestate.suspended (suspended_at);
+CREATE INDEX suspended_players ON gamestate.suspended USING gin (players);
 -- zstd has been there already.
 ALTER TABLE gamestate.suspended ALTER COLUMN payload SET STORAGE EXTERNAL;
 COMMENT ON TABLE gamestate.suspended IS 'suspended games, a row a game; gamestate.resume_game() brings one back';
@@ -838,8 +840,11 @@ RETURNS TABLE (
 LANGUAGE sql VOLATILE PARALLEL UNSAFE ROWS 10
 SET search_path = pg_catalog, pg_temp
 AS $$
-WITH connection AS MATERIALIZED (
-	SELECT c.* FROM gamestate.renew_connection($1) c WHERE c.game_id IS NOT NULL
+WITH valid AS MATERIALIZED (
+	-- before the token is given up: an error here leaves it as it is
+	SELECT pg_catalog.count(*) AS n FROM gamestate.get_changes(NULL, $2)
+), connection AS MATERIALIZED (
+	SELECT c.* FROM valid, LATERAL gamestate.renew_connection(CASE WHEN valid.n = 0 THEN $1 END) c WHERE c.game_id IS NOT NULL
 ), found AS MATERIALIZED (
 	SELECT c.new_token, c.player, g.game_id, g.version, g AS game
 	  FROM connection c, LATERAL gamestate.get_game(c.game_id) g
@@ -1798,6 +1803,8 @@ CREATE TABLE gamestate.erasure (
 	opaque_payloads bigint NOT NULL DEFAULT 0,
 	damaged_payloads bigint NOT NULL DEFAULT 0,
 	player_stats bigint NOT NULL DEFAULT 0,
+	saved_games bigint NOT NULL DEFAULT 0,
+	not_reached text[] NOT NULL DEFAULT '{}',
 	started_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
 	updated_at timestamptz,
 	done_at timestamptz
@@ -1806,7 +1813,7 @@ COMMENT ON TABLE gamestate.erasure IS 'players who have been anonymised, or are 
 COMMENT ON COLUMN gamestate.erasure.player IS 'the id that is replaced; forgotten when it is done';
 COMMENT ON COLUMN gamestate.erasure.pseudonym IS 'what takes its place: random';
 COMMENT ON COLUMN gamestate.erasure.documents IS 'also in JSON documents';
-COMMENT ON COLUMN gamestate.erasure.phase IS 'dictionaries, live games, tables, old dictionaries, statistics, live games again, done';
+COMMENT ON COLUMN gamestate.erasure.phase IS 'dictionaries, live games, tables, old dictionaries, statistics, live games again, saved games, done';
 COMMENT ON COLUMN gamestate.erasure.table_id IS 'table that it is at';
 COMMENT ON COLUMN gamestate.erasure.last_game IS 'the last game there that was looked at';
 COMMENT ON COLUMN gamestate.erasure.dictionaries IS 'dictionaries that had the id, each with its successor';
@@ -1814,7 +1821,10 @@ COMMENT ON COLUMN gamestate.erasure.live_games IS 'live games that were changed'
 COMMENT ON COLUMN gamestate.erasure.rows IS 'rows whose columns were changed';
 COMMENT ON COLUMN gamestate.erasure.payloads IS 'payloads that were packed anew';
 COMMENT ON COLUMN gamestate.erasure.opaque_payloads IS 'payloads of bytes, in which documents were not looked at';
-COMMENT ON COLUMN gamestate.erasure.damaged_payloads IS 'payloads that could not be read';
+COMMENT ON COLUMN gamestate.erasure.damaged_payloads IS 'payloads and saved games that could not be read';
+COMMENT ON COLUMN gamestate.erasure.player_stats IS 'rows of player_stats that were given to the pseudonym';
+COMMENT ON COLUMN gamestate.erasure.saved_games IS 'rows of gamestate.saved_games that were changed';
+COMMENT ON COLUMN gamestate.erasure.not_reached IS 'frozen partitions that could not be changed, and why';
 COMMENT ON SEQUENCE gamestate.erasure_number_seq IS 'numbers the rows of gamestate.erasure';
 ALTER TABLE gamestate.erasure OWNER TO gamestate_owner;
 SELECT pg_catalog.pg_extension_config_dump('gamestate.erasure', '');
@@ -1827,7 +1837,7 @@ CREATE PROCEDURE gamestate.anonymise_player(
 	INOUT report json DEFAULT NULL)
 AS 'MODULE_PATHNAME', 'gs_anonymise_player' LANGUAGE C;
 COMMENT ON PROCEDURE gamestate.anonymise_player(text, boolean, json)
-IS 'replace a player''s id by a random pseudonym in live and archived games, statistics and dictionaries, and with documents also where a JSON string is the id; goes on where an earlier call was interrupted';
+IS 'replace a player''s id by a random pseudonym in live, saved and archived games, frozen ones included, statistics and dictionaries, and with documents also where a JSON string is the id; goes on where an earlier call was interrupted';
 
 -- ---------------------------------------------------------------------------
 -- Statistics

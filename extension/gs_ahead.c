@@ -22,6 +22,7 @@
 #include "gs_ahead.h"
 #include "gs_config.h"
 #include "gs_leaves.h"
+#include "gs_maintenance.h"
 #include "gs_partition.h"
 #include "gs_policy.h"
 #include "gs_worker.h"
@@ -125,8 +126,9 @@ first_missing(const GsText *game_type, TimestampTz at, TimestampTz *horizon)
 }
 
 static void
-make_ahead(const char *type)
+make_ahead(void *element)
 {
+	const char *type = element;
 	GsText game_type = {type, strlen(type)};
 	TimestampTz at = GetCurrentTimestamp();
 	TimestampTz horizon;
@@ -143,42 +145,8 @@ make_ahead(const char *type)
 	}
 }
 
-/* NULL, or why it cannot be done now. */
-static ErrorData *
-try_make_ahead(const char *type, MemoryContext mcxt)
-{
-	ErrorData *volatile error = NULL;
-
-	PG_TRY();
-	{
-		make_ahead(type);
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(mcxt);
-		error = CopyErrorData();
-		FlushErrorState();
-		gs_worker_abort();
-	}
-	PG_END_TRY();
-	return error;
-}
-
 void
 gs_ahead_run(MemoryContext mcxt)
 {
-	List *types = types_in_use(mcxt);
-	ErrorData *first = NULL;
-	ListCell *cell;
-
-	foreach (cell, types)
-	{
-		ErrorData *error = try_make_ahead(lfirst(cell), mcxt);
-
-		CHECK_FOR_INTERRUPTS();
-		if (first == NULL)
-			first = error;
-	}
-	if (first != NULL)
-		ReThrowError(first);
+	gs_maintenance_each(types_in_use(mcxt), make_ahead, false, mcxt);
 }

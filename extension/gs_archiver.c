@@ -29,6 +29,7 @@
 #include "gs_archiver_parts.h"
 #include "gs_config.h"
 #include "gs_delay.h"
+#include "gs_give_way.h"
 #include "gs_idle.h"
 #include "gs_journal.h"
 #include "gs_load.h"
@@ -38,12 +39,8 @@
 #include "access/xact.h"
 #include "miscadmin.h"
 #include "pgstat.h"
-#include "postmaster/bgworker.h"
-#include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
-#include "tcop/tcopprot.h"
-#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
@@ -57,7 +54,6 @@
 /* First and longest wait before archived games are tried to be freed again. */
 #define FREE_FIRST_MS 50
 #define FREE_LAST_MS  2000
-#define FREE_AT_ONCE  5000
 
 /* How often it is seen whether memory is short while games are delayed. */
 #define PRESSURE_LOOK_MS 1000
@@ -190,7 +186,7 @@ free_archived(void)
 {
 	bool left;
 
-	(void) gs_table_free_archived(GsArchiver.db, false, FREE_AT_ONCE);
+	gs_pass_free_archived();
 	LWLockAcquire(&GsArchiver.db->queue_lock, LW_SHARED);
 	left = GsArchiver.db->narchived > 0;
 	LWLockRelease(&GsArchiver.db->queue_lock);
@@ -262,30 +258,12 @@ wait_for_more(TimestampTz pass_start)
  * ----------------------------------------------------------------
  */
 
-/* Leave quietly when asked to while idle. */
-static void
-handle_interrupts(void)
-{
-	ResetLatch(MyLatch);
-	if (ProcDiePending)
-		proc_exit(0);
-	QueryCancelPending = false; /* there is nothing to cancel */
-	CHECK_FOR_INTERRUPTS();
-	if (ConfigReloadPending)
-	{
-		ConfigReloadPending = false;
-		ProcessConfigFile(PGC_SIGHUP);
-	}
-	if (!gs_archiver)
-		proc_exit(0);
-}
-
 /* Games that are to be put away later, and those that nobody plays. */
 static void
 keep_rules(void)
 {
 	bool pressure = gs_rules_pressure(GsArchiver.db);
-	bool changed = gs_rules_refresh(GsArchiver.db);
+	bool changed = gs_rules_refresh();
 
 	if (changed)
 		gs_idle_reset();
@@ -361,6 +339,7 @@ static void
 initialize(void)
 {
 	gs_failures_init();
+	gs_give_way_init();
 	gs_place_init();
 	GsArchiver.loop_context =
 		AllocSetContextCreate(TopMemoryContext, "gamestate archiver turn",
@@ -370,29 +349,13 @@ initialize(void)
 void
 gs_archiver_main(Datum main_arg)
 {
-	GsLaunchArgument argument;
-
-	memcpy(&argument, MyBgworkerEntry->bgw_extra, sizeof(argument));
-	pqsignal(SIGHUP, SignalHandlerForConfigReload);
-	pqsignal(SIGTERM, die);
-	if (!gs_worker_take_launch(&argument))
-		proc_exit(0);
-	BackgroundWorkerUnblockSignals();
-
-	BackgroundWorkerInitializeConnectionByOid(argument.dboid, InvalidOid, 0);
-	gs_worker_settings();
-	pgstat_report_appname("gamestate archiver");
-	gs_attach();
-	GsArchiver.slot = gs_worker_become(false);
-	if (GsArchiver.slot == NULL)
-		proc_exit(0);
+	GsArchiver.slot = gs_worker_start("gamestate archiver", false);
 	GsArchiver.db = gs_my_database();
 	initialize();
-	ereport(DEBUG1, (errmsg_internal("gamestate archiver started")));
 
 	for (;;)
 	{
-		handle_interrupts();
+		gs_worker_interrupts(&gs_archiver);
 		guarded_turn();
 	}
 }

@@ -133,20 +133,11 @@ type_state(const char *type)
 ErrorData *
 gs_failures_take(void)
 {
-	ErrorData *error;
+	ErrorData *error = gs_worker_take_error(GsArchiver.turn_context);
 
-	MemoryContextSwitchTo(GsArchiver.turn_context);
-	error = CopyErrorData();
-	FlushErrorState();
-	gs_worker_abort();
-	LWLockReleaseAll(); /* there may have been no transaction to abort */
 	QueryCancelPending = false;
 	GsArchiver.look_for_extension = true;
-
-	LWLockAcquire(GsShmem->slots_lock, LW_EXCLUSIVE);
-	GsArchiver.slot->failures++;
-	LWLockRelease(GsShmem->slots_lock);
-	gs_worker_set_error(GsArchiver.slot, error->message);
+	gs_worker_failed(GsArchiver.slot, error);
 	return error;
 }
 

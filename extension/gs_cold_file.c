@@ -138,6 +138,7 @@ open_file(const char *name, int *fd, uint64 *size)
 	struct stat st;
 	const char *error = NULL;
 
+	*size = 0;
 	*fd = OpenTransientFile(path, O_RDONLY | PG_BINARY | O_NOFOLLOW);
 	if (*fd < 0)
 		error = errno == ENOENT ? "it does not exist"

@@ -56,7 +56,7 @@ gs_cold_put_crc(char *trailer, uint32_t crc)
 const char *
 gs_cold_get_trailer(const char *src, uint64_t file_size, GsColdTrailer *trailer)
 {
-	if (memcmp(src + GS_COLD_TRAILER_SIZE - GS_COLD_MAGIC_SIZE, TRAILER_MAGIC,
+	if (memcmp(src + (GS_COLD_TRAILER_SIZE - GS_COLD_MAGIC_SIZE), TRAILER_MAGIC,
 			   GS_COLD_MAGIC_SIZE) != 0)
 		return "it does not end as such a file does";
 	trailer->directory_offset = get_uint64(src);

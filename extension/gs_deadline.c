@@ -70,15 +70,14 @@ static GsText
 deadline_event(TimestampTz at)
 {
 	const int utc = 0;
+	char time[MAXDATELEN + 1];
 	char buffer[MAXDATELEN + 3] = "null";
 	GsText event = {buffer, 4};
 
 	if (at != 0)
 	{
-		buffer[0] = '"';
-		JsonEncodeDateTime(buffer + 1, TimestampTzGetDatum(at), TIMESTAMPTZOID, &utc);
-		strcat(buffer, "\"");
-		event.len = strlen(buffer);
+		JsonEncodeDateTime(time, TimestampTzGetDatum(at), TIMESTAMPTZOID, &utc);
+		event.len = snprintf(buffer, sizeof(buffer), "\"%s\"", time);
 	}
 	return gs_keep(&event);
 }
@@ -280,7 +279,7 @@ gs_deadline_run(GsDatabase *db, const GsTimerDue *due, int n)
 		if (set_off(db, &passed[i], &set[nset]))
 			nset++;
 	}
-	gs_worker_commit();
+	gs_worker_commit_unawaited();
 	count_deadlines(db, set, nset);
 	return nset;
 }

@@ -27,6 +27,7 @@
 #include "gs_config.h"
 #include "gs_deleted.h"
 #include "gs_owner.h"
+#include "gs_sql.h"
 #include "gs_worker.h"
 
 #include "access/genam.h"
@@ -134,21 +135,6 @@ gs_deleted_keep(const pg_uuid_t *game_id, const GsRequest *request, const GsHead
  * ----------------------------------------------------------------
  */
 
-static void
-check_columns(Relation rel)
-{
-	TupleDesc desc = RelationGetDescr(rel);
-
-	for (int i = 0; i < NCOLUMNS; i++)
-		if (i >= desc->natts || TupleDescAttr(desc, i)->attisdropped ||
-			TupleDescAttr(desc, i)->atttypid != column_types[i])
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("table gamestate.deleted_games is not usable"),
-					 errdetail("Its columns have been changed."),
-					 errhint("Undo that change.")));
-}
-
 /* Is the request in these two columns? */
 static bool
 is_request(const GsRequest *request, HeapTuple tuple, TupleDesc desc, int column,
@@ -190,7 +176,7 @@ gs_deleted_find(const GsRequest *request, const pg_uuid_t *game_id, GsAnswered *
 	HeapTuple tuple;
 	bool found = false;
 
-	check_columns(rel);
+	gs_sql_columns(rel, column_types, NCOLUMNS);
 	ScanKeyInit(&key, COLUMN_GAME_ID, BTEqualStrategyNumber, F_UUID_EQ,
 				UUIDPGetDatum(game_id));
 	scan = systable_beginscan(rel, indexoid, OidIsValid(indexoid), snapshot, 1, &key);

@@ -26,6 +26,7 @@
 
 #include "gs_dictionary.h"
 #include "gs_config.h"
+#include "gs_sql.h"
 
 #include "access/htup_details.h"
 #include "access/table.h"
@@ -112,17 +113,7 @@ find_columns(Relation rel, AttrNumber *numbers)
 									 {"content", BYTEAOID}};
 
 	for (int i = 0; i < DICTIONARY_COLUMNS; i++)
-	{
-		numbers[i] = get_attnum(RelationGetRelid(rel), columns[i].name);
-		if (numbers[i] <= 0 ||
-			TupleDescAttr(RelationGetDescr(rel), numbers[i] - 1)->atttypid !=
-				columns[i].type)
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("table gamestate.dictionary is not usable"),
-					 errdetail("Its column \"%s\" has been changed.", columns[i].name),
-					 errhint("Undo that change.")));
-	}
+		numbers[i] = gs_sql_column(rel, columns[i].name, columns[i].type);
 }
 
 /* Each row that is committed, until the callback returns true. */

@@ -157,6 +157,9 @@ extern bool gs_feed_pending(void);
 /* Put into the feed what has become durable, as this backend knows. */
 extern void gs_feed_publish(void);
 
+/* The same after a look at what is durable; wakes.  For who is about to read. */
+extern void gs_feed_publish_pending(void);
+
 /* The number of the next row to come. */
 extern uint64 gs_feed_head(void);
 
@@ -173,12 +176,14 @@ extern bool gs_feed_number(Oid dboid, int64 position, uint64 *number);
 extern void gs_feed_count_gap(void);
 extern void gs_feed_get_stat(GsFeedStat *stat);
 
-/* the row's number as wakers need it: false if it has been overwritten */
+/* what a row is about, for who need not read it all: false if it has been overwritten */
 typedef struct GsFeedKeys
 {
 	Oid dboid;
 	uint32 type_hash;
 	uint32 id_hash;
+	pg_uuid_t game_id;
+	uint8 kind;
 	bool is_gap;
 } GsFeedKeys;
 extern bool gs_feed_keys(uint64 number, GsFeedKeys *keys);

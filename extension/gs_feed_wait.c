@@ -84,6 +84,7 @@ typedef struct Wait
 {
 	FunctionCallInfo fcinfo;
 	ReturnSetInfo *rsinfo;
+	MemoryContext row_context; /* reset with each row */
 	GsFeedFilter filter;
 	GsFeedCursor cursor;
 	bool is_foreign; /* "after" is not a position of this feed */
@@ -203,28 +204,15 @@ skip_to_end(Wait *wait)
 	wait->any = true;
 }
 
-/* What has become durable meanwhile is in the feed from now on. */
-static void
-publish_pending(void)
-{
-	if (!gs_feed_pending())
-		return;
-	gs_durable_look();
-	gs_feed_publish();
-	gs_feed_wake();
-}
-
 /* Add what is there now. */
 static void
 read_feed(Wait *wait)
 {
-	MemoryContext rows = AllocSetContextCreate(CurrentMemoryContext, "gamestate feed",
-											   ALLOCSET_DEFAULT_SIZES);
-	MemoryContext old = MemoryContextSwitchTo(rows);
+	MemoryContext old = MemoryContextSwitchTo(wait->row_context);
 	GsFeedResult result = GS_FEED_ROW;
 	GsFeedRow *row;
 
-	publish_pending();
+	gs_feed_publish_pending();
 	while (wait->left > 0 && (result = gs_feed_read(&wait->cursor, &row)) == GS_FEED_ROW)
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -237,12 +225,11 @@ read_feed(Wait *wait)
 			add_change(wait, row);
 		wait->any = true;
 		wait->left--;
-		MemoryContextReset(rows);
+		MemoryContextReset(wait->row_context);
 	}
 	if (result == GS_FEED_LOST)
 		skip_to_end(wait);
 	MemoryContextSwitchTo(old);
-	MemoryContextDelete(rows);
 }
 
 /* ----------------------------------------------------------------
@@ -502,7 +489,7 @@ require_feed(void)
 	gs_attach();
 	(void) gs_ready();
 	gs_require_games();
-	publish_pending();
+	gs_feed_publish_pending();
 }
 
 Datum
@@ -517,8 +504,10 @@ gs_wait_changes(PG_FUNCTION_ARGS)
 				 errdetail("Its own changes are told when it has committed."),
 				 errhint("Commit first.")));
 	require_feed();
-	InitMaterializedSRF(fcinfo, 0);
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	take_arguments(fcinfo, &wait);
+	wait.row_context = AllocSetContextCreate(CurrentMemoryContext, "gamestate feed",
+											 ALLOCSET_SMALL_SIZES);
 	if (wait.is_foreign)
 		skip_to_end(&wait);
 	else
@@ -526,6 +515,7 @@ gs_wait_changes(PG_FUNCTION_ARGS)
 	if (!is_over(&wait))
 		wait_for_changes(&wait);
 	add_mark(&wait, "position", GetCurrentTimestamp());
+	MemoryContextDelete(wait.row_context);
 	return (Datum) 0;
 }
 

@@ -13,8 +13,9 @@
  *	3. A writer must not look at each waiter for each change.  Waiters are bits
  *	   of words; for each class of game ids (a hash) there is such a set of
  *	   those who want one of the class.  So who may want a change of a game is
- *	   armed & (all games | class): a few words, and of these only database and
- *	   type are compared.  A waiter woken for nothing sleeps again.
+ *	   armed & (all games | class): a few words, and of these only database, type
+ *	   and, of who wants no more than a few games, the hashes of their ids are
+ *	   compared.  A waiter woken for nothing sleeps again.
  *	4. What is pending (gs_feed.c) is published by its writer, as a rule.  For
  *	   the rest one of those who sleep is the poller: it sleeps shortly.  When it
  *	   leaves, it wakes another one to take over.
@@ -42,12 +43,17 @@
 /* So many game ids are most of the classes anyway. */
 #define MAX_CLASSIFIED_IDS GS_FEED_ID_CLASSES
 
+/* Of so many ids the hashes are known; of more, only their classes. */
+#define MAX_HASHES 8
+
 /* A session that waits; its index is that of its bit. */
 typedef struct GsFeedWaiter
 {
 	Oid dboid;
-	uint32 type_hash;	   /* 0 = all */
-	int proc;			   /* index in ProcGlobal->allProcs */
+	uint32 type_hash; /* 0 = all */
+	int proc;		  /* index in ProcGlobal->allProcs */
+	int nhashes;	  /* 0 = not known */
+	uint32 hashes[MAX_HASHES];
 	pg_atomic_uint64 next; /* number of the row that it reads next */
 } GsFeedWaiter;
 
@@ -191,6 +197,18 @@ wake_all(Oid dboid)
 	}
 }
 
+static bool
+wants(const GsFeedWaiter *waiter, const GsFeedKeys *keys)
+{
+	if (waiter->dboid != keys->dboid ||
+		(waiter->type_hash != 0 && waiter->type_hash != keys->type_hash))
+		return false;
+	for (int i = 0; i < waiter->nhashes; i++)
+		if (waiter->hashes[i] == keys->id_hash)
+			return true;
+	return waiter->nhashes == 0;
+}
+
 static void
 wake_for_keys(const GsFeedKeys *keys)
 {
@@ -201,16 +219,18 @@ wake_for_keys(const GsFeedKeys *keys)
 		uint64 bits = pg_atomic_read_u64(&shared->armed[word]);
 
 		if (bits != 0)
+		{
+			/* what the armed ones had written before */
+			pg_read_barrier();
 			bits &= pg_atomic_read_u64(&shared->all_games[word]) |
 					pg_atomic_read_u64(&class[word]);
+		}
 		while (bits != 0)
 		{
 			int i = word * 64 + pg_rightmost_one_pos64(bits);
-			const GsFeedWaiter *waiter = &shared->waiters[i];
 
 			bits &= bits - 1;
-			if (waiter->dboid == keys->dboid &&
-				(waiter->type_hash == 0 || waiter->type_hash == keys->type_hash))
+			if (wants(&shared->waiters[i], keys))
 				wake(i);
 		}
 	}
@@ -299,6 +319,9 @@ gs_feed_waiter_enter(const GsFeedFilter *filter)
 	waiter->dboid = filter->dboid;
 	waiter->type_hash = filter->type_hash;
 	waiter->proc = MyProc - ProcGlobal->allProcs;
+	waiter->nhashes = filter->nids > 0 && filter->nids <= MAX_HASHES ? filter->nids : 0;
+	for (int i = 0; i < waiter->nhashes; i++)
+		waiter->hashes[i] = gs_feed_hash(&filter->ids[i], UUID_LEN);
 	mine_all_games = filter->nids < 0 || filter->nids > MAX_CLASSIFIED_IDS;
 	if (mine_all_games)
 	{

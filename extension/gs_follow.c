@@ -32,9 +32,10 @@
  *	   which table is written to).  A transaction that was reading with a
  *	   snapshot from before a game was archived no longer finds that game.
  *
- * Locking: none is held while sleeping.  A pass locks the journal's tables only
- * if they are free (gs_follow_source.c), so replay waits for milliseconds at
- * most; when replay cancels us, the pass is done again.
+ * Locking: a pass locks the journal's tables only if they are free, and keeps
+ * that while it sleeps, so that replay waits for the next pass before it empties
+ * one (gs_follow_source.c): no longer than IDLE_MS, while anything else is
+ * replayed for ACTIVE_MS.  When replay cancels us, the pass is done again.
  *
  *-------------------------------------------------------------------------
  */
@@ -56,14 +57,12 @@
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "pgstat.h"
-#include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "storage/condition_variable.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/shmem.h"
 #include "storage/spin.h"
-#include "tcop/tcopprot.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
@@ -449,6 +448,7 @@ start_load(void)
 static void
 follower_exit(int code, Datum arg)
 {
+	gs_source_after_error();
 	pg_atomic_write_u64(&follow->applied, InvalidXLogRecPtr);
 	set_state(GS_FOLLOW_STOPPED);
 	pg_write_barrier();
@@ -530,8 +530,13 @@ pass(void)
 	XLogRecPtr upto = InvalidXLogRecPtr;
 	GsSourceResult result;
 
+	/* before it is looked at what has been replayed: that of who waits counts */
+	bool awaited = gs_source_is_awaited();
+
 	if (GetXLogReplayRecPtr(NULL) == pg_atomic_read_u64(&follow->applied))
 	{
+		if (awaited)
+			gs_source_let_go();
 		SpinLockAcquire(&follow->mutex);
 		follow->applied_at = at;
 		SpinLockRelease(&follow->mutex);
@@ -682,6 +687,7 @@ guarded_pass(void)
 		FlushErrorState();
 		AbortCurrentTransaction();
 		LWLockReleaseAll();
+		gs_source_after_error();
 		MemoryContextSwitchTo(loop_context);
 		pause_ms = failed(error);
 	}
@@ -712,23 +718,8 @@ sleep_ms(int ms)
 void
 gs_follower_main(Datum main_arg)
 {
-	GsLaunchArgument argument;
-
-	memcpy(&argument, MyBgworkerEntry->bgw_extra, sizeof(argument));
-	pqsignal(SIGHUP, SignalHandlerForConfigReload);
-	pqsignal(SIGTERM, die);
-	if (!gs_worker_take_launch(&argument))
-		proc_exit(0);
-	BackgroundWorkerUnblockSignals();
-
-	BackgroundWorkerInitializeConnectionByOid(argument.dboid, InvalidOid, 0);
-	gs_worker_settings();
+	slot = gs_worker_start("gamestate follower", true);
 	SetConfigOption("gamestate.quota", "-1", PGC_SUSET, PGC_S_OVERRIDE);
-	pgstat_report_appname("gamestate follower");
-	gs_attach();
-	slot = gs_worker_become(true);
-	if (slot == NULL)
-		proc_exit(0);
 	db = gs_my_database();
 	follow = follow_of(db);
 	pg_atomic_write_u32(&follow->running, 1);
@@ -737,7 +728,6 @@ gs_follower_main(Datum main_arg)
 	loop_context = AllocSetContextCreate(TopMemoryContext, "gamestate follower",
 										 ALLOCSET_DEFAULT_SIZES);
 	MemoryContextSwitchTo(loop_context);
-	ereport(DEBUG1, (errmsg_internal("gamestate follower started")));
 
 	/* after a promotion nothing is to be dropped, it may be loaded already */
 	handle_interrupts();

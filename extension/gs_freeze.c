@@ -43,6 +43,7 @@
 #include "gs_maintenance.h"
 #include "gs_owner.h"
 #include "gs_policy.h"
+#include "gs_sql.h"
 #include "gs_swap.h"
 #include "gs_worker.h"
 
@@ -89,23 +90,6 @@ typedef struct Partition
 
 PG_FUNCTION_INFO_V1(gs_freeze_partition);
 PG_FUNCTION_INFO_V1(gs_thaw_partition);
-
-static void
-run_sql(const char *command, int expected, int nargs, const Oid *types,
-		const Datum *values)
-{
-	int result = SPI_execute_with_args(command, nargs, unconstify(Oid *, types),
-									   unconstify(Datum *, values), NULL, false, 0);
-
-	if (result != expected)
-		elog(ERROR, "unexpected result %d of: %s", result, command);
-}
-
-static void
-utility(const char *command)
-{
-	run_sql(command, SPI_OK_UTILITY, 0, NULL, NULL);
-}
 
 /* ----------------------------------------------------------------
  *		What may be frozen
@@ -229,12 +213,13 @@ describe(const GsLeaf *leaf, MemoryContext mcxt)
 	MemoryContext old;
 	bool null;
 
-	run_sql("SELECT pg_catalog.pg_get_expr(c.relpartbound, c.oid), "
-			"pg_catalog.pg_get_partition_constraintdef(c.oid), " COMMENT_AND_RIGHTS
-			", " INDEXES_AND_TRIGGERS " FROM pg_catalog.pg_class c, "
-			"LATERAL (SELECT CASE c.relkind WHEN 'f' THEN 'FOREIGN TABLE' ELSE 'TABLE' "
-			"END) k(kind) WHERE c.oid = $1",
-			SPI_OK_SELECT, 1, types, values);
+	gs_sql_run(
+		"SELECT pg_catalog.pg_get_expr(c.relpartbound, c.oid), "
+		"pg_catalog.pg_get_partition_constraintdef(c.oid), " COMMENT_AND_RIGHTS
+		", " INDEXES_AND_TRIGGERS " FROM pg_catalog.pg_class c, "
+		"LATERAL (SELECT CASE c.relkind WHEN 'f' THEN 'FOREIGN TABLE' ELSE 'TABLE' "
+		"END) k(kind) WHERE c.oid = $1",
+		SPI_OK_SELECT, 1, types, values);
 	if (SPI_processed != 1)
 		elog(ERROR, "partition %u has gone", leaf->relid);
 	row = SPI_tuptable->vals[0];
@@ -276,7 +261,7 @@ replay(ArrayType *commands, const char *kind)
 				command = psprintf("COMMENT ON %s %s", kind, command + strlen(before[b]));
 				break;
 			}
-		utility(command);
+		gs_sql_utility(command);
 	}
 }
 
@@ -292,8 +277,8 @@ file_prefix(char *prefix, Size size)
 			 MyDatabaseId);
 }
 
-static char *
-new_file_name(Oid relid)
+char *
+gs_freeze_new_file(Oid relid)
 {
 	char prefix[GS_COLD_NAME_SIZE];
 	uint64 number;
@@ -376,9 +361,34 @@ remember_file(const Partition *partition, Oid relid, const char *file, uint64 by
 					  PointerGetDatum(partition->rights),
 					  PointerGetDatum(partition->objects)};
 
+	gs_sql_run("INSERT INTO gamestate.cold_file (relid, partition, file, bytes, rows, "
+			   "checksum, format, database_oid, rights, objects) "
+			   "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+			   SPI_OK_INSERT, lengthof(types), types, values);
+}
+
+void
+gs_freeze_set_file(Oid relid, const char *file, uint64 bytes, uint64 rows,
+				   uint32 checksum)
+{
+	Oid types[] = {OIDOID, TEXTOID, INT8OID, INT8OID, INT8OID, INT2OID, OIDOID, TEXTOID};
+	Datum values[] = {ObjectIdGetDatum(relid),
+					  CStringGetTextDatum(file),
+					  Int64GetDatum((int64) bytes),
+					  Int64GetDatum((int64) rows),
+					  Int64GetDatum((int64) checksum),
+					  Int16GetDatum(GS_COLD_FORMAT),
+					  ObjectIdGetDatum(MyDatabaseId),
+					  CStringGetTextDatum(gs_leaf_name(relid))};
+
+	utility(psprintf("ALTER FOREIGN TABLE %s OPTIONS (SET file %s)", gs_leaf_name(relid),
+					 quote_literal_cstr(file)));
+	/* after a restore of a dump there is no row */
 	run_sql("INSERT INTO gamestate.cold_file (relid, partition, file, bytes, rows, "
 			"checksum, format, database_oid, rights, objects) "
-			"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+			"VALUES ($1, $8, $2, $3, $4, $5, $6, $7, '{}', '{}') "
+			"ON CONFLICT (relid) DO UPDATE SET file = $2, bytes = $3, rows = $4, "
+			"checksum = $5, format = $6, database_oid = $7",
 			SPI_OK_INSERT, lengthof(types), types, values);
 }
 
@@ -387,21 +397,22 @@ static void
 put_foreign_table(const Partition *partition, const char *file, uint64 bytes, uint64 rows,
 				  uint32 checksum)
 {
-	utility(psprintf("ALTER TABLE %s DETACH PARTITION %s", partition->parent,
-					 partition->name));
-	utility(psprintf("DROP TABLE %s", partition->name));
-	utility(psprintf("CREATE FOREIGN TABLE %s PARTITION OF %s %s "
-					 "SERVER " GS_COLD_SERVER " OPTIONS (file %s)",
-					 partition->name, partition->parent, partition->bound,
-					 quote_literal_cstr(file)));
+	gs_sql_utility(psprintf("ALTER TABLE %s DETACH PARTITION %s", partition->parent,
+							partition->name));
+	gs_sql_utility(psprintf("DROP TABLE %s", partition->name));
+	gs_sql_utility(psprintf("CREATE FOREIGN TABLE %s PARTITION OF %s %s "
+							"SERVER " GS_COLD_SERVER " OPTIONS (file %s)",
+							partition->name, partition->parent, partition->bound,
+							quote_literal_cstr(file)));
 	CommandCounterIncrement();
 	replay(partition->rights, "FOREIGN TABLE");
 	remember_file(partition,
 				  get_relname_relid(partition->relname,
 									get_namespace_oid("gamestate_partitions", false)),
 				  file, bytes, rows, checksum);
-	run_sql(psprintf("DELETE FROM gamestate.repack WHERE relid = %u", partition->relid),
-			SPI_OK_DELETE, 0, NULL, NULL);
+	gs_sql_run(psprintf("DELETE FROM gamestate.repack WHERE relid = %u",
+						partition->relid),
+			   SPI_OK_DELETE, 0, NULL, NULL);
 }
 
 /*
@@ -424,7 +435,7 @@ freeze(Oid relid)
 	check_partition(leaf);
 	check_free(leaf->parent);
 	partition = describe(leaf, mcxt);
-	file = new_file_name(relid);
+	file = gs_freeze_new_file(relid);
 	path = gs_cold_path(file);
 	PG_TRY();
 	{
@@ -556,18 +567,19 @@ make_table(const Partition *partition, GsColdFile *file)
 	char *name = psprintf("gamestate_partitions.%s", relname);
 	Oid relid;
 
-	utility(psprintf("CREATE TABLE %s (LIKE %s INCLUDING DEFAULTS INCLUDING GENERATED "
-					 "INCLUDING STORAGE INCLUDING COMPRESSION INCLUDING CONSTRAINTS)",
-					 name, partition->parent));
+	gs_sql_utility(
+		psprintf("CREATE TABLE %s (LIKE %s INCLUDING DEFAULTS INCLUDING GENERATED "
+				 "INCLUDING STORAGE INCLUDING COMPRESSION INCLUDING CONSTRAINTS)",
+				 name, partition->parent));
 	CommandCounterIncrement();
 	relid = get_relname_relid(relname, get_namespace_oid("gamestate_partitions", false));
 	fill_table(partition, relid, file);
 	CommandCounterIncrement();
-	utility(psprintf("ALTER TABLE %s ADD %s (game_id), ADD CONSTRAINT gamestate_thaw "
-					 "CHECK (%s)",
-					 name,
-					 has_primary_key(partition->parent_id) ? "UNIQUE" : "PRIMARY KEY",
-					 partition->constraint));
+	gs_sql_utility(
+		psprintf("ALTER TABLE %s ADD %s (game_id), ADD CONSTRAINT gamestate_thaw "
+				 "CHECK (%s)",
+				 name, has_primary_key(partition->parent_id) ? "UNIQUE" : "PRIMARY KEY",
+				 partition->constraint));
 	return name;
 }
 
@@ -577,8 +589,9 @@ fetch_commands(Oid relid, Partition *partition, MemoryContext mcxt)
 	MemoryContext old;
 	bool null;
 
-	run_sql(psprintf("SELECT objects FROM gamestate.cold_file WHERE relid = %u", relid),
-			SPI_OK_SELECT, 0, NULL, NULL);
+	gs_sql_run(psprintf("SELECT objects FROM gamestate.cold_file WHERE relid = %u",
+						relid),
+			   SPI_OK_SELECT, 0, NULL, NULL);
 	if (SPI_processed != 1)
 		return; /* after a restore of a dump, say */
 	old = MemoryContextSwitchTo(mcxt);
@@ -613,19 +626,20 @@ thaw(Oid relid)
 	name = make_table(partition, &file);
 	gs_cold_close(&file);
 
-	utility(psprintf("ALTER TABLE %s DETACH PARTITION %s", partition->parent,
-					 partition->name));
-	utility(psprintf("DROP FOREIGN TABLE %s", partition->name));
-	utility(psprintf("ALTER TABLE %s RENAME TO %s", name,
-					 quote_identifier(partition->relname)));
-	utility(psprintf("ALTER TABLE %s ATTACH PARTITION %s %s", partition->parent,
-					 partition->name, partition->bound));
-	utility(psprintf("ALTER TABLE %s DROP CONSTRAINT gamestate_thaw", partition->name));
+	gs_sql_utility(psprintf("ALTER TABLE %s DETACH PARTITION %s", partition->parent,
+							partition->name));
+	gs_sql_utility(psprintf("DROP FOREIGN TABLE %s", partition->name));
+	gs_sql_utility(psprintf("ALTER TABLE %s RENAME TO %s", name,
+							quote_identifier(partition->relname)));
+	gs_sql_utility(psprintf("ALTER TABLE %s ATTACH PARTITION %s %s", partition->parent,
+							partition->name, partition->bound));
+	gs_sql_utility(
+		psprintf("ALTER TABLE %s DROP CONSTRAINT gamestate_thaw", partition->name));
 	CommandCounterIncrement();
 	replay(partition->rights, "TABLE");
 	replay(partition->objects, "TABLE");
-	run_sql(psprintf("DELETE FROM gamestate.cold_file WHERE relid = %u", relid),
-			SPI_OK_DELETE, 0, NULL, NULL);
+	gs_sql_run(psprintf("DELETE FROM gamestate.cold_file WHERE relid = %u", relid),
+			   SPI_OK_DELETE, 0, NULL, NULL);
 }
 
 /* ----------------------------------------------------------------
@@ -675,7 +689,7 @@ gs_thaw_partition(PG_FUNCTION_ARGS)
  * ----------------------------------------------------------------
  */
 
-/* The partitions that are due, as oids in mcxt. */
+/* The partitions that are due, each a pointer to its oid, in mcxt. */
 static List *
 due_partitions(MemoryContext mcxt)
 {
@@ -690,20 +704,23 @@ due_partitions(MemoryContext mcxt)
 		GsText type = {leaf->game_type, strlen(leaf->game_type)};
 		const GsPolicy *policy = gs_policy(&type);
 		MemoryContext old;
+		Oid *oid;
 
 		CHECK_FOR_INTERRUPTS();
 		if (leaf->frozen || !policy->has_freeze_after ||
 			leaf->to > gs_leaf_ago(&policy->freeze_after) || games_wait(leaf->to))
 			continue;
 		/* first it gets small */
-		run_sql(psprintf("SELECT FROM gamestate.repack WHERE relid = %u "
-						 "AND state NOT IN ('done', 'skipped')",
-						 leaf->relid),
-				SPI_OK_SELECT, 0, NULL, NULL);
+		gs_sql_run(psprintf("SELECT FROM gamestate.repack WHERE relid = %u "
+							"AND state NOT IN ('done', 'skipped')",
+							leaf->relid),
+				   SPI_OK_SELECT, 0, NULL, NULL);
 		if (SPI_processed > 0)
 			continue;
 		old = MemoryContextSwitchTo(mcxt);
-		due = lappend_oid(due, leaf->relid);
+		oid = palloc(sizeof(Oid));
+		*oid = leaf->relid;
+		due = lappend(due, oid);
 		MemoryContextSwitchTo(old);
 	}
 	SPI_finish();
@@ -711,55 +728,21 @@ due_partitions(MemoryContext mcxt)
 	return due;
 }
 
-/* NULL, or why it cannot be done now. */
-static ErrorData *
-try_freeze(Oid relid, MemoryContext mcxt)
+static void
+freeze_due(void *element)
 {
-	ErrorData *volatile error = NULL;
-
-	PG_TRY();
-	{
-		gs_worker_begin(LOCK_TIMEOUT_MS);
-		SPI_connect();
-		utility("LOCK TABLE gamestate.cold_file IN ROW EXCLUSIVE MODE");
-		freeze(relid);
-		SPI_finish();
-		gs_worker_commit();
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(mcxt);
-		error = CopyErrorData();
-		FlushErrorState();
-		gs_worker_abort();
-	}
-	PG_END_TRY();
-	return error;
+	gs_worker_begin(LOCK_TIMEOUT_MS);
+	SPI_connect();
+	gs_sql_utility("LOCK TABLE gamestate.cold_file IN ROW EXCLUSIVE MODE");
+	freeze(*(Oid *) element);
+	SPI_finish();
+	gs_worker_commit();
 }
 
 void
 gs_freeze_run(MemoryContext mcxt)
 {
-	List *due = due_partitions(mcxt);
-	ErrorData *first = NULL;
-	ListCell *cell;
-
-	foreach (cell, due)
-	{
-		ErrorData *error = try_freeze(lfirst_oid(cell), mcxt);
-
-		CHECK_FOR_INTERRUPTS();
-		if (first == NULL)
-			first = error;
-		if (error == NULL && lnext(due, cell) != NULL)
-		{
-			/* the other tasks have their turn */
-			gs_maintenance_again();
-			break;
-		}
-	}
-	if (first != NULL)
-		ReThrowError(first);
+	gs_maintenance_each(due_partitions(mcxt), freeze_due, true, mcxt);
 }
 
 /* ----------------------------------------------------------------
@@ -773,8 +756,8 @@ is_listed(const char *file)
 	Oid types[] = {TEXTOID};
 	Datum values[] = {CStringGetTextDatum(file)};
 
-	run_sql("SELECT FROM gamestate.cold_file WHERE file = $1", SPI_OK_SELECT, 1, types,
-			values);
+	gs_sql_run("SELECT FROM gamestate.cold_file WHERE file = $1", SPI_OK_SELECT, 1, types,
+			   values);
 	return SPI_processed > 0;
 }
 
@@ -808,8 +791,8 @@ orphans(MemoryContext mcxt)
 static List *
 remove_rows(List *found, MemoryContext mcxt)
 {
-	run_sql("DELETE " GONE " RETURNING f.file, f.database_oid", SPI_OK_DELETE_RETURNING,
-			0, NULL, NULL);
+	gs_sql_run("DELETE " GONE " RETURNING f.file, f.database_oid",
+			   SPI_OK_DELETE_RETURNING, 0, NULL, NULL);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
 		HeapTuple row = SPI_tuptable->vals[i];
@@ -835,11 +818,11 @@ gs_freeze_clean_run(MemoryContext mcxt)
 		return;
 	gs_worker_begin(LOCK_TIMEOUT_MS);
 	SPI_connect();
-	run_sql("SELECT " GONE, SPI_OK_SELECT, 0, NULL, NULL);
+	gs_sql_run("SELECT " GONE, SPI_OK_SELECT, 0, NULL, NULL);
 	if (SPI_processed > 0 || orphans(mcxt) != NIL)
 	{
 		/* now that nobody is about to make one: once more */
-		utility("LOCK TABLE gamestate.cold_file IN SHARE MODE");
+		gs_sql_utility("LOCK TABLE gamestate.cold_file IN SHARE MODE");
 		files = remove_rows(NIL, mcxt);
 		foreach (cell, orphans(mcxt))
 			files = lappend(files, lfirst(cell));

@@ -471,12 +471,10 @@ try_to_abandon(const pg_uuid_t *id, MemoryContext mcxt, ErrorData **error)
 	}
 	PG_CATCH();
 	{
-		MemoryContextSwitchTo(mcxt);
+		ErrorData *this = gs_worker_take_error(mcxt);
+
 		if (*error == NULL)
-			*error = CopyErrorData();
-		FlushErrorState();
-		gs_worker_abort();
-		LWLockReleaseAll(); /* there may have been no transaction to abort */
+			*error = this;
 	}
 	PG_END_TRY();
 	return done;

@@ -35,13 +35,8 @@
 
 #include "miscadmin.h"
 #include "pgstat.h"
-#include "postmaster/bgworker.h"
-#include "postmaster/interrupt.h"
-#include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/lwlock.h"
-#include "tcop/tcopprot.h"
-#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
@@ -82,20 +77,11 @@ task_failed(Task *task)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	int pause_ms = gs_worker_backoff(++task->failures);
-	ErrorData *error;
+	ErrorData *error = gs_worker_take_error(task_context);
 
-	MemoryContextSwitchTo(task_context);
-	error = CopyErrorData();
-	FlushErrorState();
-	gs_worker_abort();
-	LWLockReleaseAll(); /* there may have been no transaction to abort */
 	QueryCancelPending = false;
-
 	task->due = TimestampTzPlusMilliseconds(now, pause_ms);
-	gs_worker_set_error(slot, error->message);
-	LWLockAcquire(GsShmem->slots_lock, LW_EXCLUSIVE);
-	slot->failures++;
-	LWLockRelease(GsShmem->slots_lock);
+	gs_worker_failed(slot, error);
 
 	/* in the way of somebody for a moment is no news */
 	if (error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE && task->failures <= 3)
@@ -118,6 +104,48 @@ void
 gs_maintenance_again(void)
 {
 	again = true;
+}
+
+/* NULL, or why it cannot be done now. */
+static ErrorData *
+try_step(void (*step)(void *element), void *element, MemoryContext mcxt)
+{
+	ErrorData *volatile error = NULL;
+
+	PG_TRY();
+	{
+		step(element);
+	}
+	PG_CATCH();
+	{
+		error = gs_worker_take_error(mcxt);
+	}
+	PG_END_TRY();
+	return error;
+}
+
+void
+gs_maintenance_each(const List *elements, void (*step)(void *element), bool one,
+					MemoryContext mcxt)
+{
+	ErrorData *first = NULL;
+	ListCell *cell;
+
+	foreach (cell, elements)
+	{
+		ErrorData *error = try_step(step, lfirst(cell), mcxt);
+
+		CHECK_FOR_INTERRUPTS();
+		if (first == NULL)
+			first = error;
+		if (one && error == NULL && lnext(elements, cell) != NULL)
+		{
+			gs_maintenance_again();
+			break;
+		}
+	}
+	if (first != NULL)
+		ReThrowError(first);
 }
 
 static void
@@ -164,24 +192,6 @@ turn(void)
  * ----------------------------------------------------------------
  */
 
-/* Leave quietly when asked to while idle. */
-static void
-handle_interrupts(void)
-{
-	ResetLatch(MyLatch);
-	if (ProcDiePending)
-		proc_exit(0);
-	QueryCancelPending = false; /* there is nothing to cancel */
-	CHECK_FOR_INTERRUPTS();
-	if (ConfigReloadPending)
-	{
-		ConfigReloadPending = false;
-		ProcessConfigFile(PGC_SIGHUP);
-	}
-	if (!gs_maintenance)
-		proc_exit(0);
-}
-
 static void
 sleep_until(TimestampTz due)
 {
@@ -202,29 +212,13 @@ sleep_until(TimestampTz due)
 void
 gs_maintenance_main(Datum main_arg)
 {
-	GsLaunchArgument argument;
-
-	memcpy(&argument, MyBgworkerEntry->bgw_extra, sizeof(argument));
-	pqsignal(SIGHUP, SignalHandlerForConfigReload);
-	pqsignal(SIGTERM, die);
-	if (!gs_worker_take_launch(&argument))
-		proc_exit(0);
-	BackgroundWorkerUnblockSignals();
-
-	BackgroundWorkerInitializeConnectionByOid(argument.dboid, InvalidOid, 0);
-	gs_worker_settings();
-	pgstat_report_appname("gamestate maintenance");
-	gs_attach();
-	slot = gs_worker_become(false);
-	if (slot == NULL)
-		proc_exit(0);
+	slot = gs_worker_start("gamestate maintenance", false);
 	task_context = AllocSetContextCreate(TopMemoryContext, "gamestate maintenance task",
 										 ALLOCSET_DEFAULT_SIZES);
-	ereport(DEBUG1, (errmsg_internal("gamestate maintenance worker started")));
 
 	for (;;)
 	{
-		handle_interrupts();
+		gs_worker_interrupts(&gs_maintenance);
 		sleep_until(turn());
 	}
 }

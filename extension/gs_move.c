@@ -439,12 +439,12 @@ check_requests(const Batch *batch)
 
 	if (batch->args[ARG_REQUEST_IDS].values == NULL || limit == 0 || batch->n <= limit)
 		return;
-	ids = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(*ids) * batch->n);
+	ids = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(pg_uuid_t *) * batch->n);
 	for (int i = 0; i < batch->n; i++)
 		if (!is_null(&batch->args[ARG_GAME_IDS], i) &&
 			!is_null(&batch->args[ARG_REQUEST_IDS], i))
 			ids[n++] = uuid_element(&batch->args[ARG_GAME_IDS], i);
-	qsort(ids, n, sizeof(*ids), compare_ids);
+	qsort(ids, n, sizeof(pg_uuid_t *), compare_ids);
 	for (int i = limit; i < n; i++)
 		if (compare_ids(&ids[i], &ids[i - limit]) == 0)
 			ereport(ERROR,
@@ -461,7 +461,8 @@ static void
 lock_games(const Batch *batch)
 {
 	const pg_uuid_t **ids =
-		MemoryContextAllocHuge(CurrentMemoryContext, sizeof(*ids) * Max(batch->n, 1));
+		MemoryContextAllocHuge(CurrentMemoryContext,
+							   sizeof(pg_uuid_t *) * Max(batch->n, 1));
 	int n = 0;
 
 	for (int i = 0; i < batch->n; i++)
@@ -471,7 +472,7 @@ lock_games(const Batch *batch)
 		if (id && (!GsWriteSetActive || gs_writeset_find(id) == NULL))
 			ids[n++] = id;
 	}
-	qsort(ids, n, sizeof(*ids), compare_ids);
+	qsort(ids, n, sizeof(pg_uuid_t *), compare_ids);
 	for (int i = 0; i < n; i++)
 		if (i == 0 || compare_ids(&ids[i], &ids[i - 1]) != 0)
 			(void) gs_lock_game(ids[i], false);

@@ -148,7 +148,7 @@ gs_payload_decode(const char *raw, size_t raw_len, GsPayload *payload)
 
 	if (p >= end || (*p & ~GS_PAYLOAD_FLAGS) != 0)
 		return "payload has unknown flags";
-	flags = *p++;
+	flags = (unsigned char) *p++;
 	payload->has_deltas = (flags & GS_PAYLOAD_HAS_DELTAS) != 0;
 	if (!payload->has_deltas &&
 		!gs_consume_bytes(&p, end, &payload->initial, &payload->initial_len))

@@ -20,6 +20,10 @@
  *	   been open for long would otherwise not hear of them.  So a committed
  *	   policy holds for every game created afterwards, in each session and in
  *	   each isolation level.
+ *	5. A worker that the change concerns is woken by the commit, a little before
+ *	   PostgreSQL delivers the invalidation.  So a commit counts its change in
+ *	   shared memory first (GsDatabase.policy_changes), and a look-up compares
+ *	   that, too: who has been woken reads what he was woken for.
  *
  * The callback runs at any time and may only count.  It may come while the
  * table is being read: then what was read is used once and read again.
@@ -30,6 +34,7 @@
 
 #include "gs_config.h"
 #include "gs_policy.h"
+#include "gs_sql.h"
 #include "gs_worker.h"
 
 #include "access/heapam.h"
@@ -91,6 +96,9 @@ static MemoryContext policies_context = NULL;
 static Oid policy_table = InvalidOid; /* as of the last reading */
 static uint64 changes = 1;
 static uint64 changes_read = 0; /* what "changes" was before the last reading */
+static GsDatabase *mine = NULL; /* this database's slot, once it has one */
+static uint32 commits_read = 0; /* what its policy_changes was then */
+static uint64 readings = 0;
 
 /* this transaction has changed rows in that database, which has a maintenance worker */
 static GsDatabase *changed_in = NULL;
@@ -163,6 +171,14 @@ set_type_key(TypeKey *key, const char *type, Size len)
 	return true;
 }
 
+/* ----------------------------------------------------------------
+ *		From a row to a policy
+ *
+ * The table's CHECKs say which values there may be.  Whoever has taken one away
+ * gets, for any other value, what loses nothing.
+ * ----------------------------------------------------------------
+ */
+
 static bool
 is_word(Datum value, const char *word)
 {
@@ -172,19 +188,27 @@ is_word(Datum value, const char *word)
 		   memcmp(VARDATA_ANY(t), word, strlen(word)) == 0;
 }
 
-/*
- * The table's CHECKs say which values there may be.  Whoever has taken one away
- * gets, for any other value, what loses nothing.
- */
-static void
-set_durability(GsPolicy *policy, Datum value)
+static int
+within(int value, int lowest, int highest)
 {
-	policy->durability =
-		is_word(value, "memory") ? GS_DURABILITY_MEMORY : GS_DURABILITY_JOURNAL;
+	return Min(Max(value, lowest), highest);
+}
+
+static int64
+microseconds(Datum value)
+{
+	return gs_interval_us(DatumGetIntervalP(value));
 }
 
 static void
-set_history(GsPolicy *policy, Datum value)
+take_interval(bool *there, Interval *interval, Datum value)
+{
+	*there = true;
+	*interval = *DatumGetIntervalP(value);
+}
+
+static void
+take_history(GsPolicy *policy, Datum value)
 {
 	const text *t = DatumGetTextPP(value);
 	int length = VARSIZE_ANY_EXHDR(t);
@@ -209,74 +233,9 @@ set_history(GsPolicy *policy, Datum value)
 	policy->history_limit = limit;
 }
 
-static void
-set_retention_action(GsPolicy *policy, Datum value)
-{
-	policy->retention_action =
-		is_word(value, "drop") ? GS_RETENTION_DROP : GS_RETENTION_DETACH;
-}
-
-static void
-set_retention(GsPolicy *policy, Datum value)
-{
-	policy->has_retention = true;
-	policy->retention = *DatumGetIntervalP(value);
-}
-
-static void
-set_payload_retention(GsPolicy *policy, Datum value)
-{
-	policy->has_payload_retention = true;
-	policy->payload_retention = *DatumGetIntervalP(value);
-}
-
-static void
-set_compression_level(GsPolicy *policy, Datum value)
-{
-	policy->compression_level =
-		Min(Max(DatumGetInt16(value), GS_LEVEL_MIN), GS_LEVEL_MAX);
-}
-
-static void
-set_dictionary(GsPolicy *policy, Datum value)
-{
-	policy->dictionary = DatumGetBool(value);
-}
-
-static void
-set_repack(GsPolicy *policy, Datum value)
-{
-	policy->repack = DatumGetBool(value);
-}
-
-static void
-set_repack_level(GsPolicy *policy, Datum value)
-{
-	policy->repack_level = Min(Max(DatumGetInt16(value), GS_LEVEL_MIN), GS_LEVEL_MAX);
-}
-
-static void
-set_archive_batch(GsPolicy *policy, Datum value)
-{
-	policy->archive_batch = Min(Max(DatumGetInt32(value), 1), GS_ARCHIVE_BATCH_MAX);
-}
-
-static void
-set_archive_priority(GsPolicy *policy, Datum value)
-{
-	policy->archive_priority =
-		Min(Max(DatumGetInt16(value), GS_PRIORITY_MIN), GS_PRIORITY_MAX);
-}
-
-static void
-set_archive_attempts(GsPolicy *policy, Datum value)
-{
-	policy->archive_attempts = Max(DatumGetInt32(value), 0);
-}
-
 /* What is too long is no name of a limit. */
 static void
-set_name(char *name, Datum value)
+take_name(char *name, Datum value)
 {
 	const text *t = DatumGetTextPP(value);
 	Size len = VARSIZE_ANY_EXHDR(t);
@@ -288,156 +247,103 @@ set_name(char *name, Datum value)
 }
 
 static void
-set_player_rate_limit(GsPolicy *policy, Datum value)
-{
-	set_name(policy->player_rate_limit, value);
-}
-
-static void
-set_game_rate_limit(GsPolicy *policy, Datum value)
-{
-	set_name(policy->game_rate_limit, value);
-}
-
-static void
-set_player_stats(GsPolicy *policy, Datum value)
-{
-	policy->player_stats = DatumGetBool(value);
-}
-
-static void
-set_stats_rule(GsPolicy *policy, Datum value)
-{
-	policy->stats_rule = TextDatumGetCString(value);
-}
-
-static void
-set_archive_hook(GsPolicy *policy, Datum value)
-{
-	policy->archive_hook = TextDatumGetCString(value);
-}
-
-static void
-set_hook_failure(GsPolicy *policy, Datum value)
-{
-	policy->hook_skip = is_word(value, "skip");
-}
-
-static void
-set_archive_delay(GsPolicy *policy, Datum value)
-{
-	policy->archive_delay = gs_interval_us(DatumGetIntervalP(value));
-}
-
-static void
-set_inactivity_limit(GsPolicy *policy, Datum value)
-{
-	policy->inactivity_limit = gs_interval_us(DatumGetIntervalP(value));
-}
-
-static void
-set_inactivity_action(GsPolicy *policy, Datum value)
-{
-	policy->inactivity_action = is_word(value, "suspend")	? GS_IDLE_SUSPEND
-								: is_word(value, "abandon") ? GS_IDLE_ABANDON
-															: GS_IDLE_REPORT;
-}
-
-static void
-set_suspend_on_pressure(GsPolicy *policy, Datum value)
-{
-	policy->suspend_on_pressure = DatumGetBool(value);
-}
-
-static void
-set_resume_on_move(GsPolicy *policy, Datum value)
-{
-	policy->resume_on_move = DatumGetBool(value);
-}
-
-static void
-set_partition_interval(GsPolicy *policy, Datum value)
-{
-	policy->partition_interval = is_word(value, "hour")	   ? GS_INTERVAL_HOUR
-								 : is_word(value, "week")  ? GS_INTERVAL_WEEK
-								 : is_word(value, "month") ? GS_INTERVAL_MONTH
-														   : GS_INTERVAL_DAY;
-}
-
-static void
-set_make_ahead(GsPolicy *policy, Datum value)
-{
-	policy->make_ahead = Max(DatumGetInt16(value), 0);
-}
-
-static void
-set_old_tablespace(GsPolicy *policy, Datum value)
+take_tablespace(GsPolicy *policy, Datum value)
 {
 	policy->has_old_tablespace = true;
 	policy->old_tablespace = *DatumGetName(value);
 }
 
-static void
-set_old_tablespace_after(GsPolicy *policy, Datum value)
+static GsIdleAction
+idle_action(Datum value)
 {
-	policy->has_old_tablespace_after = true;
-	policy->old_tablespace_after = *DatumGetIntervalP(value);
+	return is_word(value, "suspend")   ? GS_IDLE_SUSPEND
+		   : is_word(value, "abandon") ? GS_IDLE_ABANDON
+									   : GS_IDLE_REPORT;
 }
 
-static void
-set_freeze_after(GsPolicy *policy, Datum value)
+static GsAbsenceAction
+absence_action(Datum value)
 {
-	policy->has_freeze_after = true;
-	policy->freeze_after = *DatumGetIntervalP(value);
+	return is_word(value, "notify")			 ? GS_ABSENCE_NOTIFY
+		   : is_word(value, "abandon")		 ? GS_ABSENCE_ABANDON
+		   : is_word(value, "abandon_empty") ? GS_ABSENCE_ABANDON_EMPTY
+											 : GS_ABSENCE_NOTHING;
 }
 
-static void
-set_absence_action(GsPolicy *policy, Datum value)
+static GsInterval
+partition_interval(Datum value)
 {
-	policy->absence_action = is_word(value, "notify")		   ? GS_ABSENCE_NOTIFY
-							 : is_word(value, "abandon")	   ? GS_ABSENCE_ABANDON
-							 : is_word(value, "abandon_empty") ? GS_ABSENCE_ABANDON_EMPTY
-															   : GS_ABSENCE_NOTHING;
+	return is_word(value, "hour")	 ? GS_INTERVAL_HOUR
+		   : is_word(value, "week")	 ? GS_INTERVAL_WEEK
+		   : is_word(value, "month") ? GS_INTERVAL_MONTH
+									 : GS_INTERVAL_DAY;
 }
 
-static void
-set_absence_after(GsPolicy *policy, Datum value)
-{
-	policy->absence_us = Max(gs_interval_us(DatumGetIntervalP(value)), 0);
-}
+/* Each column, its type, and what is done with a value of it that is not NULL. */
+#define POLICY_COLUMNS(COLUMN)                                                          \
+	COLUMN(durability, TEXTOID,                                                         \
+		   policy->durability =                                                         \
+			   is_word(value, "memory") ? GS_DURABILITY_MEMORY : GS_DURABILITY_JOURNAL) \
+	COLUMN(history, TEXTOID, take_history(policy, value))                               \
+	COLUMN(retention, INTERVALOID,                                                      \
+		   take_interval(&policy->has_retention, &policy->retention, value))            \
+	COLUMN(retention_action, TEXTOID,                                                   \
+		   policy->retention_action =                                                   \
+			   is_word(value, "drop") ? GS_RETENTION_DROP : GS_RETENTION_DETACH)        \
+	COLUMN(payload_retention, INTERVALOID,                                              \
+		   take_interval(&policy->has_payload_retention, &policy->payload_retention,    \
+						 value))                                                        \
+	COLUMN(compression_level, INT2OID,                                                  \
+		   policy->compression_level =                                                  \
+			   within(DatumGetInt16(value), GS_LEVEL_MIN, GS_LEVEL_MAX))                \
+	COLUMN(dictionary, BOOLOID, policy->dictionary = DatumGetBool(value))               \
+	COLUMN(repack, BOOLOID, policy->repack = DatumGetBool(value))                       \
+	COLUMN(repack_level, INT2OID,                                                       \
+		   policy->repack_level =                                                       \
+			   within(DatumGetInt16(value), GS_LEVEL_MIN, GS_LEVEL_MAX))                \
+	COLUMN(archive_batch, INT4OID,                                                      \
+		   policy->archive_batch =                                                      \
+			   within(DatumGetInt32(value), 1, GS_ARCHIVE_BATCH_MAX))                   \
+	COLUMN(archive_priority, INT2OID,                                                   \
+		   policy->archive_priority =                                                   \
+			   within(DatumGetInt16(value), GS_PRIORITY_MIN, GS_PRIORITY_MAX))          \
+	COLUMN(archive_attempts, INT4OID,                                                   \
+		   policy->archive_attempts = Max(DatumGetInt32(value), 0))                     \
+	COLUMN(player_rate_limit, TEXTOID, take_name(policy->player_rate_limit, value))     \
+	COLUMN(game_rate_limit, TEXTOID, take_name(policy->game_rate_limit, value))         \
+	COLUMN(player_stats, BOOLOID, policy->player_stats = DatumGetBool(value))           \
+	COLUMN(stats_rule, TEXTOID, policy->stats_rule = TextDatumGetCString(value))        \
+	COLUMN(freeze_after, INTERVALOID,                                                   \
+		   take_interval(&policy->has_freeze_after, &policy->freeze_after, value))      \
+	COLUMN(archive_hook, TEXTOID, policy->archive_hook = TextDatumGetCString(value))    \
+	COLUMN(hook_failure, TEXTOID, policy->hook_skip = is_word(value, "skip"))           \
+	COLUMN(resume_on_move, BOOLOID, policy->resume_on_move = DatumGetBool(value))       \
+	COLUMN(archive_delay, INTERVALOID, policy->archive_delay = microseconds(value))     \
+	COLUMN(inactivity_limit, INTERVALOID,                                               \
+		   policy->inactivity_limit = microseconds(value))                              \
+	COLUMN(inactivity_action, TEXTOID, policy->inactivity_action = idle_action(value))  \
+	COLUMN(suspend_on_pressure, BOOLOID,                                                \
+		   policy->suspend_on_pressure = DatumGetBool(value))                           \
+	COLUMN(partition_interval, TEXTOID,                                                 \
+		   policy->partition_interval = partition_interval(value))                      \
+	COLUMN(make_ahead, INT2OID, policy->make_ahead = Max(DatumGetInt16(value), 0))      \
+	COLUMN(old_tablespace, NAMEOID, take_tablespace(policy, value))                     \
+	COLUMN(old_tablespace_after, INTERVALOID,                                           \
+		   take_interval(&policy->has_old_tablespace_after,                             \
+						 &policy->old_tablespace_after, value))                         \
+	COLUMN(absence_action, TEXTOID, policy->absence_action = absence_action(value))     \
+	COLUMN(absence_after, INTERVALOID, policy->absence_us = Max(microseconds(value), 0))
 
-static const PolicyColumn policy_columns[] = {
-	{"durability", TEXTOID, set_durability},
-	{"history", TEXTOID, set_history},
-	{"retention", INTERVALOID, set_retention},
-	{"retention_action", TEXTOID, set_retention_action},
-	{"payload_retention", INTERVALOID, set_payload_retention},
-	{"compression_level", INT2OID, set_compression_level},
-	{"dictionary", BOOLOID, set_dictionary},
-	{"repack", BOOLOID, set_repack},
-	{"repack_level", INT2OID, set_repack_level},
-	{"archive_batch", INT4OID, set_archive_batch},
-	{"archive_priority", INT2OID, set_archive_priority},
-	{"archive_attempts", INT4OID, set_archive_attempts},
-	{"player_rate_limit", TEXTOID, set_player_rate_limit},
-	{"game_rate_limit", TEXTOID, set_game_rate_limit},
-	{"player_stats", BOOLOID, set_player_stats},
-	{"stats_rule", TEXTOID, set_stats_rule},
-	{"freeze_after", INTERVALOID, set_freeze_after},
-	{"archive_hook", TEXTOID, set_archive_hook},
-	{"hook_failure", TEXTOID, set_hook_failure},
-	{"resume_on_move", BOOLOID, set_resume_on_move},
-	{"archive_delay", INTERVALOID, set_archive_delay},
-	{"inactivity_limit", INTERVALOID, set_inactivity_limit},
-	{"inactivity_action", TEXTOID, set_inactivity_action},
-	{"suspend_on_pressure", BOOLOID, set_suspend_on_pressure},
-	{"partition_interval", TEXTOID, set_partition_interval},
-	{"make_ahead", INT2OID, set_make_ahead},
-	{"old_tablespace", NAMEOID, set_old_tablespace},
-	{"old_tablespace_after", INTERVALOID, set_old_tablespace_after},
-	{"absence_action", TEXTOID, set_absence_action},
-	{"absence_after", INTERVALOID, set_absence_after},
-};
+#define SET_FUNCTION(column, type, set)                     \
+	static void set_##column(GsPolicy *policy, Datum value) \
+	{                                                       \
+		set;                                                \
+	}
+#define TABLE_ROW(column, type, set) {#column, type, set_##column},
+
+POLICY_COLUMNS(SET_FUNCTION)
+
+static const PolicyColumn policy_columns[] = {POLICY_COLUMNS(TABLE_ROW)};
 
 #define NCOLUMNS ((int) lengthof(policy_columns))
 
@@ -445,22 +351,9 @@ static const PolicyColumn policy_columns[] = {
 static void
 find_columns(Relation rel, AttrNumber *numbers)
 {
-	TupleDesc desc = RelationGetDescr(rel);
-
-	for (int i = 0; i <= NCOLUMNS; i++)
-	{
-		bool last = i == NCOLUMNS;
-		const char *name = last ? "game_type" : policy_columns[i].name;
-		Oid type = last ? TEXTOID : policy_columns[i].type;
-
-		numbers[i] = get_attnum(RelationGetRelid(rel), name);
-		if (numbers[i] <= 0 || TupleDescAttr(desc, numbers[i] - 1)->atttypid != type)
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("table gamestate.policy is not usable"),
-					 errdetail("Its column \"%s\" has been changed.", name),
-					 errhint("Undo that change.")));
-	}
+	for (int i = 0; i < NCOLUMNS; i++)
+		numbers[i] = gs_sql_column(rel, policy_columns[i].name, policy_columns[i].type);
+	numbers[NCOLUMNS] = gs_sql_column(rel, "game_type", TEXTOID);
 }
 
 /* In the memory of the policies, which strings stay in. */
@@ -560,6 +453,15 @@ any_has_rate_limit(void)
 	return any;
 }
 
+/* How many changes have been committed here; without shared memory nobody counts. */
+static inline uint32
+committed_changes(void)
+{
+	if (unlikely(mine == NULL) && GsShmem != NULL)
+		mine = gs_database_find(MyDatabaseId, false);
+	return mine ? pg_atomic_read_u32(&mine->policy_changes) : 0;
+}
+
 static void
 read_policies(void)
 {
@@ -570,10 +472,13 @@ read_policies(void)
 	GsPolicy defaults = builtin_policy;
 	HTAB *table = NULL;
 	uint64 seen;
+	uint32 commits;
 
 	/* what is heard of from here on may be about rows that are read too early */
 	policy_table = rel ? relid : InvalidOid;
 	seen = changes;
+	commits = committed_changes();
+	pg_read_barrier();
 	context = AllocSetContextCreate(CurrentMemoryContext, "gamestate policies",
 									ALLOCSET_SMALL_SIZES);
 	if (rel)
@@ -590,13 +495,15 @@ read_policies(void)
 	policies = table;
 	limits_moves = any_has_rate_limit();
 	changes_read = seen;
+	commits_read = commits;
+	readings++;
 }
 
 static inline void
 refresh(void)
 {
 	AcceptInvalidationMessages();
-	if (unlikely(changes_read != changes))
+	if (unlikely(changes_read != changes || commits_read != committed_changes()))
 		read_policies();
 }
 
@@ -607,8 +514,7 @@ gs_policy_scan(void (*each)(const char *game_type, const GsPolicy *policy, void 
 	HASH_SEQ_STATUS scan;
 	Policy *entry;
 
-	/* who has been woken by a change may be faster than its invalidation message */
-	read_policies();
+	refresh();
 	each("", &default_policy, arg);
 	if (policies == NULL)
 		return;
@@ -645,7 +551,7 @@ uint64
 gs_policy_generation(void)
 {
 	refresh();
-	return changes_read;
+	return readings;
 }
 
 bool

@@ -279,7 +279,7 @@ gs_queue_last(GsDatabase *db, GsQueueItem *items, int max)
 	int n;
 
 	LWLockAcquire(&db->queue_lock, LW_SHARED);
-	n = copy_last(&queue->arrivals, NULL, items, max);
+	n = copy_last(&queue->arrivals, &queue->arrivals.head, items, max); /* no mark */
 	for (int i = GS_PRIORITIES - 1; i >= 0; i--)
 		n += copy_last(&queue->ranked[i], &queue->marks[i], items + n, max - n);
 	LWLockRelease(&db->queue_lock);

@@ -17,6 +17,7 @@
 
 #include "gs_policy.h"
 #include "gs_rate_limit.h"
+#include "gs_sql.h"
 
 #include "access/table.h"
 #include "access/tableam.h"
@@ -97,19 +98,8 @@ gs_rate_policy_init(void)
 static void
 find_columns(Relation rel, AttrNumber *numbers)
 {
-	TupleDesc desc = RelationGetDescr(rel);
-
 	for (int i = 0; i < NCOLUMNS; i++)
-	{
-		numbers[i] = get_attnum(RelationGetRelid(rel), columns[i].name);
-		if (numbers[i] <= 0 ||
-			TupleDescAttr(desc, numbers[i] - 1)->atttypid != columns[i].type)
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("table gamestate.rate_limit is not usable"),
-					 errdetail("Its column \"%s\" has been changed.", columns[i].name),
-					 errhint("Undo that change.")));
-	}
+		numbers[i] = gs_sql_column(rel, columns[i].name, columns[i].type);
 }
 
 /* ----------------------------------------------------------------

@@ -38,6 +38,7 @@
 #include "gs_maintenance.h"
 #include "gs_policy.h"
 #include "gs_repack.h"
+#include "gs_sql.h"
 #include "gs_swap.h"
 #include "gs_unpack.h"
 #include "gs_worker.h"
@@ -95,33 +96,23 @@ PG_FUNCTION_INFO_V1(gs_archiver_repack);
  */
 
 static void
-run_sql(const char *command, int expected, int nargs, const Oid *types,
-		const Datum *values)
-{
-	int result = SPI_execute_with_args(command, nargs, unconstify(Oid *, types),
-									   unconstify(Datum *, values), NULL, false, 0);
-
-	if (result != expected)
-		elog(ERROR, "unexpected result %d of: %s", result, command);
-}
-
-static void
 update_row(const Repack *repack, const char *set)
 {
 	Oid types[] = {OIDOID};
 	Datum values[] = {ObjectIdGetDatum(repack->relid)};
 
-	run_sql(psprintf("UPDATE gamestate.repack SET %s, "
-					 "updated_at = pg_catalog.clock_timestamp() WHERE relid = $1",
-					 set),
-			SPI_OK_UPDATE, 1, types, values);
+	gs_sql_run(psprintf("UPDATE gamestate.repack SET %s, "
+						"updated_at = pg_catalog.clock_timestamp() WHERE relid = $1",
+						set),
+			   SPI_OK_UPDATE, 1, types, values);
 }
 
 static void
 skip(const Repack *repack, const char *reason)
 {
 	if (repack->copy != NULL)
-		run_sql(psprintf("DROP TABLE %s", repack->copy), SPI_OK_UTILITY, 0, NULL, NULL);
+		gs_sql_run(psprintf("DROP TABLE %s", repack->copy), SPI_OK_UTILITY, 0, NULL,
+				   NULL);
 	update_row(
 		repack,
 		psprintf(
@@ -149,9 +140,9 @@ add_rows(List *leaves)
 		values[0] = ObjectIdGetDatum(leaf->relid);
 		values[1] = CStringGetTextDatum(leaf->name);
 		values[2] = CStringGetTextDatum(leaf->game_type);
-		run_sql("INSERT INTO gamestate.repack (relid, partition, game_type) "
-				"VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
-				SPI_OK_INSERT, 3, types, values);
+		gs_sql_run("INSERT INTO gamestate.repack (relid, partition, game_type) "
+				   "VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+				   SPI_OK_INSERT, 3, types, values);
 	}
 }
 
@@ -162,9 +153,9 @@ remove_rows(List *leaves)
 	SPITupleTable *rows;
 	uint64 n;
 
-	run_sql("SELECT relid, game_type, requested, copy FROM gamestate.repack "
-			"WHERE state NOT IN ('done', 'skipped')",
-			SPI_OK_SELECT, 0, NULL, NULL);
+	gs_sql_run("SELECT relid, game_type, requested, copy FROM gamestate.repack "
+			   "WHERE state NOT IN ('done', 'skipped')",
+			   SPI_OK_SELECT, 0, NULL, NULL);
 	rows = SPI_tuptable;
 	n = SPI_processed;
 	for (uint64 i = 0; i < n; i++)
@@ -190,10 +181,10 @@ remove_rows(List *leaves)
 		if (found && (requested || gs_policy(&game_type)->repack))
 			continue;
 		if (OidIsValid(copy) && get_rel_name(copy) != NULL)
-			run_sql(psprintf("DROP TABLE %s", gs_leaf_name(copy)), SPI_OK_UTILITY, 0,
-					NULL, NULL);
-		run_sql("DELETE FROM gamestate.repack WHERE relid = $1", SPI_OK_DELETE, 1, types,
-				values);
+			gs_sql_run(psprintf("DROP TABLE %s", gs_leaf_name(copy)), SPI_OK_UTILITY, 0,
+					   NULL, NULL);
+		gs_sql_run("DELETE FROM gamestate.repack WHERE relid = $1", SPI_OK_DELETE, 1,
+				   types, values);
 	}
 }
 
@@ -254,11 +245,11 @@ next_repack(Repack *repack, MemoryContext mcxt)
 	bool null;
 	char *state;
 
-	run_sql("SELECT relid, game_type, state, copy FROM gamestate.repack "
-			"WHERE state NOT IN ('done', 'skipped') "
-			"ORDER BY state = 'copying' DESC, (requested AND state = 'waiting') DESC, "
-			"COALESCE(updated_at, added_at), relid LIMIT 1",
-			SPI_OK_SELECT, 0, NULL, NULL);
+	gs_sql_run("SELECT relid, game_type, state, copy FROM gamestate.repack "
+			   "WHERE state NOT IN ('done', 'skipped') "
+			   "ORDER BY state = 'copying' DESC, (requested AND state = 'waiting') DESC, "
+			   "COALESCE(updated_at, added_at), relid LIMIT 1",
+			   SPI_OK_SELECT, 0, NULL, NULL);
 	if (SPI_processed == 0)
 		return false;
 	row = SPI_tuptable->vals[0];
@@ -290,10 +281,10 @@ next_repack(Repack *repack, MemoryContext mcxt)
 static bool
 is_published(void)
 {
-	run_sql("SELECT FROM pg_catalog.pg_publication WHERE puballtables UNION ALL "
-			"SELECT FROM pg_catalog.pg_publication_namespace "
-			"WHERE pnnspid = 'gamestate_partitions'::pg_catalog.regnamespace",
-			SPI_OK_SELECT, 0, NULL, NULL);
+	gs_sql_run("SELECT FROM pg_catalog.pg_publication WHERE puballtables UNION ALL "
+			   "SELECT FROM pg_catalog.pg_publication_namespace "
+			   "WHERE pnnspid = 'gamestate_partitions'::pg_catalog.regnamespace",
+			   SPI_OK_SELECT, 0, NULL, NULL);
 	return SPI_processed > 0;
 }
 
@@ -306,12 +297,13 @@ may_not(Repack *repack, const char **clause)
 
 	if (reason == NULL && is_published())
 		reason = "a publication of all tables would publish the copy";
-	run_sql(psprintf("SELECT t.spcname::text, pg_catalog.has_tablespace_privilege(t.oid, "
-					 "'CREATE') FROM pg_catalog.pg_class c "
-					 "JOIN pg_catalog.pg_tablespace t ON t.oid = c.reltablespace "
-					 "WHERE c.oid = %u",
-					 repack->relid),
-			SPI_OK_SELECT, 0, NULL, NULL);
+	gs_sql_run(
+		psprintf("SELECT t.spcname::text, pg_catalog.has_tablespace_privilege(t.oid, "
+				 "'CREATE') FROM pg_catalog.pg_class c "
+				 "JOIN pg_catalog.pg_tablespace t ON t.oid = c.reltablespace "
+				 "WHERE c.oid = %u",
+				 repack->relid),
+		SPI_OK_SELECT, 0, NULL, NULL);
 	*clause = ""; /* default_tablespace is the worker's own, the database's */
 	if (SPI_processed == 1)
 	{
@@ -337,8 +329,8 @@ begin_copy(Repack *repack)
 		skip(repack, reason);
 		return;
 	}
-	run_sql(psprintf("DROP TABLE IF EXISTS %s", copy), SPI_OK_UTILITY, 0, NULL, NULL);
-	run_sql(
+	gs_sql_run(psprintf("DROP TABLE IF EXISTS %s", copy), SPI_OK_UTILITY, 0, NULL, NULL);
+	gs_sql_run(
 		psprintf("CREATE TABLE %s (LIKE %s INCLUDING DEFAULTS INCLUDING GENERATED "
 				 "INCLUDING STORAGE INCLUDING COMPRESSION) WITH (autovacuum_enabled = "
 				 "false)%s",
@@ -394,7 +386,7 @@ copy_chunk(const Repack *repack)
 				 "ORDER BY o.ended_at, o.game_id LIMIT %d",
 				 repack->name, repack->relid, CHUNK));
 	appendStringInfoString(&s, " RETURNING ended_at, game_id, raw_size");
-	run_sql(s.data, SPI_OK_INSERT_RETURNING, 0, NULL, NULL);
+	gs_sql_run(s.data, SPI_OK_INSERT_RETURNING, 0, NULL, NULL);
 	if (SPI_processed == 0)
 	{
 		update_row(repack, "state = 'settling'");
@@ -409,10 +401,10 @@ copy_chunk(const Repack *repack)
 	values[2] = SPI_getbinval(last, desc, 2, &null);
 	values[3] = Int64GetDatum((int64) SPI_processed);
 	values[4] = Int64GetDatum(bytes);
-	run_sql("UPDATE gamestate.repack SET last_ended_at = $2, last_game_id = $3, "
-			"games = games + $4, raw_bytes = raw_bytes + $5, "
-			"updated_at = pg_catalog.clock_timestamp() WHERE relid = $1",
-			SPI_OK_UPDATE, 5, types, values);
+	gs_sql_run("UPDATE gamestate.repack SET last_ended_at = $2, last_game_id = $3, "
+			   "games = games + $4, raw_bytes = raw_bytes + $5, "
+			   "updated_at = pg_catalog.clock_timestamp() WHERE relid = $1",
+			   SPI_OK_UPDATE, 5, types, values);
 	return bytes;
 }
 
@@ -447,19 +439,19 @@ mend_copy(const Repack *repack)
 	StringInfoData s;
 	uint64 changes;
 
-	run_sql(psprintf("DELETE FROM %s n WHERE NOT EXISTS (SELECT FROM %s o WHERE "
-					 "o.game_id OPERATOR(pg_catalog.=) n.game_id AND "
-					 "ROW(%s)::pg_catalog.record OPERATOR(pg_catalog.*=) "
-					 "ROW(%s)::pg_catalog.record)",
-					 repack->copy, repack->name, repack->old_row, repack->new_row),
-			SPI_OK_DELETE, 0, NULL, NULL);
+	gs_sql_run(psprintf("DELETE FROM %s n WHERE NOT EXISTS (SELECT FROM %s o WHERE "
+						"o.game_id OPERATOR(pg_catalog.=) n.game_id AND "
+						"ROW(%s)::pg_catalog.record OPERATOR(pg_catalog.*=) "
+						"ROW(%s)::pg_catalog.record)",
+						repack->copy, repack->name, repack->old_row, repack->new_row),
+			   SPI_OK_DELETE, 0, NULL, NULL);
 	changes = SPI_processed;
 	initStringInfo(&s);
 	make_statement(repack, &s,
 				   psprintf("SELECT o.* FROM %s o WHERE NOT EXISTS (SELECT FROM %s n "
 							"WHERE n.game_id OPERATOR(pg_catalog.=) o.game_id)",
 							repack->name, repack->copy));
-	run_sql(s.data, SPI_OK_INSERT, 0, NULL, NULL);
+	gs_sql_run(s.data, SPI_OK_INSERT, 0, NULL, NULL);
 	return changes + SPI_processed == 0;
 }
 
@@ -469,14 +461,14 @@ try_swap(const Repack *repack)
 {
 	bool done = false;
 
-	run_sql(psprintf("LOCK TABLE ONLY %s IN SHARE ROW EXCLUSIVE MODE", repack->name),
-			SPI_OK_UTILITY, 0, NULL, NULL);
-	run_sql(psprintf("LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE", repack->copy),
-			SPI_OK_UTILITY, 0, NULL, NULL);
+	gs_sql_run(psprintf("LOCK TABLE ONLY %s IN SHARE ROW EXCLUSIVE MODE", repack->name),
+			   SPI_OK_UTILITY, 0, NULL, NULL);
+	gs_sql_run(psprintf("LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE", repack->copy),
+			   SPI_OK_UTILITY, 0, NULL, NULL);
 	if (gs_swap_is_settled(repack->relid, repack->copy_id) && mend_copy(repack))
 	{
-		run_sql(psprintf("LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE", repack->name),
-				SPI_OK_UTILITY, 0, NULL, NULL);
+		gs_sql_run(psprintf("LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE", repack->name),
+				   SPI_OK_UTILITY, 0, NULL, NULL);
 		gs_swap_files(repack->relid, repack->copy_id);
 		update_row(repack, psprintf("state = 'done', copy = NULL, reason = NULL, "
 									"requested = false, "

@@ -31,8 +31,10 @@
 #include "postgres.h"
 
 #include "gs_leaves.h"
+#include "gs_maintenance.h"
 #include "gs_policy.h"
 #include "gs_retention.h"
+#include "gs_sql.h"
 #include "gs_worker.h"
 
 #include "access/genam.h"
@@ -134,24 +136,13 @@ expired_leaves(const char *table, bool payloads, List *found)
  * ----------------------------------------------------------------
  */
 
-static void
-run_sql(const char *command, int expected, int nargs, const Oid *types,
-		const Datum *values)
-{
-	int result = SPI_execute_with_args(command, nargs, unconstify(Oid *, types),
-									   unconstify(Datum *, values), NULL, false, 0);
-
-	if (result != expected)
-		elog(ERROR, "unexpected result %d of: %s", result, command);
-}
-
 /* The entries that are not done yet, together with what has expired now. */
 static List *
 merge_log(List *expired, MemoryContext mcxt)
 {
-	run_sql("SELECT entry, relid, partition, game_type, ended_before, action = 'drop' "
-			"FROM gamestate.retention_log WHERE done_at IS NULL ORDER BY entry",
-			SPI_OK_SELECT, 0, NULL, NULL);
+	gs_sql_run("SELECT entry, relid, partition, game_type, ended_before, action = 'drop' "
+			   "FROM gamestate.retention_log WHERE done_at IS NULL ORDER BY entry",
+			   SPI_OK_SELECT, 0, NULL, NULL);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
 		HeapTuple row = SPI_tuptable->vals[i];
@@ -192,7 +183,7 @@ write_entry(Removal *removal)
 					  CStringGetTextDatum(removal->drop ? "drop" : "detach")};
 	bool null;
 
-	run_sql(
+	gs_sql_run(
 		"INSERT INTO gamestate.retention_log (relid, partition, game_type, ended_before, action) "
 		"VALUES ($1, $2, $3, $4, $5) RETURNING entry",
 		SPI_OK_INSERT_RETURNING, lengthof(types), types, values);
@@ -206,8 +197,9 @@ end_entry(const Removal *removal, const char *command)
 	Oid types[] = {INT8OID};
 	Datum values[] = {Int64GetDatum(removal->entry)};
 
-	run_sql(command, strncmp(command, "DELETE", 6) == 0 ? SPI_OK_DELETE : SPI_OK_UPDATE,
-			1, types, values);
+	gs_sql_run(command,
+			   strncmp(command, "DELETE", 6) == 0 ? SPI_OK_DELETE : SPI_OK_UPDATE, 1,
+			   types, values);
 }
 
 #define DONE \
@@ -251,21 +243,21 @@ parent_of(Oid leaf, bool *pending)
 static void
 detach_at_once(Oid parent, const Removal *removal)
 {
-	run_sql(psprintf("ALTER TABLE %s DETACH PARTITION %s", gs_leaf_name(parent),
-					 gs_leaf_name(removal->leaf)),
-			SPI_OK_UTILITY, 0, NULL, NULL);
+	gs_sql_run(psprintf("ALTER TABLE %s DETACH PARTITION %s", gs_leaf_name(parent),
+						gs_leaf_name(removal->leaf)),
+			   SPI_OK_UTILITY, 0, NULL, NULL);
 }
 
 /* What is a table of its own by now. */
 static void
 drop_table(const Removal *removal)
 {
-	run_sql(psprintf("DROP %s %s",
-					 get_rel_relkind(removal->leaf) == RELKIND_FOREIGN_TABLE
-						 ? "FOREIGN TABLE"
-						 : "TABLE",
-					 gs_leaf_name(removal->leaf)),
-			SPI_OK_UTILITY, 0, NULL, NULL);
+	gs_sql_run(psprintf("DROP %s %s",
+						get_rel_relkind(removal->leaf) == RELKIND_FOREIGN_TABLE
+							? "FOREIGN TABLE"
+							: "TABLE",
+						gs_leaf_name(removal->leaf)),
+			   SPI_OK_UTILITY, 0, NULL, NULL);
 }
 
 /*
@@ -310,8 +302,9 @@ next_command(Removal *removal, bool *done)
 
 /* Until it is done; ERROR if it cannot be done now. */
 static void
-carry_out(Removal *removal)
+carry_out(void *element)
 {
+	Removal *removal = element;
 	bool done = false;
 
 	while (!done)
@@ -347,27 +340,6 @@ plan_removals(MemoryContext mcxt)
 	return removals;
 }
 
-/* NULL, or why it cannot be done now. */
-static ErrorData *
-try_removal(Removal *removal, MemoryContext mcxt)
-{
-	ErrorData *volatile error = NULL;
-
-	PG_TRY();
-	{
-		carry_out(removal);
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(mcxt);
-		error = CopyErrorData();
-		FlushErrorState();
-		gs_worker_abort();
-	}
-	PG_END_TRY();
-	return error;
-}
-
 /* A detach that was interrupted, whoever began it, in the way of all further ones. */
 static char *
 next_pending(MemoryContext mcxt, Oid *after)
@@ -378,15 +350,15 @@ next_pending(MemoryContext mcxt, Oid *after)
 
 	gs_worker_begin(LOCK_TIMEOUT_MS);
 	SPI_connect();
-	run_sql("SELECT i.inhrelid, i.inhparent FROM pg_catalog.pg_inherits i "
-			"JOIN pg_catalog.pg_class c ON c.oid = i.inhparent "
-			"WHERE i.inhdetachpending AND i.inhrelid > $1 "
-			"AND c.relowner = 'gamestate_owner'::pg_catalog.regrole "
-			"AND pg_catalog.pg_partition_root(i.inhparent) IN "
-			"('gamestate.archive'::pg_catalog.regclass, "
-			"'gamestate.archive_payload'::pg_catalog.regclass) "
-			"ORDER BY i.inhrelid LIMIT 1",
-			SPI_OK_SELECT, 1, types, values);
+	gs_sql_run("SELECT i.inhrelid, i.inhparent FROM pg_catalog.pg_inherits i "
+			   "JOIN pg_catalog.pg_class c ON c.oid = i.inhparent "
+			   "WHERE i.inhdetachpending AND i.inhrelid > $1 "
+			   "AND c.relowner = 'gamestate_owner'::pg_catalog.regrole "
+			   "AND pg_catalog.pg_partition_root(i.inhparent) IN "
+			   "('gamestate.archive'::pg_catalog.regclass, "
+			   "'gamestate.archive_payload'::pg_catalog.regclass) "
+			   "ORDER BY i.inhrelid LIMIT 1",
+			   SPI_OK_SELECT, 1, types, values);
 	if (SPI_processed > 0)
 	{
 		HeapTuple row = SPI_tuptable->vals[0];
@@ -427,22 +399,6 @@ finalize_pending(MemoryContext mcxt)
 void
 gs_retention_run(MemoryContext mcxt)
 {
-	List *removals;
-	ErrorData *first = NULL;
-	ListCell *cell;
-
 	finalize_pending(mcxt);
-	removals = plan_removals(mcxt);
-
-	/* one that somebody uses must not keep the others */
-	foreach (cell, removals)
-	{
-		ErrorData *error = try_removal(lfirst(cell), mcxt);
-
-		CHECK_FOR_INTERRUPTS();
-		if (first == NULL)
-			first = error;
-	}
-	if (first != NULL)
-		ReThrowError(first);
+	gs_maintenance_each(plan_removals(mcxt), carry_out, false, mcxt);
 }

@@ -24,6 +24,7 @@
 #include "gs_leaves.h"
 #include "gs_maintenance.h"
 #include "gs_policy.h"
+#include "gs_sql.h"
 #include "gs_tablespace.h"
 #include "gs_worker.h"
 
@@ -48,24 +49,17 @@ typedef struct Move
 	Oid tablespace_id;
 } Move;
 
-static void
-run_sql(const char *command, int expected, int nargs, const Oid *types,
-		const Datum *values)
+static List *
+add_move(List *moves, Oid relid, char kind, const GsPolicy *policy, Oid target)
 {
-	int result = SPI_execute_with_args(command, nargs, unconstify(Oid *, types),
-									   unconstify(Datum *, values), NULL, false, 0);
+	Move *move = palloc(sizeof(Move));
 
-	if (result != expected)
-		elog(ERROR, "unexpected result %d of: %s", result, command);
-}
-
-/* As pg_class has it: 0 is the database's own. */
-static Oid
-tablespace_id(const char *name)
-{
-	Oid tablespace = get_tablespace_oid(name, false);
-
-	return tablespace == MyDatabaseTableSpace ? InvalidOid : tablespace;
+	move->relid = relid;
+	move->kind = kind;
+	move->name = gs_leaf_name(relid);
+	move->tablespace = pstrdup(NameStr(policy->old_tablespace));
+	move->tablespace_id = target;
+	return lappend(moves, move);
 }
 
 /* What of a leaf that is due is still to be moved, appended to moves. */
@@ -73,33 +67,42 @@ static List *
 add_moves(List *moves, const GsLeaf *leaf, const GsPolicy *policy, MemoryContext mcxt)
 {
 	MemoryContext old;
-	Oid target = tablespace_id(NameStr(policy->old_tablespace));
+	Oid target = get_tablespace_oid(NameStr(policy->old_tablespace), true);
 	Oid types[] = {OIDOID, OIDOID};
-	Datum values[] = {ObjectIdGetDatum(leaf->relid), ObjectIdGetDatum(target)};
+	Datum values[2];
 
-	run_sql("SELECT c.oid, c.relkind FROM pg_catalog.pg_class c "
-			"LEFT JOIN pg_catalog.pg_index x ON x.indexrelid = c.oid "
-			"LEFT JOIN gamestate.tablespace_log l ON l.relid = c.oid "
-			"WHERE (c.oid = $1 OR x.indrelid = $1) AND c.reltablespace <> $2 "
-			"AND c.reltablespace = COALESCE(l.tablespace_oid, 0) "
-			"AND NOT EXISTS (SELECT FROM gamestate.repack r WHERE r.relid = $1 "
-			"AND r.state IN ('waiting', 'copying', 'settling')) "
-			"ORDER BY c.oid <> $1, c.oid",
-			SPI_OK_SELECT, lengthof(types), types, values);
+	if (!OidIsValid(target))
+	{
+		/* it fails by itself, and keeps none of the others */
+		old = MemoryContextSwitchTo(mcxt);
+		moves = add_move(moves, leaf->relid, RELKIND_RELATION, policy, target);
+		MemoryContextSwitchTo(old);
+		return moves;
+	}
+	/* as pg_class has it: 0 is the database's own */
+	if (target == MyDatabaseTableSpace)
+		target = InvalidOid;
+	values[0] = ObjectIdGetDatum(leaf->relid);
+	values[1] = ObjectIdGetDatum(target);
+	gs_sql_run("SELECT c.oid, c.relkind FROM pg_catalog.pg_class c "
+			   "LEFT JOIN pg_catalog.pg_index x ON x.indexrelid = c.oid "
+			   "LEFT JOIN gamestate.tablespace_log l ON l.relid = c.oid "
+			   "WHERE (c.oid = $1 OR x.indrelid = $1) AND c.reltablespace <> $2 "
+			   "AND c.reltablespace = COALESCE(l.tablespace_oid, 0) "
+			   "AND NOT EXISTS (SELECT FROM gamestate.repack r WHERE r.relid = $1 "
+			   "AND r.state IN ('waiting', 'copying', 'settling')) "
+			   "ORDER BY c.oid <> $1, c.oid",
+			   SPI_OK_SELECT, lengthof(types), types, values);
 	old = MemoryContextSwitchTo(mcxt);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
-		Move *move = palloc(sizeof(Move));
+		HeapTuple tuple = SPI_tuptable->vals[i];
+		TupleDesc desc = SPI_tuptable->tupdesc;
 		bool null;
+		Oid relid = DatumGetObjectId(SPI_getbinval(tuple, desc, 1, &null));
+		char kind = DatumGetChar(SPI_getbinval(tuple, desc, 2, &null));
 
-		move->relid = DatumGetObjectId(
-			SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &null));
-		move->kind = DatumGetChar(
-			SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2, &null));
-		move->name = gs_leaf_name(move->relid);
-		move->tablespace = pstrdup(NameStr(policy->old_tablespace));
-		move->tablespace_id = target;
-		moves = lappend(moves, move);
+		moves = add_move(moves, relid, kind, policy, target);
 	}
 	MemoryContextSwitchTo(old);
 	return moves;
@@ -128,9 +131,9 @@ plan_moves(MemoryContext mcxt)
 				moves = add_moves(moves, leaf, policy, mcxt);
 		}
 	}
-	run_sql("DELETE FROM gamestate.tablespace_log l WHERE NOT EXISTS "
-			"(SELECT FROM pg_catalog.pg_class c WHERE c.oid = l.relid)",
-			SPI_OK_DELETE, 0, NULL, NULL);
+	gs_sql_run("DELETE FROM gamestate.tablespace_log l WHERE NOT EXISTS "
+			   "(SELECT FROM pg_catalog.pg_class c WHERE c.oid = l.relid)",
+			   SPI_OK_DELETE, 0, NULL, NULL);
 
 	SPI_finish();
 	gs_worker_commit();
@@ -138,8 +141,9 @@ plan_moves(MemoryContext mcxt)
 }
 
 static void
-carry_out(const Move *move)
+carry_out(void *element)
 {
+	const Move *move = element;
 	Oid types[] = {OIDOID, TEXTOID, OIDOID, TEXTOID};
 	Datum values[] = {ObjectIdGetDatum(move->relid), CStringGetTextDatum(move->name),
 					  ObjectIdGetDatum(move->tablespace_id),
@@ -147,11 +151,11 @@ carry_out(const Move *move)
 
 	gs_worker_begin(LOCK_TIMEOUT_MS);
 	SPI_connect();
-	run_sql(psprintf("ALTER %s %s SET TABLESPACE %s",
-					 move->kind == RELKIND_INDEX ? "INDEX" : "TABLE", move->name,
-					 quote_identifier(move->tablespace)),
-			SPI_OK_UTILITY, 0, NULL, NULL);
-	run_sql(
+	gs_sql_run(psprintf("ALTER %s %s SET TABLESPACE %s",
+						move->kind == RELKIND_INDEX ? "INDEX" : "TABLE", move->name,
+						quote_identifier(move->tablespace)),
+			   SPI_OK_UTILITY, 0, NULL, NULL);
+	gs_sql_run(
 		"INSERT INTO gamestate.tablespace_log (relid, relation, tablespace_oid, tablespace) "
 		"VALUES ($1, $2, $3, $4) ON CONFLICT (relid) DO UPDATE SET "
 		"relation = excluded.relation, tablespace_oid = excluded.tablespace_oid, "
@@ -161,48 +165,8 @@ carry_out(const Move *move)
 	gs_worker_commit();
 }
 
-/* NULL, or why it cannot be done now. */
-static ErrorData *
-try_move(const Move *move, MemoryContext mcxt)
-{
-	ErrorData *volatile error = NULL;
-
-	PG_TRY();
-	{
-		carry_out(move);
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(mcxt);
-		error = CopyErrorData();
-		FlushErrorState();
-		gs_worker_abort();
-	}
-	PG_END_TRY();
-	return error;
-}
-
 void
 gs_tablespace_run(MemoryContext mcxt)
 {
-	List *moves = plan_moves(mcxt);
-	ErrorData *first = NULL;
-	ListCell *cell;
-
-	foreach (cell, moves)
-	{
-		ErrorData *error = try_move(lfirst(cell), mcxt);
-
-		CHECK_FOR_INTERRUPTS();
-		if (first == NULL)
-			first = error;
-		if (error == NULL && lnext(moves, cell) != NULL)
-		{
-			/* the other tasks have their turn */
-			gs_maintenance_again();
-			break;
-		}
-	}
-	if (first != NULL)
-		ReThrowError(first);
+	gs_maintenance_each(plan_moves(mcxt), carry_out, true, mcxt);
 }

@@ -18,7 +18,9 @@
  *	4. What has been taken out is put back if this process ends in between; if the
  *	   server does, it is set again when games are loaded.
  *
- * No transaction, lock or snapshot is held while sleeping.
+ * No transaction, lock or snapshot is held while sleeping.  No commit here waits for a
+ * standby: one that is away must not keep deadlines, players and leases of
+ * others waiting.
  *
  *-------------------------------------------------------------------------
  */
@@ -33,12 +35,9 @@
 
 #include "miscadmin.h"
 #include "pgstat.h"
-#include "postmaster/bgworker.h"
-#include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/lwlock.h"
-#include "tcop/tcopprot.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
@@ -79,19 +78,10 @@ static char warned[GS_WORKER_ERROR_LEN];
 static ErrorData *
 take_error(void)
 {
-	ErrorData *error;
+	ErrorData *error = gs_worker_take_error(turn_context);
 
-	MemoryContextSwitchTo(turn_context);
-	error = CopyErrorData();
-	FlushErrorState();
-	gs_worker_abort();
-	LWLockReleaseAll(); /* there may have been no transaction to abort */
 	QueryCancelPending = false;
-
-	gs_worker_set_error(slot, error->message);
-	LWLockAcquire(GsShmem->slots_lock, LW_EXCLUSIVE);
-	slot->failures++;
-	LWLockRelease(GsShmem->slots_lock);
+	gs_worker_failed(slot, error);
 	return error;
 }
 
@@ -206,24 +196,6 @@ timer_exit(int code, Datum arg)
 	(void) gs_timers_end(db, false);
 }
 
-/* Leave quietly when asked to while idle. */
-static void
-handle_interrupts(void)
-{
-	ResetLatch(MyLatch);
-	if (ProcDiePending)
-		proc_exit(0);
-	QueryCancelPending = false; /* there is nothing to cancel */
-	CHECK_FOR_INTERRUPTS();
-	if (ConfigReloadPending)
-	{
-		ConfigReloadPending = false;
-		ProcessConfigFile(PGC_SIGHUP);
-	}
-	if (!gs_timer_enabled)
-		proc_exit(0);
-}
-
 static void
 sleep_until_due(void)
 {
@@ -263,32 +235,16 @@ pause_while_disabled(void)
 void
 gs_timer_main(Datum main_arg)
 {
-	GsLaunchArgument argument;
-
-	memcpy(&argument, MyBgworkerEntry->bgw_extra, sizeof(argument));
-	pqsignal(SIGHUP, SignalHandlerForConfigReload);
-	pqsignal(SIGTERM, die);
-	if (!gs_worker_take_launch(&argument))
-		proc_exit(0);
-	BackgroundWorkerUnblockSignals();
-
-	BackgroundWorkerInitializeConnectionByOid(argument.dboid, InvalidOid, 0);
-	gs_worker_settings();
-	pgstat_report_appname("gamestate timer");
-	gs_attach();
-	slot = gs_worker_become(false);
-	if (slot == NULL)
-		proc_exit(0);
+	slot = gs_worker_start("gamestate timer", false);
 	db = gs_my_database();
 	turn_context = AllocSetContextCreate(TopMemoryContext, "gamestate timer turn",
 										 ALLOCSET_DEFAULT_SIZES);
 	on_shmem_exit(timer_exit, (Datum) 0);
 	gs_timers_begin(db);
-	ereport(DEBUG1, (errmsg_internal("gamestate timer worker started")));
 
 	for (;;)
 	{
-		handle_interrupts();
+		gs_worker_interrupts(&gs_timer_enabled);
 		if (!gs_enabled)
 		{
 			pause_while_disabled();

@@ -158,6 +158,9 @@ extern bool gs_worker_is_barred(Oid dboid);
 extern void gs_worker_bar(Oid dboid);
 extern void gs_worker_unbar_all(void); /* at the end of the transaction */
 
+/* Have the workers of a database begin anew: they read its settings when they connect. */
+extern void gs_worker_renew(Oid dboid);
+
 /* Ask the launcher to look whether a database has the extension now. */
 extern void gs_worker_request_look(Oid dboid);
 extern int gs_worker_take_requests(Oid *dboids, int max, bool *all);
@@ -172,6 +175,23 @@ extern void gs_worker_unclaim(GsWorkerSlot *slot, bool clean);
 extern void gs_worker_wakeable(GsWorkerSlot *slot, bool wakeable);
 extern void gs_worker_set_state(GsWorkerSlot *slot, GsWorkerState state);
 extern void gs_worker_set_error(GsWorkerSlot *slot, const char *message);
+
+/*
+ * The beginning of a worker's process (gs_worker_process.c), up to its slot: all
+ * of what follows, signals, connection and settings.  Does not return if it is
+ * not for us any more.
+ */
+extern GsWorkerSlot *gs_worker_start(const char *name, bool follower);
+
+/* Between two turns: leave quietly when asked to, or no longer wanted after a reload. */
+extern void gs_worker_interrupts(const bool *wanted);
+
+/*
+ * In a PG_CATCH block: take the error, in mcxt, which is current then, and end
+ * the transaction, if there is one.  What stat_workers says of a failure.
+ */
+extern ErrorData *gs_worker_take_error(MemoryContext mcxt);
+extern void gs_worker_failed(GsWorkerSlot *slot, const ErrorData *error);
 
 /*
  * The way of a worker that the launcher has started.  Take up the launch, not
@@ -191,6 +211,7 @@ extern bool gs_worker_extension_exists(void);
  */
 extern void gs_worker_begin(int lock_timeout);
 extern void gs_worker_commit(void);
+extern void gs_worker_commit_unawaited(void); /* by a standby */
 extern void gs_worker_abort(void);
 
 /*

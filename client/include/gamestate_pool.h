@@ -402,6 +402,9 @@ extern gamestate_status gamestate_pool_get_state_if_newer(gamestate_pool *pool,
 														  const gamestate_uuid *game_id,
 														  int64_t version,
 														  gamestate_result **result);
+extern gamestate_status gamestate_pool_get_state_if_newer_bytes(
+	gamestate_pool *pool, const gamestate_uuid *game_id, int64_t version,
+	gamestate_result **result);
 /* *version = 0: there is no such game */
 extern gamestate_status gamestate_pool_get_version(gamestate_pool *pool,
 												   const gamestate_uuid *game_id,
@@ -422,6 +425,10 @@ extern gamestate_status gamestate_pool_state_at(gamestate_pool *pool,
 												const gamestate_uuid *game_id,
 												int64_t version,
 												gamestate_result **result);
+extern gamestate_status gamestate_pool_state_at_bytes(gamestate_pool *pool,
+													  const gamestate_uuid *game_id,
+													  int64_t version,
+													  gamestate_result **result);
 /* *found = false: there is none */
 extern gamestate_status gamestate_pool_find_room(gamestate_pool *pool,
 												 const char *room_code,

@@ -74,7 +74,7 @@ make_room(gamestate_conn *conn)
 
 	if (conn->end - conn->first < size)
 		return true;
-	ring = malloc(larger * sizeof(*ring));
+	ring = calloc(larger, sizeof(*ring));
 	if (ring == NULL)
 		return false;
 	for (uint64_t i = conn->first; conn->ring != NULL && i < conn->end; i++)

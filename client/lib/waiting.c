@@ -114,6 +114,7 @@ gsl_waiting_add(gamestate_conn *conn, const gamestate_call *call, int64_t deadli
 				gamestate_callback callback, void *arg)
 {
 	const char *sql = call->function == FN_SQL ? call->sql : NULL;
+	size_t sql_size = sql != NULL ? strlen(sql) + 1 : 0;
 	char *at = malloc(size_of(&conn->params, sql));
 	Waiting *waiting;
 
@@ -128,7 +129,7 @@ gsl_waiting_add(gamestate_conn *conn, const gamestate_call *call, int64_t deadli
 	waiting->call.flags = call->flags;
 	copy_params(&waiting->params, &conn->params, &at);
 	if (sql != NULL)
-		waiting->call.sql = strcpy(take(&at, strlen(sql) + 1), sql);
+		waiting->call.sql = memcpy(take(&at, sql_size), sql, sql_size);
 	*conn->waiting_end = waiting;
 	conn->waiting_end = &waiting->next;
 	conn->num_waiting++;

@@ -156,6 +156,49 @@ test_typed(void)
 	gamestate_pool_close(pool);
 }
 
+static bool
+is_bytes(gamestate_status status, gamestate_result *result, const void *bytes, size_t len)
+{
+	gamestate_data state = gamestate_result_state(result);
+	bool same = status == GAMESTATE_OK && state.data != NULL && state.len == len &&
+				memcmp(state.data, bytes, len) == 0;
+
+	gamestate_result_free(result);
+	return same;
+}
+
+static void
+test_bytes(void)
+{
+	static const char bytes[] = {1, 0, 2};
+	gamestate_pool *pool = open_pool(NULL);
+	gamestate_new_game game = {.game_type = "check", .state = {bytes, 1}};
+	gamestate_move move = {.event = {bytes, 1}, .state = {bytes, 3}};
+	gamestate_uuid id = {{0}};
+	gamestate_result *result = NULL;
+	gamestate_status status;
+	int64_t version = 0;
+
+	ok(gamestate_pool_create_game_bytes(pool, &game, &id) == GAMESTATE_OK,
+	   "create_game_bytes");
+	move.game_id = &id;
+	ok(gamestate_pool_apply_move_bytes(pool, &move, &version) == GAMESTATE_OK &&
+		   version == 2,
+	   "apply_move_bytes");
+	status = gamestate_pool_get_state_bytes(pool, &id, &result);
+	ok(is_bytes(status, result, bytes, 3), "get_state_bytes");
+	status = gamestate_pool_get_state_if_newer_bytes(pool, &id, 1, &result);
+	ok(is_bytes(status, result, bytes, 3), "get_state_if_newer_bytes");
+	status = gamestate_pool_get_state_if_newer_bytes(pool, &id, 2, &result);
+	ok(status == GAMESTATE_OK && gamestate_result_state(result).data == NULL,
+	   "which has none if there is none newer");
+	gamestate_result_free(result);
+	status = gamestate_pool_state_at_bytes(pool, &id, 1, &result);
+	ok(is_bytes(status, result, bytes, 1), "state_at_bytes");
+	gamestate_pool_delete_game(pool, &id, 0, NULL, NULL);
+	gamestate_pool_close(pool);
+}
+
 static void
 test_presence(void)
 {
@@ -577,6 +620,7 @@ main(int argc, char **argv)
 	conninfo = argv[1];
 	test_open();
 	test_typed();
+	test_bytes();
 	test_presence();
 	test_deadline();
 	test_dead_idle();

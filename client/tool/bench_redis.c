@@ -345,8 +345,9 @@ redis_prepare(BenchLink *base, BenchStore store)
 static bool
 remove_some(redisContext *context, char cursor[NUMBER_TEXT])
 {
+	static const char all_ours[] = KEY_PREFIX "*";
 	redisReply *found = run(context, 6,
-							(const char *const[]){"SCAN", cursor, "MATCH", KEY_PREFIX "*",
+							(const char *const[]){"SCAN", cursor, "MATCH", all_ours,
 												  "COUNT", SCAN_AT_ONCE});
 	redisReply *keys;
 

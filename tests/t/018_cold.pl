@@ -118,6 +118,7 @@ is(sql(q{SELECT rows, bytes = (pg_stat_file(current_setting('gamestate.cold_dire
 is(scalar(files()), 1, 'one file');
 like(error("SELECT gamestate.freeze_partition('$leaf')"), qr/frozen already/, 'once is enough');
 is(sql(q{SELECT count(*) FROM gamestate.verify_archive()}), '0', 'nothing is damaged');
+like(error(q{SELECT * FROM gamestate.verify_archive('pg_class')}), qr/ERROR:  42809: "pg_class" is not a partition.*no column "game_type"/s, 'only partitions can be verified');
 like(sql("EXPLAIN (ANALYZE, COSTS off) SELECT * FROM $leaf WHERE game_id = '$id'"), qr/File: .*Blocks Read: 1\n/s, 'one game is one block');
 like(sql("EXPLAIN (ANALYZE, COSTS off) SELECT * FROM $leaf WHERE ended_at < now() - interval '50 days'"), qr/Blocks Read: 0\n/, 'another time is none');
 like(sql("PREPARE p(uuid) AS SELECT count(*) FROM $leaf WHERE game_id = \$1; SET plan_cache_mode = force_generic_plan; EXPLAIN (ANALYZE, COSTS off) EXECUTE p('$id')"), qr/Blocks Read: 1\n/, 'with a parameter too');

@@ -345,6 +345,28 @@ is((heard($other))[0], 'gap', 'DROP EXTENSION is a gap');
 $other->{h}->kill_kill;
 
 # ---------------------------------------------------------------------------
+note 'Games whose ids look alike to who wakes waiters';
+
+my $alike = sql('SELECT min(n) FROM generate_series(1000, 200000) n WHERE (uuid_hash(id(n)) & 4095) = (uuid_hash(id(1)) & 4095)');
+my $wakeups = 'SELECT wakeups FROM gamestate.stat_feed';
+sql("SELECT gamestate.create_game('feed', game_id => id($alike))");
+listen_to($waiter, now(), ', game_ids => ARRAY[id(1)]');
+sleepers(1);
+my $before = sql($wakeups);
+sql("SELECT move($alike)");
+is(sql($wakeups), $before, 'who waits for a few games is not woken by another one');
+sql('SELECT move(1)');
+like((heard($waiter))[0], qr/^1\.\d+\.move$/, 'but by his own');
+is(sql($wakeups), $before + 1, 'once');
+listen_to($waiter, now(), ', game_ids => ARRAY(SELECT id(n) FROM generate_series(1, 9) n)');
+sleepers(1);
+sql("SELECT move($alike)");
+ok(!has_answer($waiter), 'who waits for more is not answered by another one');
+sql('SELECT move(1)');
+like((heard($waiter))[0], qr/^1\.\d+\.move$/, 'but by his own');
+sql("SELECT gamestate.delete_game(id($alike))");
+
+# ---------------------------------------------------------------------------
 note 'Restart and crash';
 
 $position = now();

@@ -222,8 +222,8 @@ test_many(void)
 		t += sprintf(t, "%c\"k%d\":%d", i == 0 ? '{' : ',', i, i);
 		p += sprintf(p, "%c\"k%d\":%s", i == 0 ? '{' : ',', i, i % 2 ? "null" : "1");
 	}
-	strcpy(t, "}");
-	strcpy(p, "}");
+	(void) sprintf(t, "}");
+	(void) sprintf(p, "}");
 	merge(target, patch);
 	ok(strncmp(result, "{\"k0\":1,\"k2\":1,\"k4\":1,", 22) == 0 &&
 		   strcmp(result + strlen(result) - 12, ",\"k19998\":1}") == 0,
@@ -269,8 +269,9 @@ tells(const char *from, const char *to, const char *expected)
 static void
 test_diff(void)
 {
-	char *deep = malloc(2000);
 	size_t levels = GS_MERGE_MAX_DEPTH + 2;
+	char *deep = malloc(levels * 5 + 2);
+	char *p = deep;
 
 	tells("{}", "{}", "{}");
 	tells("{\"a\":1}", "{\"a\":2}", "{\"a\":2}");
@@ -303,12 +304,11 @@ test_diff(void)
 	tells("{}", "{\"a\":1", NULL);
 	tells("{} {}", "{}", NULL);
 
-	deep[0] = '\0';
 	for (size_t i = 0; i < levels; i++)
-		strcat(deep, "{\"\":");
-	strcat(deep, "1");
+		p += sprintf(p, "{\"\":");
+	p += sprintf(p, "1");
 	for (size_t i = 0; i < levels; i++)
-		strcat(deep, "}");
+		p += sprintf(p, "}");
 	tells(deep, "1", "1");
 	ok(diff("{\"a\":1}", deep) == NULL, "nested too deeply");
 	free(deep);

@@ -14,18 +14,27 @@
 
 #include "tap.h"
 
-/* What comes out when name becomes "X-1"; a heap block of exactly its length. */
+/* A heap block of exactly that length, so that reading beyond it is noticed. */
+static char *
+block_of(const void *bytes, size_t len)
+{
+	char *block = malloc(len > 0 ? len : 1);
+
+	memcpy(block, bytes, len);
+	return block;
+}
+
+/* What comes out when name becomes "X-1". */
 static char *
 redact(const char *name, const char *json, size_t *found)
 {
 	GsRedaction redaction = {name, strlen(name), "X-1", 3};
 	size_t len = strlen(json);
-	char *copy = malloc(len > 0 ? len : 1);
+	char *copy = block_of(json, len);
 	size_t counted;
 	size_t size;
 	char *dst;
 
-	memcpy(copy, json, len);
 	size = gs_redact(&redaction, copy, len, NULL, &counted);
 	dst = malloc(size + 1);
 	dst[size] = '\0';
