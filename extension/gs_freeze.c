@@ -381,15 +381,15 @@ gs_freeze_set_file(Oid relid, const char *file, uint64 bytes, uint64 rows,
 					  ObjectIdGetDatum(MyDatabaseId),
 					  CStringGetTextDatum(gs_leaf_name(relid))};
 
-	utility(psprintf("ALTER FOREIGN TABLE %s OPTIONS (SET file %s)", gs_leaf_name(relid),
-					 quote_literal_cstr(file)));
+	gs_sql_utility(psprintf("ALTER FOREIGN TABLE %s OPTIONS (SET file %s)",
+							gs_leaf_name(relid), quote_literal_cstr(file)));
 	/* after a restore of a dump there is no row */
-	run_sql("INSERT INTO gamestate.cold_file (relid, partition, file, bytes, rows, "
-			"checksum, format, database_oid, rights, objects) "
-			"VALUES ($1, $8, $2, $3, $4, $5, $6, $7, '{}', '{}') "
-			"ON CONFLICT (relid) DO UPDATE SET file = $2, bytes = $3, rows = $4, "
-			"checksum = $5, format = $6, database_oid = $7",
-			SPI_OK_INSERT, lengthof(types), types, values);
+	gs_sql_run("INSERT INTO gamestate.cold_file (relid, partition, file, bytes, rows, "
+			   "checksum, format, database_oid, rights, objects) "
+			   "VALUES ($1, $8, $2, $3, $4, $5, $6, $7, '{}', '{}') "
+			   "ON CONFLICT (relid) DO UPDATE SET file = $2, bytes = $3, rows = $4, "
+			   "checksum = $5, format = $6, database_oid = $7",
+			   SPI_OK_INSERT, lengthof(types), types, values);
 }
 
 /* The foreign table in the partition's place. */
