@@ -29,6 +29,7 @@ OBJS = \
 	extension/gs_cold_format.o \
 	extension/gs_columns.o \
 	extension/gs_columns_decode.o \
+	extension/gs_columns_modes.o \
 	extension/gs_config.o \
 	extension/gs_connect.o \
 	extension/gs_damage.o \
@@ -150,6 +151,7 @@ PURE_SRCS = \
 	extension/gs_cold_format.c \
 	extension/gs_columns.c \
 	extension/gs_columns_decode.c \
+	extension/gs_columns_modes.c \
 	extension/gs_delta.c \
 	extension/gs_entry.c \
 	extension/gs_json_read.c \

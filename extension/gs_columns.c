@@ -11,9 +11,11 @@
  *	2. An event is read as JSON, leniently: what is not a value (keys,
  *	   punctuation, white space) is the template, to the letter, whatever it
  *	   is.  So it does not matter for the result how well JSON was understood.
- *	   The column of a value follows from the keys that lead to it.
- *	3. For each column the modes that can hold its values are tried, and the
- *	   one is taken whose bytes have the least entropy.
+ *	   The column of a value follows from the keys that lead to it.  Each element
+ *	   of an array begins a run; where its template is that of the run before
+ *	   it becomes part of that one.
+ *	3. Each column is written in the mode that suits its values
+ *	   (gs_columns_modes.c).
  *	4. What does not fit (too many columns, templates, shapes, players) ends
  *	   the attempt, or goes as a whole into GS_COLUMN_EVENT.
  *
@@ -22,62 +24,40 @@
  *
  *-------------------------------------------------------------------------
  */
-#include "gs_columns.h"
+#include "gs_columns_parts.h"
 
 #include <stdlib.h>
 
-#define MAX_DEPTH		   32				 /* of an event's JSON */
-#define MAX_TOKENS		   4096				 /* values of an event */
+#define MAX_DEPTH		   GS_COLUMNS_DEPTH	 /* of an event's JSON */
+#define MAX_TOKENS		   8192				 /* values of an event, and runs */
 #define MAX_VALUES		   (2 * 1024 * 1024) /* of a payload */
 #define KEPT_VALUES		   (64 * 1024)		 /* work memory for so many is kept */
 #define MAX_TEMPLATE_BYTES (256 * 1024)		 /* of all templates of a payload */
-#define MAX_STRIDE		   4
-#define NONE			   UINT32_MAX
 
-/* Slots of a hash of pieces: at most a quarter is used. */
-#define HASH_SIZE 4096
-
-typedef struct Value
-{
-	const char *data; /* not of numbers */
-	uint32_t len;
-	uint32_t next; /* of the same column, or NONE */
-	int64_t number;
-} Value;
-
-typedef struct Column
-{
-	uint64_t path; /* hash of the keys that lead to the values */
-	uint32_t first;
-	uint32_t last;
-	uint32_t count;
-	bool numbers; /* all values are integers, "number" has them */
-	bool clocks;  /* all values are h:mm:ss, "number" has the seconds */
-	GsColumnMode mode;
-	int stride;
-} Column;
-
-/* A value within the event that is being read. */
+/* A value within the event that is being read, or the length of a run. */
 typedef struct Token
 {
 	const char *data;
-	uint32_t len;
-	uint32_t column;
+	uint32_t len;	 /* of a run: elements */
+	uint32_t column; /* NONE: a run that has become part of another one */
 } Token;
 
-typedef struct Piece
+/* The elements of an array that look alike */
+typedef struct Run
 {
-	const char *data;
-	uint32_t len;
-} Piece;
+	uint32_t start; /* in the template; NONE = there is no run */
+	uint32_t end;
+	uint32_t token;
+} Run;
 
-/* Pieces, each once, in the order of their first use. */
-typedef struct Pieces
+/* An object or an array that has begun. */
+typedef struct Level
 {
-	uint32_t n;
-	uint16_t slot[HASH_SIZE]; /* 1 + number of the piece, 0 = none */
-	Piece piece[HASH_SIZE / 4];
-} Pieces;
+	uint64_t path;
+	bool object;
+	Run run;	 /* of an array: the last one that has ended */
+	Run element; /* the one that has begun */
+} Level;
 
 typedef struct Shape
 {
@@ -86,15 +66,6 @@ typedef struct Shape
 	uint32_t template; /* with an event */
 } Shape;
 
-/* Bytes that grow; "broken" once there was no memory. */
-typedef struct Bytes
-{
-	char *data;
-	size_t len;
-	size_t size;
-	bool broken;
-} Bytes;
-
 static Value *values = NULL;
 static size_t values_size = 0;
 static size_t nvalues;
@@ -102,77 +73,19 @@ static Column columns[GS_COLUMNS_MAX];
 static uint32_t ncolumns;
 static Token tokens[MAX_TOKENS];
 static uint32_t ntokens;
+static Level levels[MAX_DEPTH];
+static bool spaced; /* the event has a space behind commas and colons */
 static Pieces players;
 static Pieces templates;
-static Pieces words;
 static Shape shapes[GS_COLUMNS_SHAPES];
 static uint32_t nshapes;
 static char *template_bytes = NULL;
 static uint32_t template_len;
-static Bytes candidate; /* bytes of a column in one of its modes */
-static Bytes best;		/* those of the best mode so far */
-
-_Static_assert(GS_COLUMNS_TEMPLATES <= HASH_SIZE / 4 &&
-				   GS_COLUMNS_PLAYERS <= HASH_SIZE / 4,
-			   "a quarter of the slots");
 
 /* ----------
  * work memory
  * ----------
  */
-
-static bool
-reserve(Bytes *bytes, size_t more)
-{
-	size_t size = bytes->size ? bytes->size : 4096;
-	char *data;
-
-	if (more <= bytes->size - bytes->len)
-		return !bytes->broken;
-	while (size < bytes->len + more)
-		size *= 2;
-	data = bytes->broken ? NULL : realloc(bytes->data, size);
-	if (data == NULL)
-	{
-		bytes->broken = true;
-		return false;
-	}
-	bytes->data = data;
-	bytes->size = size;
-	return true;
-}
-
-static void
-put_raw(Bytes *bytes, const char *data, size_t len)
-{
-	if (reserve(bytes, len))
-	{
-		gs_put_raw(bytes->data + bytes->len, data, len);
-		bytes->len += len;
-	}
-}
-
-static void
-put_varint(Bytes *bytes, uint64_t value)
-{
-	if (reserve(bytes, GS_VARINT_MAX_BYTES))
-		bytes->len =
-			(size_t) (gs_varint_put(bytes->data + bytes->len, value) - bytes->data);
-}
-
-static void
-clear(Bytes *bytes)
-{
-	bytes->len = 0;
-	bytes->broken = false;
-}
-
-static void
-free_bytes(Bytes *bytes)
-{
-	free(bytes->data);
-	memset(bytes, 0, sizeof(*bytes));
-}
 
 static void
 release_work(void)
@@ -182,8 +95,7 @@ release_work(void)
 	free(values);
 	values = NULL;
 	values_size = 0;
-	free_bytes(&candidate);
-	free_bytes(&best);
+	gs_column_release();
 }
 
 /* NULL if there are too many, or there is no memory */
@@ -234,46 +146,6 @@ add_bytes(uint32_t column, const char *data, uint32_t len)
 		value->len = len;
 	}
 	return value != NULL;
-}
-
-/* ----------
- * pieces, each once
- * ----------
- */
-
-static inline uint64_t
-hash_of(uint64_t hash, const char *data, size_t len)
-{
-	for (size_t i = 0; i < len; i++)
-		hash = (hash ^ (unsigned char) data[i]) * UINT64_C(0x100000001B3);
-	return hash;
-}
-
-static void
-clear_pieces(Pieces *pieces)
-{
-	memset(pieces->slot, 0, sizeof(pieces->slot));
-	pieces->n = 0;
-}
-
-/* The number of a piece, which is added if it is new; NONE if there are max already. */
-static uint32_t
-find_piece(Pieces *pieces, uint32_t max, const char *data, uint32_t len)
-{
-	uint32_t at = (uint32_t) (hash_of(len, data, len) >> 17) % HASH_SIZE;
-
-	for (; pieces->slot[at] != 0; at = (at + 1) % HASH_SIZE)
-	{
-		uint32_t i = pieces->slot[at] - 1u;
-
-		if (pieces->piece[i].len == len && memcmp(pieces->piece[i].data, data, len) == 0)
-			return i;
-	}
-	if (pieces->n >= max)
-		return NONE;
-	pieces->piece[pieces->n] = (Piece){data, len};
-	pieces->slot[at] = (uint16_t) ++pieces->n;
-	return pieces->n - 1;
 }
 
 /* ----------
@@ -347,6 +219,92 @@ is_bare(char c)
 #define PATH_ARRAY	UINT64_C(0x9E3779B97F4A7C15)
 #define PATH_STRING UINT64_C(0xC2B2AE3D27D4EB4F)
 
+static bool
+open_level(int depth, uint64_t path, char bracket)
+{
+	static const Run none = {.start = NONE};
+
+	levels[depth].path = hash_of(path ^ PATH_ARRAY, &bracket, 1);
+	levels[depth].object = bracket == '{';
+	levels[depth].run = levels[depth].element = none;
+	return put_template(&bracket, 1);
+}
+
+/* A value begins: in an array, that is an element, and a run unless one goes on. */
+static bool
+begin_element(Level *level)
+{
+	char marker = spaced ? GS_TEMPLATE_SPACED_RUN : GS_TEMPLATE_RUN;
+
+	if (level->object || level->element.start != NONE)
+		return true;
+	if (ntokens == MAX_TOKENS)
+		return false;
+	level->element = (Run){.start = template_len, .token = ntokens};
+	tokens[ntokens++] = (Token){.len = 1, .column = GS_COLUMN_COUNT};
+	return put_template(&marker, 1);
+}
+
+/* Does it stand behind the run as the run's elements behind each other, and look like them? */
+static bool
+continues(const Run *run, const Run *element)
+{
+	uint32_t len = element->end - element->start;
+	uint32_t comma = spaced ? 2 : 1;
+
+	return run->start != NONE && run->end - run->start == len &&
+		   run->end + comma == element->start &&
+		   memcmp(template_bytes + run->end, ", ", comma) == 0 &&
+		   memcmp(template_bytes + run->start, template_bytes + element->start, len) == 0;
+}
+
+static bool
+end_element(Level *level)
+{
+	static const char marker = GS_TEMPLATE_END;
+	Run *element = &level->element;
+
+	if (level->object || element->start == NONE)
+		return true;
+	if (!put_template(&marker, 1))
+		return false;
+	element->end = template_len;
+	if (continues(&level->run, element))
+	{
+		tokens[level->run.token].len++;
+		tokens[element->token].column = NONE;
+		template_len = level->run.end;
+	}
+	else
+		level->run = *element;
+	element->start = NONE;
+	return true;
+}
+
+/* One value, or a key, which is part of the template; *p is at its start. */
+static bool
+read_scalar(const char **p, const char *end, uint64_t path, bool key)
+{
+	const char *start = *p;
+	const char *close;
+
+	if (*start != '"')
+	{
+		while (*p < end && is_bare(**p))
+			++*p;
+		return put_slot(path, start, (size_t) (*p - start));
+	}
+	close = end_of_string(start + 1, end);
+	if (close == NULL)
+		return false;
+	*p = close + 1;
+	if (key)
+		return put_template(start, (size_t) (*p - start));
+	return put_template("\"", 1) &&
+		   put_slot(path ^ PATH_STRING, start + 1, (size_t) (close - start - 1)) &&
+		   put_template("\"", 1);
+}
+
 /*
  * Takes JSON to pieces: the template behind those that there are, the values in
  * tokens[].  false if it is something else, or too much.
@@ -354,64 +312,54 @@ is_bare(char c)
 static bool
 read_event(const char *p, const char *end)
 {
-	uint64_t paths[MAX_DEPTH] = {0}; /* of what is open at each depth */
-	bool object[MAX_DEPTH] = {false};
-	uint64_t path = 0; /* of the next value */
-	bool key = false;  /* the next string is one */
+	uint64_t path = 0;	/* of the next value */
+	bool key = false;	/* the next string is one */
+	bool style = false; /* "spaced" has been found out */
 	int depth = 0;
 
 	ntokens = 0;
+	spaced = false;
+	levels[0] = (Level){.object = true}; /* what is not in an array is no element */
 	while (p < end)
 	{
+		Level *level = &levels[depth];
 		const char *start = p;
-		char c = *p++;
+		char c = *p;
 
-		if (c == '"')
+		if (c == '"' || is_bare(c))
 		{
-			const char *close = end_of_string(p, end);
-
-			if (close == NULL)
+			if (!begin_element(level) || !read_scalar(&p, end, path, key && c == '"'))
 				return false;
-			if (key)
+			if (c == '"')
 			{
-				path = hash_of(paths[depth], p, (size_t) (close - p));
-				if (!put_template(start, (size_t) (close + 1 - start)))
-					return false;
+				if (key)
+					path = hash_of(level->path, start + 1, (size_t) (p - start - 2));
+				key = false;
 			}
-			else if (!put_template("\"", 1) ||
-					 !put_slot(path ^ PATH_STRING, p, (size_t) (close - p)) ||
-					 !put_template("\"", 1))
-				return false;
-			key = false;
-			p = close + 1;
 			continue;
 		}
-		if (is_bare(c))
-		{
-			while (p < end && is_bare(*p))
-				p++;
-			if (!put_slot(path, start, (size_t) (p - start)))
-				return false;
-			continue;
-		}
+		p++;
 		switch (c)
 		{
 			case '{':
 			case '[':
-				if (++depth == MAX_DEPTH)
+				if (!begin_element(level) || ++depth == MAX_DEPTH ||
+					!open_level(depth, path, c))
 					return false;
-				object[depth] = key = c == '{';
-				paths[depth] = path = hash_of(path ^ PATH_ARRAY, &c, 1);
-				break;
+				key = c == '{';
+				path = levels[depth].path;
+				continue;
 			case '}':
 			case ']':
-				if (--depth < 0)
+				if (!end_element(level) || --depth < 0)
 					return false;
 				key = false;
 				break;
 			case ',':
-				key = object[depth];
-				path = paths[depth];
+				if (!end_element(level))
+					return false;
+				key = level->object && depth > 0;
+				path = level->path;
 				break;
 			case ':':
 			case ' ':
@@ -422,10 +370,15 @@ read_event(const char *p, const char *end)
 			default:
 				return false;
 		}
+		if (!style && (c == ',' || c == ':'))
+		{
+			spaced = p < end && *p == ' ';
+			style = true;
+		}
 		if (!put_template(start, 1))
 			return false;
 	}
-	return true;
+	return depth == 0; /* else a run has no end */
 }
 
 /* Adds an event's values; its template's number, or NONE. */
@@ -444,7 +397,12 @@ add_event(const char *event, uint32_t len)
 							template_len - start);
 		for (uint32_t i = 0; result != NONE && i < ntokens; i++)
 		{
-			if (!add_bytes(tokens[i].column, tokens[i].data, tokens[i].len))
+			const Token *t = &tokens[i];
+
+			if (t->column == NONE)
+				continue;
+			if (!(t->column == GS_COLUMN_COUNT ? add_number(GS_COLUMN_COUNT, t->len)
+											   : add_bytes(t->column, t->data, t->len)))
 				return NONE;
 		}
 		if (result != NONE && templates.n > n)
@@ -531,222 +489,6 @@ add_entries(const GsPayload *payload)
 }
 
 /* ----------
- * modes of a column
- * ----------
- */
-
-/* Is this how gs_columns_decode.c writes an integer? */
-static bool
-is_number(const char *data, uint32_t len, int64_t *number)
-{
-	uint32_t i = len > 0 && data[0] == '-' ? 1 : 0;
-	int64_t n = 0;
-
-	if (len == i || len > 18 || (data[i] == '0' && len > 1))
-		return false;
-	for (; i < len; i++)
-	{
-		if (data[i] < '0' || data[i] > '9')
-			return false;
-		n = n * 10 + (data[i] - '0');
-	}
-	*number = data[0] == '-' ? -n : n;
-	return true;
-}
-
-/* Two digits below 60 behind a colon */
-static bool
-is_sixty(const char *data, int64_t *n)
-{
-	if (data[0] != ':' || data[1] < '0' || data[1] > '5' || data[2] < '0' ||
-		data[2] > '9')
-		return false;
-	*n = (data[1] - '0') * 10 + (data[2] - '0');
-	return true;
-}
-
-/* h:mm:ss with as many digits for the hours as they need */
-static bool
-is_clock(const char *data, uint32_t len, int64_t *number)
-{
-	int64_t h;
-	int64_t m;
-	int64_t s;
-
-	if (len < 7 || len > 12 || !is_sixty(data + len - 3, &s) ||
-		!is_sixty(data + len - 6, &m) || !is_number(data, len - 6, &h) || h < 0)
-		return false;
-	*number = h * 3600 + m * 60 + s;
-	return true;
-}
-
-/* What are the values of a column, numbers or clocks?  Their numbers are set. */
-static void
-look_at_values(Column *column)
-{
-	for (uint32_t i = column->first; column->count > 0 && i != NONE; i = values[i].next)
-	{
-		Value *v = &values[i];
-
-		column->numbers = column->numbers && is_number(v->data, v->len, &v->number);
-		column->clocks = column->clocks && is_clock(v->data, v->len, &v->number);
-		if (!column->numbers && !column->clocks)
-			return;
-	}
-}
-
-static void
-put_lines(const Column *column, Bytes *to)
-{
-	for (uint32_t i = column->first; i != NONE; i = values[i].next)
-	{
-		put_raw(to, values[i].data, values[i].len);
-		put_raw(to, "\n", 1);
-	}
-}
-
-static void
-put_numbers(const Column *column, int stride, Bytes *to)
-{
-	int64_t before[MAX_STRIDE] = {0};
-	int at = 0;
-
-	for (uint32_t i = column->first; i != NONE; i = values[i].next)
-	{
-		int64_t number = values[i].number;
-
-		put_varint(to, gs_time_distance(number, stride > 0 ? before[at] : 0));
-		before[at] = number;
-		at = at + 1 < stride ? at + 1 : 0;
-	}
-}
-
-/* false if there are too many different ones */
-static bool
-put_words(const Column *column, Bytes *to)
-{
-	clear_pieces(&words);
-	for (uint32_t i = column->first; i != NONE; i = values[i].next)
-	{
-		uint32_t max =
-			column->count / 2 < GS_COLUMNS_WORDS ? column->count / 2 : GS_COLUMNS_WORDS;
-
-		if (find_piece(&words, max, values[i].data, values[i].len) == NONE)
-			return false;
-	}
-	put_varint(to, words.n);
-	for (uint32_t i = 0; i < words.n; i++)
-	{
-		put_raw(to, words.piece[i].data, words.piece[i].len);
-		put_raw(to, "\n", 1);
-	}
-	for (uint32_t i = column->first; i != NONE; i = values[i].next)
-	{
-		char number =
-			(char) find_piece(&words, GS_COLUMNS_WORDS, values[i].data, values[i].len);
-
-		put_raw(to, &number, 1);
-	}
-	return true;
-}
-
-static void
-put_bytes(const Column *column, Bytes *to)
-{
-	put_varint(to, column->count);
-	for (uint32_t i = column->first; i != NONE; i = values[i].next)
-		put_varint(to, values[i].len);
-	for (uint32_t i = column->first; i != NONE; i = values[i].next)
-		put_raw(to, values[i].data, values[i].len);
-}
-
-/* 256 times the logarithm of n > 0 to base 2, by straight lines between powers of 2 */
-static inline uint64_t
-log2_256(uint32_t n)
-{
-	int power = 31 - __builtin_clz(n);
-
-	return (uint64_t) power * 256 + (((uint64_t) n << 8) >> power) - 256;
-}
-
-/* About how many bits an order-0 entropy coder would need, times 256. */
-static uint64_t
-entropy(const Bytes *bytes)
-{
-	uint32_t count[256] = {0};
-	uint64_t bits;
-
-	if (bytes->len == 0)
-		return 0;
-	for (size_t i = 0; i < bytes->len; i++)
-		count[(unsigned char) bytes->data[i]]++;
-	bits = bytes->len * log2_256((uint32_t) bytes->len);
-	for (int i = 0; i < 256; i++)
-	{
-		if (count[i] > 1)
-			bits -= count[i] * log2_256(count[i]);
-	}
-	return bits;
-}
-
-/* The candidate becomes the best if it is better. */
-static void
-compete(Column *column, GsColumnMode mode, int stride, uint64_t *best_bits)
-{
-	uint64_t bits = entropy(&candidate);
-
-	if (bits < *best_bits)
-	{
-		Bytes swap = best;
-
-		best = candidate;
-		candidate = swap;
-		*best_bits = bits;
-		column->mode = mode;
-		column->stride = stride;
-	}
-	clear(&candidate);
-}
-
-/* Chooses the mode; the bytes are in "best". */
-static void
-make_column(Column *column, uint32_t number)
-{
-	uint64_t bits = UINT64_MAX;
-
-	clear(&best);
-	clear(&candidate);
-	column->mode = number < GS_COLUMN_REQUEST ? GS_COLUMN_NUMBERS : GS_COLUMN_BYTES;
-	column->stride = number == GS_COLUMN_TIME ? 1 : 0;
-	if (column->count == 0)
-		return;
-	if (number < GS_COLUMN_REQUEST)
-		put_numbers(column, column->stride, &best);
-	else if (number < GS_COLUMN_FIRST)
-		put_bytes(column, &best);
-	else
-	{
-		look_at_values(column);
-		if (column->numbers || column->clocks)
-		{
-			for (int stride = 0; stride <= MAX_STRIDE; stride++)
-			{
-				put_numbers(column, stride, &candidate);
-				compete(column, column->numbers ? GS_COLUMN_NUMBERS : GS_COLUMN_CLOCK,
-						stride, &bits);
-			}
-		}
-		else
-		{
-			put_lines(column, &candidate);
-			compete(column, GS_COLUMN_LINES, 0, &bits);
-		}
-		if (put_words(column, &candidate))
-			compete(column, GS_COLUMN_WORDS, 0, &bits);
-	}
-}
-
-/* ----------
  * all of it
  * ----------
  */
@@ -816,7 +558,7 @@ write_pieces(Output *out, const Pieces *pieces)
 static void
 write_head(Output *out, const GsPayload *payload)
 {
-	write_byte(out, GS_PAYLOAD_FORMAT_2);
+	write_byte(out, GS_PAYLOAD_FORMAT_3);
 	write_varint(out, gs_payload_size(payload));
 	write_byte(out, gs_payload_flags(payload));
 	if (!payload->has_deltas)
@@ -851,11 +593,17 @@ write_columns(Output *out)
 	write_varint(out, ncolumns);
 	for (uint32_t i = 0; i < ncolumns && !out->full; i++)
 	{
-		make_column(&columns[i], i);
-		out->full = out->full || best.broken;
-		write_byte(out, (int) columns[i].mode);
-		write_byte(out, columns[i].stride);
-		write_bytes(out, best.data, best.len);
+		const char *data;
+		size_t len;
+
+		if (!gs_column_make(&columns[i], i, values, &data, &len))
+			out->full = true;
+		else
+		{
+			write_byte(out, (int) columns[i].mode);
+			write_byte(out, columns[i].stride);
+			write_bytes(out, data, len);
+		}
 	}
 }
 

@@ -1,14 +1,14 @@
 /*-------------------------------------------------------------------------
  *
  * gs_columns.h
- *	  Codec of a payload whose log is turned into columns: payload format 2.
+ *	  Codec of a payload whose log is turned into columns: payload formats 2 and 3.
  *
  * The entries of a log look alike, so that a compressor finds more when what
  * is of one kind stands together: all times, all players, and of the events,
  * where they are JSON, all values of one key.
  *
- *	columns, format 2 (GS_PAYLOAD_FORMAT_2) :=
- *		byte	2					format
+ *	columns, format 3 (GS_PAYLOAD_FORMAT_3) :=
+ *		byte	3					format
  *		varint	raw_len				bytes of the same payload in format 1
  *		byte	flags				as in format 1, and so are the states
  *		varint	initial_len, bytes
@@ -28,8 +28,22 @@
  * An entry is a shape; what the shape does not say is the next value of a
  * column.  Which column has what is fixed for the first ones (GsColumn).
  *
- *	template :=	bytes of an event, in which byte 1 and a column number (one byte)
- *				stand where the next value of that column belongs
+ *	template :=	(bytes of an event | slot | run)*
+ *		slot :=	byte 1 and a column number (one byte), where the next value of that
+ *				column belongs
+ *		run	:=	byte 2 or 3, template, byte 4: elements of an array that look
+ *				alike, as many as the next value of GS_COLUMN_COUNT says, at least
+ *				one, with "," between them behind a byte 2, ", " behind a 3
+ *
+ * So arrays of different lengths have the same template.
+ *
+ * Most values of GS_COLUMN_TIME differ from the one before by about the same:
+ * before the first of them stands, as a varint, zigzag of that step, and each is
+ * the difference to the one before, less the step.  So what is in this column looks
+ * alike in quick games and in slow ones.
+ *
+ * Format 2, which is only read, has no runs, no GS_COLUMN_COUNT (its first
+ * column of events has that number) and no step.
  *
  * The decoder knows no JSON: the encoder takes an event to pieces, and where
  * it is not JSON as it expects it the template is the value of
@@ -54,22 +68,27 @@
 
 #include "gs_payload.h"
 
-#define GS_TEMPLATE_SLOT 1
+#define GS_TEMPLATE_SLOT	   1
+#define GS_TEMPLATE_RUN		   2
+#define GS_TEMPLATE_SPACED_RUN 3
+#define GS_TEMPLATE_END		   4 /* of a run; all bytes from 1 to here mean something */
 
 #define GS_COLUMNS_MAX		 256
 #define GS_COLUMNS_PLAYERS	 1024
 #define GS_COLUMNS_TEMPLATES 1024
 #define GS_COLUMNS_SHAPES	 1024
 #define GS_COLUMNS_WORDS	 255 /* of one column */
+#define GS_COLUMNS_DEPTH	 32	 /* of runs in runs */
 
 typedef enum GsColumn
 {
 	GS_COLUMN_SHAPE = 0, /* NUMBERS, no stride: a value an entry */
-	GS_COLUMN_TIME,		 /* NUMBERS: time - base */
+	GS_COLUMN_TIME,		 /* NUMBERS, stride 1: time - base */
 	GS_COLUMN_PLAYER,	 /* NUMBERS */
 	GS_COLUMN_REQUEST,	 /* BYTES: request id and arguments, as in the entry */
 	GS_COLUMN_DELTA,	 /* BYTES */
 	GS_COLUMN_EVENT,	 /* BYTES: what could not be taken to pieces */
+	GS_COLUMN_COUNT,	 /* NUMBERS, no stride: a value a run; not in format 2 */
 	GS_COLUMN_FIRST		 /* from here on values of JSON events */
 } GsColumn;
 
@@ -83,7 +102,7 @@ typedef enum GsColumnMode
 } GsColumnMode;
 
 /*
- * Turns a payload, which gs_payload_decode() accepts, into columns.  Returns
+ * Turns a payload, which gs_payload_decode() accepts, into columns, format 3.  Returns
  * the number of bytes written, or 0 if they do not fit into dst_len bytes, or
  * the payload has more of something than there may be: then it stays as it is.
  */

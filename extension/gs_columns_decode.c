@@ -6,7 +6,7 @@
  * The format is drawn in gs_columns.h; gs_columns.c writes it.  The model:
  *
  *	1. The head is read: states, players, templates, shapes, and of each column
- *	   where its bytes are.
+ *	   where its bytes are.  What format 2 does not have is told here.
  *	2. Entries are put together one after the other, straight to where they
  *	   belong in the payload of format 1.  Each column is a cursor that goes
  *	   forward only.  A length that stands before the bytes is put in when they
@@ -17,7 +17,7 @@
  * What may not be done here: trust a number.  Reading goes through
  * gs_bytes.h, writing through put_raw() below; both compare with what is left.
  * Work is linear in the bytes read and written, since each value takes at least
- * a byte of its column.
+ * a byte of its column, and each element of a run but the first one that of a comma.
  *
  *-------------------------------------------------------------------------
  */
@@ -51,6 +51,7 @@ typedef struct Cursor
 	uint64_t left;	  /* BYTES: so many values */
 	int at;			  /* NUMBERS, CLOCK: place in before[] */
 	int64_t before[MAX_STRIDE];
+	int64_t step;		 /* to be added to each difference */
 	uint32_t first_word; /* WORDS: in words[] */
 	uint32_t nwords;
 } Cursor;
@@ -65,6 +66,10 @@ static uint32_t ntemplates;
 static uint32_t nshapes;
 static uint32_t ncursors;
 static uint32_t nwords;
+
+/* What the format has. */
+static uint32_t fixed_columns;
+static unsigned char last_marker; /* of those in a template */
 
 /* Where the payload is written. */
 static char *out;
@@ -112,6 +117,7 @@ next_number(Cursor *c, int64_t *number)
 		!gs_varint_get(&c->p, c->end, &distance))
 		return false;
 	*number = gs_time_at(distance, c->stride > 0 ? c->before[c->at] : 0);
+	*number = (int64_t) ((uint64_t) *number + (uint64_t) c->step);
 	c->before[c->at] = *number;
 	c->at = c->at + 1 < c->stride ? c->at + 1 : 0;
 	return true;
@@ -292,13 +298,28 @@ open_column(Cursor *c, const char *data, uint32_t len, unsigned mode, int stride
 	return false;
 }
 
+/* What stands before the times, if there are any */
 static bool
-read_columns(const char **p, const char *end)
+read_step(Cursor *c)
+{
+	uint64_t n;
+
+	if (c->p == c->end)
+		return true;
+	if (c->mode != GS_COLUMN_NUMBERS || c->stride != 1 ||
+		!gs_varint_get(&c->p, c->end, &n))
+		return false;
+	c->step = gs_unzigzag(n);
+	return true;
+}
+
+static bool
+read_columns(const char **p, const char *end, int format)
 {
 	uint64_t number;
 
 	nwords = 0;
-	if (!gs_consume_number(p, end, GS_COLUMNS_MAX, &number) || number < GS_COLUMN_FIRST)
+	if (!gs_consume_number(p, end, GS_COLUMNS_MAX, &number) || number < fixed_columns)
 		return false;
 	for (ncursors = 0; ncursors < number; ncursors++)
 	{
@@ -312,7 +333,8 @@ read_columns(const char **p, const char *end)
 			!open_column(&cursors[ncursors], data, len, mode, stride))
 			return false;
 	}
-	return *p == end;
+	return *p == end &&
+		   (format == GS_PAYLOAD_FORMAT_2 || read_step(&cursors[GS_COLUMN_TIME]));
 }
 
 /* ----------
@@ -320,33 +342,94 @@ read_columns(const char **p, const char *end)
  * ----------
  */
 
+/* The next byte that may be a marker, or the end: eight bytes at a time. */
+static const char *
+next_marker(const char *p, const char *end)
+{
+	for (; end - p >= 8; p += 8)
+	{
+		uint64_t word;
+
+		memcpy(&word, p, sizeof(word));
+		/* the highest bit of those bytes that are less than 5 */
+		if ((word - UINT64_C(0x0505050505050505)) & ~word & UINT64_C(0x8080808080808080))
+			break;
+	}
+	while (p < end && (unsigned char) (*p - 1) >= last_marker)
+		p++;
+	return p;
+}
+
+static bool put_run(const char **p, const char *end, int depth);
+
+/* A template, or one within a run: then up to the end of that. */
+static bool
+put_template(const char **p, const char *end, int depth)
+{
+	while (*p < end)
+	{
+		const char *marker = next_marker(*p, end);
+		unsigned char column;
+
+		if (!put_raw(*p, (size_t) (marker - *p)))
+			return false;
+		*p = marker;
+		if (marker == end)
+			break;
+		switch (*marker)
+		{
+			case GS_TEMPLATE_SLOT:
+				if (end - marker < 2)
+					return false;
+				column = (unsigned char) marker[1];
+				if (column < GS_COLUMN_EVENT || column >= ncursors ||
+					!put_value(&cursors[column]))
+					return false;
+				*p = marker + 2;
+				break;
+			case GS_TEMPLATE_END:
+				*p = marker + 1;
+				return depth > 0;
+			default:
+				if (!put_run(p, end, depth))
+					return false;
+		}
+	}
+	return depth == 0;
+}
+
+static bool
+put_run(const char **p, const char *end, int depth)
+{
+	size_t comma = **p == GS_TEMPLATE_SPACED_RUN ? 2 : 1;
+	const char *element = *p + 1;
+	int64_t n;
+
+	if (depth == GS_COLUMNS_DEPTH || !next_number(&cursors[GS_COLUMN_COUNT], &n) || n < 1)
+		return false;
+	for (;; n--)
+	{
+		*p = element;
+		if (!put_template(p, end, depth + 1))
+			return false;
+		if (n == 1)
+			return true;
+		if (!put_raw(", ", comma))
+			return false;
+	}
+}
+
 static bool
 put_event(const Piece *template)
 {
 	char *start = out;
 	const char *p = template->data;
-	const char *end = p + template->len;
 	char bytes[GS_VARINT_MAX_BYTES];
 	size_t len;
 	size_t head;
 
-	while (p < end)
-	{
-		const char *slot = memchr(p, GS_TEMPLATE_SLOT, (size_t) (end - p));
-		uint32_t column;
-
-		if (!put_raw(p, (size_t) ((slot ? slot : end) - p)))
-			return false;
-		if (slot == NULL)
-			break;
-		if (end - slot < 2)
-			return false;
-		column = (unsigned char) slot[1];
-		if (column < GS_COLUMN_EVENT || column >= ncursors ||
-			!put_value(&cursors[column]))
-			return false;
-		p = slot + 2;
-	}
+	if (!put_template(&p, p + template->len, 0))
+		return false;
 
 	/* the length goes before it */
 	len = (size_t) (out - start);
@@ -448,13 +531,17 @@ gs_columns_decode(const char *src, size_t src_len, char *raw, size_t raw_len)
 	const char *error;
 	uint64_t size;
 	uint64_t nentries;
+	int format;
 
 	out = raw;
 	out_end = raw + raw_len;
 	if (src_len < 1)
 		return "columns are empty";
-	if (*p++ != GS_PAYLOAD_FORMAT_2)
+	format = *p++;
+	if (format != GS_PAYLOAD_FORMAT_2 && format != GS_PAYLOAD_FORMAT_3)
 		return "columns have an unknown format";
+	fixed_columns = format == GS_PAYLOAD_FORMAT_2 ? GS_COLUMN_COUNT : GS_COLUMN_FIRST;
+	last_marker = format == GS_PAYLOAD_FORMAT_2 ? GS_TEMPLATE_SLOT : GS_TEMPLATE_END;
 	if (!gs_varint_get(&p, end, &size) || size != raw_len)
 		return "columns hold another number of bytes than they should";
 	error = copy_head(&p, end, &nentries);
@@ -466,7 +553,7 @@ gs_columns_decode(const char *src, size_t src_len, char *raw, size_t raw_len)
 		return "columns have broken templates";
 	if (!read_shapes(&p, end))
 		return "columns have broken shapes";
-	if (!read_columns(&p, end))
+	if (!read_columns(&p, end, format))
 		return "columns are broken";
 	for (uint64_t i = 0; i < nentries; i++)
 	{

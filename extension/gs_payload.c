@@ -317,7 +317,7 @@ gs_payload_room(int format, const char *src, size_t src_len, size_t raw_len, siz
 	*room = 0;
 	if (format == GS_PAYLOAD_FORMAT_1)
 		return gs_payload_check_frame(src, src_len, raw_len);
-	if (format != GS_PAYLOAD_FORMAT_2)
+	if (format != GS_PAYLOAD_FORMAT_2 && format != GS_PAYLOAD_FORMAT_3)
 		return "the format is unknown to this version of gamestate";
 	error = gs_payload_frame_size(src, src_len, room);
 	/* columns are only used where they are shorter */
@@ -340,5 +340,7 @@ gs_payload_unpack(int format, const char *src, size_t src_len,
 		error = gs_payload_decompress(src, src_len, dictionary, columns, room);
 	if (error == NULL)
 		error = gs_columns_decode(columns, room, raw, raw_len);
+	if (error == NULL && columns[0] != format)
+		error = "columns are of another format than it should be";
 	return error;
 }

@@ -25,7 +25,7 @@
  *	payload := one zstd frame of raw, content size in the frame's header,
  *		perhaps compressed with a dictionary
  *
- * Format 2 has the log in columns, see gs_columns.h.  Size and checksum of
+ * Formats 2 and 3 have the log in columns, see gs_columns.h.  Size and checksum of
  * a game's raw bytes are always those of format 1: they say what the game is, not how
  * it is stored, and what has been turned into columns and back is checked by
  * them.
@@ -44,6 +44,7 @@
 
 #define GS_PAYLOAD_FORMAT_1 1
 #define GS_PAYLOAD_FORMAT_2 2 /* gs_columns.h */
+#define GS_PAYLOAD_FORMAT_3 3 /* gs_columns.h */
 
 #define GS_PAYLOAD_SAME_STATE	0x01 /* the final state equals the initial one */
 #define GS_PAYLOAD_HAS_DELTAS	0x02 /* the entries lead back to each state before them */

@@ -58,7 +58,7 @@ gs_pack(const GsPayload *payload, const char *raw, Size raw_size, int level,
 				(errcode(ERRCODE_INTERNAL_ERROR),
 				 errmsg("could not compress a game: %s", error ? error : "no reason given")));
 
-	packed->format = columns_size > 0 ? GS_PAYLOAD_FORMAT_2 : GS_PAYLOAD_FORMAT_1;
+	packed->format = columns_size > 0 ? GS_PAYLOAD_FORMAT_3 : GS_PAYLOAD_FORMAT_1;
 	packed->dictionary = digested ? dictionary : 0;
 	packed->raw_size = (int32) raw_size;
 	packed->checksum = (int64) checksum_of(raw, raw_size);

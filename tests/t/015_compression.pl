@@ -67,7 +67,7 @@ sql(q{CALL play('18xx', 1, 4)});
 sql(q{CALL play('battlesnake', 1, 71)});
 archived('18xx', 4);
 archived('battlesnake', 71);
-is(formats('18xx'), '2/f', 'logs are stored in columns');
+is(formats('18xx'), '3/f', 'logs are stored in columns');
 is(sql('SELECT count(*) FROM wrong'), '0', 'all games are as they were');
 
 # ---------------------------------------------------------------------------
@@ -81,7 +81,7 @@ is(sql(q{SELECT samples >= 60, content IS NOT NULL, ratio_with < ratio_without F
 sql(q{INSERT INTO seen SELECT game_id FROM gamestate.archive_payload});
 sql(q{CALL play('chess', 101, 160)});
 archived('chess', 160);
-is(formats('chess'), '2/t', 'the next games are compressed with it');
+is(formats('chess'), '3/t', 'the next games are compressed with it');
 is(sql('SELECT count(*) FROM wrong'), '0', 'and are as they were');
 is(sql(q{SELECT avg(octet_length(payload)) FILTER (WHERE dictionary IS NULL) > 1.2 * avg(octet_length(payload)) FILTER (WHERE dictionary IS NOT NULL) FROM gamestate.archive_payload WHERE game_type = 'chess'}), 't', 'smaller than without');
 is(sql(q{SELECT count(*) FROM gamestate.dictionary WHERE game_type <> 'chess'}), '0', 'a policy without, a type with few games: none');
@@ -148,7 +148,7 @@ my $number = sql(q{SELECT number FROM gamestate.dictionary WHERE game_type = 'ch
 sql(qq{SET gamestate.allow_dictionary_changes = on; UPDATE gamestate.dictionary SET content = set_byte(content, 5000, get_byte(content, 5000) # 1) WHERE number = $number});
 is(sql(qq{SELECT count(DISTINCT problem) FROM gamestate.verify_archive() WHERE problem = 'its compression dictionary is damaged'}), '1', 'a damaged dictionary');
 sql(qq{SET gamestate.allow_dictionary_changes = on; DELETE FROM gamestate.dictionary WHERE number = $number});
-is(sql(q{SELECT count(*) FROM gamestate.verify_archive() WHERE problem = 'its compression dictionary is missing'}), sql(q{SELECT count(*) FROM gamestate.archive_payload WHERE game_type = 'chess' AND dictionary IS NOT NULL AND format = 2}), 'a deleted one');
+is(sql(q{SELECT count(*) FROM gamestate.verify_archive() WHERE problem = 'its compression dictionary is missing'}), sql(q{SELECT count(*) FROM gamestate.archive_payload WHERE game_type = 'chess' AND dictionary IS NOT NULL AND format = 3}), 'a deleted one');
 becomes(q{SELECT count(*) = 1 FROM gamestate.dictionary WHERE game_type = 'chess'}, 'a new one is trained');
 
 # ---------------------------------------------------------------------------
