@@ -75,7 +75,10 @@ SELECT gamestate.finish_game(:'r7');
 CALL pg_temp.wait_archived(:'new');
 CALL pg_temp.wait_archived(:'r7');
 SELECT gamestate.create_game('requests', request_id => pg_temp.r(3)) = :'new';
+-- (the detail names the game, whose id tells the day)
+\set VERBOSITY terse
 SELECT gamestate.create_game('requests', '[]', request_id => pg_temp.r(3));
+\set VERBOSITY default
 \echo :SQLSTATE
 SELECT gamestate.create_game('requests', request_id => :'r7');
 -- its payload dropped: a game of that id can have been created by that request only
