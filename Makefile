@@ -69,6 +69,7 @@ OBJS = \
 	extension/gs_lease_sql.o \
 	extension/gs_leaves.o \
 	extension/gs_light.o \
+	extension/gs_limits.o \
 	extension/gs_load.o \
 	extension/gs_load_games.o \
 	extension/gs_load_rows.o \
