@@ -10,8 +10,10 @@ OBJS = \
 	extension/gs_ahead.o \
 	extension/gs_anonymise.o \
 	extension/gs_anonymise_dictionary.o \
+	extension/gs_anonymise_frozen.o \
 	extension/gs_anonymise_game.o \
 	extension/gs_anonymise_rows.o \
+	extension/gs_anonymise_saved.o \
 	extension/gs_archive.o \
 	extension/gs_archive_find.o \
 	extension/gs_archiver.o \
@@ -40,6 +42,7 @@ OBJS = \
 	extension/gs_durable.o \
 	extension/gs_entry.o \
 	extension/gs_feed.o \
+	extension/gs_feed_filter.o \
 	extension/gs_feed_notice.o \
 	extension/gs_feed_wait.o \
 	extension/gs_feed_waiters.o \
@@ -49,6 +52,7 @@ OBJS = \
 	extension/gs_history.o \
 	extension/gs_hook.o \
 	extension/gs_freeze.o \
+	extension/gs_give_way.o \
 	extension/gs_idle.o \
 	extension/gs_import.o \
 	extension/gs_import_history.o \
@@ -61,9 +65,11 @@ OBJS = \
 	extension/gs_launcher.o \
 	extension/gs_leaderboard.o \
 	extension/gs_lease.o \
+	extension/gs_lease_look.o \
 	extension/gs_lease_sql.o \
 	extension/gs_leaves.o \
 	extension/gs_light.o \
+	extension/gs_limits.o \
 	extension/gs_load.o \
 	extension/gs_load_games.o \
 	extension/gs_load_rows.o \
@@ -73,6 +79,7 @@ OBJS = \
 	extension/gs_log.o \
 	extension/gs_lookup.o \
 	extension/gs_maintenance.o \
+	extension/gs_memory_wait.o \
 	extension/gs_merge.o \
 	extension/gs_merge_diff.o \
 	extension/gs_module.o \

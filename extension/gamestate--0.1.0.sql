@@ -231,6 +231,9 @@ CREATE TABLE gamestate.policy (
 	old_tablespace_after interval,
 	absence_action text,
 	absence_after interval,
+	max_state_size integer,
+	max_event_size integer,
+	max_log integer,
 	CONSTRAINT policy_game_type_check
 		CHECK (pg_catalog.octet_length(game_type) OPERATOR(pg_catalog.<=) 63),
 	CONSTRAINT policy_durability_check
@@ -267,6 +270,9 @@ CREATE TABLE gamestate.policy (
 		CHECK (archive_priority OPERATOR(pg_catalog.>=) -9 AND archive_priority OPERATOR(pg_catalog.<=) 9),
 	CONSTRAINT policy_archive_attempts_check
 		CHECK (archive_attempts OPERATOR(pg_catalog.>=) 0),
+	CONSTRAINT policy_limits_check
+		CHECK (max_state_size OPERATOR(pg_catalog.>) 0 AND max_event_size OPERATOR(pg_catalog.>) 0
+			   AND max_log OPERATOR(pg_catalog.>) 0),
 	CONSTRAINT policy_partition_interval_check
 		CHECK (partition_interval OPERATOR(pg_catalog.=) ANY ('{hour,day,week,month}'::text[])),
 	CONSTRAINT policy_make_ahead_check
@@ -277,7 +283,8 @@ CREATE TABLE gamestate.policy (
 		CHECK (freeze_after OPERATOR(pg_catalog.>=) '0'::interval),
 	CONSTRAINT policy_leaderboards_check
 		CHECK (pg_catalog.cardinality(leaderboards) OPERATOR(pg_catalog.<=) 16
-			   AND pg_catalog.array_position(leaderboards, NULL) IS NULL),
+			   AND pg_catalog.array_position(leaderboards, NULL) IS NULL
+			   AND pg_catalog.array_position(leaderboards, '') IS NULL),
 	CONSTRAINT policy_hook_failure_check
 		CHECK (hook_failure OPERATOR(pg_catalog.=) 'block' OR hook_failure OPERATOR(pg_catalog.=) 'skip'),
 	-- so that no row names a function that no role has been bound to, and that
@@ -317,6 +324,9 @@ COMMENT ON COLUMN gamestate.policy.suspend_on_pressure IS 'games may be suspende
 COMMENT ON COLUMN gamestate.policy.suspended_after IS 'a game that has been suspended for so long is abandoned; NULL = never';
 COMMENT ON COLUMN gamestate.policy.partition_interval IS 'period of a partition that is made from now on: hour, day (default), week (from Monday) or month, in UTC';
 COMMENT ON COLUMN gamestate.policy.make_ahead IS 'how many periods ahead partitions are made; 0 = not before the first game needs one';
+COMMENT ON COLUMN gamestate.policy.max_state_size IS 'largest state, in bytes; gamestate.max_state_size holds besides';
+COMMENT ON COLUMN gamestate.policy.max_event_size IS 'largest event, in bytes; gamestate.max_event_size holds besides';
+COMMENT ON COLUMN gamestate.policy.max_log IS 'changes of a game; gamestate.max_log holds besides; not of history last N';
 COMMENT ON COLUMN gamestate.policy.old_tablespace IS 'tablespace that old partitions are moved to, if old_tablespace_after is set too';
 COMMENT ON COLUMN gamestate.policy.old_tablespace_after IS 'how long after its end a partition is moved there';
 COMMENT ON COLUMN gamestate.policy.absence_action IS 'what happens when a player has been disconnected for absence_after: nothing (default); notify: a notice of kind absent; abandon: the game is abandoned; abandon_empty: it is, if no other player is connected';
@@ -443,6 +453,7 @@ CREATE TABLE gamestate.suspended (
 		CHECK (durability OPERATOR(pg_catalog.=) 'journal' OR durability OPERATOR(pg_catalog.=) 'memory')
 );
 CREATE INDEX suspended_suspended_at ON gamestate.suspended (suspended_at);
+CREATE INDEX suspended_players ON gamestate.suspended USING gin (players);
 -- zstd has been there already.
 ALTER TABLE gamestate.suspended ALTER COLUMN payload SET STORAGE EXTERNAL;
 COMMENT ON TABLE gamestate.suspended IS 'suspended games, a row a game; gamestate.resume_game() brings one back';
@@ -838,8 +849,11 @@ RETURNS TABLE (
 LANGUAGE sql VOLATILE PARALLEL UNSAFE ROWS 10
 SET search_path = pg_catalog, pg_temp
 AS $$
-WITH connection AS MATERIALIZED (
-	SELECT c.* FROM gamestate.renew_connection($1) c WHERE c.game_id IS NOT NULL
+WITH valid AS MATERIALIZED (
+	-- before the token is given up: an error here leaves it as it is
+	SELECT pg_catalog.count(*) AS n FROM gamestate.get_changes(NULL, $2)
+), connection AS MATERIALIZED (
+	SELECT c.* FROM valid, LATERAL gamestate.renew_connection(CASE WHEN valid.n = 0 THEN $1 END) c WHERE c.game_id IS NOT NULL
 ), found AS MATERIALIZED (
 	SELECT c.new_token, c.player, g.game_id, g.version, g AS game
 	  FROM connection c, LATERAL gamestate.get_game(c.game_id) g
@@ -981,7 +995,8 @@ CREATE FUNCTION gamestate.wait_changes(
 	game_ids uuid[] DEFAULT NULL,
 	game_type text DEFAULT NULL,
 	max_changes integer DEFAULT 1000,
-	timeout interval DEFAULT '30 s')
+	timeout interval DEFAULT '30 s',
+	game_types text[] DEFAULT NULL)
 RETURNS TABLE (
 	feed_position bigint,
 	game_id uuid,
@@ -995,8 +1010,8 @@ RETURNS TABLE (
 	request_id uuid,
 	type text)
 AS 'MODULE_PATHNAME', 'gs_wait_changes' LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 100;
-COMMENT ON FUNCTION gamestate.wait_changes(bigint, uuid[], text, integer, interval)
-IS 'waits until something after a position of the change feed has become durable, and returns it; NULL = from now. The last row is of kind position; one of kind gap says that changes are missing before it';
+COMMENT ON FUNCTION gamestate.wait_changes(bigint, uuid[], text, integer, interval, text[])
+IS 'waits until something after a position of the change feed has become durable, and returns it; NULL = from now. Of all games, those of a type, these games (of that type), or these games and all of some types. The last row is of kind position; one of kind gap says that changes are missing before it';
 
 CREATE FUNCTION gamestate.feed_position()
 RETURNS bigint
@@ -1228,8 +1243,8 @@ COMMENT ON COLUMN gamestate.dictionary.number IS 'what gamestate.archive_payload
 COMMENT ON COLUMN gamestate.dictionary.game_type IS 'type of the games it was trained from';
 COMMENT ON COLUMN gamestate.dictionary.samples IS 'number of these games';
 COMMENT ON COLUMN gamestate.dictionary.sample_bytes IS 'their bytes, as they are before compression';
-COMMENT ON COLUMN gamestate.dictionary.ratio_without IS 'compressed size by raw size without a dictionary, of other games than it was trained from';
-COMMENT ON COLUMN gamestate.dictionary.ratio_with IS 'the same with this dictionary';
+COMMENT ON COLUMN gamestate.dictionary.ratio_without IS 'compressed size by raw size without a dictionary, of half of these games';
+COMMENT ON COLUMN gamestate.dictionary.ratio_with IS 'the same with a dictionary trained from the other half';
 COMMENT ON COLUMN gamestate.dictionary.checksum IS 'CRC-32C of the content';
 COMMENT ON COLUMN gamestate.dictionary.content IS 'the dictionary, as the zstd library takes it; NULL = it did not help and was not kept';
 COMMENT ON SEQUENCE gamestate.dictionary_number_seq IS 'numbers the rows of gamestate.dictionary';
@@ -1798,6 +1813,8 @@ CREATE TABLE gamestate.erasure (
 	opaque_payloads bigint NOT NULL DEFAULT 0,
 	damaged_payloads bigint NOT NULL DEFAULT 0,
 	player_stats bigint NOT NULL DEFAULT 0,
+	saved_games bigint NOT NULL DEFAULT 0,
+	not_reached text[] NOT NULL DEFAULT '{}',
 	started_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
 	updated_at timestamptz,
 	done_at timestamptz
@@ -1806,7 +1823,7 @@ COMMENT ON TABLE gamestate.erasure IS 'players who have been anonymised, or are 
 COMMENT ON COLUMN gamestate.erasure.player IS 'the id that is replaced; forgotten when it is done';
 COMMENT ON COLUMN gamestate.erasure.pseudonym IS 'what takes its place: random';
 COMMENT ON COLUMN gamestate.erasure.documents IS 'also in JSON documents';
-COMMENT ON COLUMN gamestate.erasure.phase IS 'dictionaries, live games, tables, old dictionaries, statistics, live games again, done';
+COMMENT ON COLUMN gamestate.erasure.phase IS 'dictionaries, live games, tables, old dictionaries, statistics, live games again, saved games, done';
 COMMENT ON COLUMN gamestate.erasure.table_id IS 'table that it is at';
 COMMENT ON COLUMN gamestate.erasure.last_game IS 'the last game there that was looked at';
 COMMENT ON COLUMN gamestate.erasure.dictionaries IS 'dictionaries that had the id, each with its successor';
@@ -1814,7 +1831,10 @@ COMMENT ON COLUMN gamestate.erasure.live_games IS 'live games that were changed'
 COMMENT ON COLUMN gamestate.erasure.rows IS 'rows whose columns were changed';
 COMMENT ON COLUMN gamestate.erasure.payloads IS 'payloads that were packed anew';
 COMMENT ON COLUMN gamestate.erasure.opaque_payloads IS 'payloads of bytes, in which documents were not looked at';
-COMMENT ON COLUMN gamestate.erasure.damaged_payloads IS 'payloads that could not be read';
+COMMENT ON COLUMN gamestate.erasure.damaged_payloads IS 'payloads and saved games that could not be read';
+COMMENT ON COLUMN gamestate.erasure.player_stats IS 'rows of player_stats that were given to the pseudonym';
+COMMENT ON COLUMN gamestate.erasure.saved_games IS 'rows of gamestate.saved_games that were changed';
+COMMENT ON COLUMN gamestate.erasure.not_reached IS 'frozen partitions that could not be changed, and why';
 COMMENT ON SEQUENCE gamestate.erasure_number_seq IS 'numbers the rows of gamestate.erasure';
 ALTER TABLE gamestate.erasure OWNER TO gamestate_owner;
 SELECT pg_catalog.pg_extension_config_dump('gamestate.erasure', '');
@@ -1827,7 +1847,7 @@ CREATE PROCEDURE gamestate.anonymise_player(
 	INOUT report json DEFAULT NULL)
 AS 'MODULE_PATHNAME', 'gs_anonymise_player' LANGUAGE C;
 COMMENT ON PROCEDURE gamestate.anonymise_player(text, boolean, json)
-IS 'replace a player''s id by a random pseudonym in live and archived games, statistics and dictionaries, and with documents also where a JSON string is the id; goes on where an earlier call was interrupted';
+IS 'replace a player''s id by a random pseudonym in live, saved and archived games, frozen ones included, statistics and dictionaries, and with documents also where a JSON string is the id; goes on where an earlier call was interrupted';
 
 -- ---------------------------------------------------------------------------
 -- Statistics
@@ -2247,6 +2267,9 @@ SELECT t.game_type,
 	   coalesce(p.absence_action, d.absence_action) AS absence_action,
 	   coalesce(p.player_rate_limit, d.player_rate_limit) AS player_rate_limit,
 	   coalesce(p.game_rate_limit, d.game_rate_limit) AS game_rate_limit,
+	   coalesce(p.max_state_size, d.max_state_size) AS max_state_size,
+	   coalesce(p.max_event_size, d.max_event_size) AS max_event_size,
+	   coalesce(p.max_log, d.max_log) AS max_log,
 	   coalesce(p.player_stats, d.player_stats, true) AS player_stats,
 	   coalesce(p.stats_rule, d.stats_rule, 'gamestate.default_stats_rule') AS stats_rule,
 	   coalesce(p.leaderboards, d.leaderboards) AS leaderboards,

@@ -14,7 +14,9 @@
  *	   more; then the tables (gs_anonymise_rows.c), of which what is archived after
  *	   that needs nothing; the old dictionaries are removed; statistics are
  *	   given to the pseudonym; suspended games, dead letters and live games are gone
- *	   through once more, since games go from the one to the other.
+ *	   through once more, since games go from the one to the other; and at the end
+ *	   what was saved of live games for pg_dump (gs_anonymise_saved.c).  A frozen
+ *	   partition is done as a whole (gs_anonymise_frozen.c).
  *	3. Where something must not be in use any more (a dictionary by a batch, or by
  *	   somebody who reads with an old snapshot) it waits for the transactions that
  *	   were there before.
@@ -29,9 +31,11 @@
 #include "postgres.h"
 
 #include "gs_anonymise.h"
+#include "gs_cold.h"
 #include "gs_database.h"
 #include "gs_durable.h"
 #include "gs_owner.h"
+#include "gs_save.h"
 #include "gs_target.h"
 
 #include "access/htup_details.h"
@@ -70,13 +74,14 @@ typedef enum Phase
 	PHASE_OLD_DICTIONARIES,
 	PHASE_STATISTICS,
 	PHASE_LIVE_AGAIN,
+	PHASE_SAVED,
 	PHASE_DONE
 } Phase;
 
 static const char *const phase_names[] = {"dictionaries", "live games",
 										  "tables",		  "old dictionaries",
 										  "statistics",	  "live games again",
-										  "done"};
+										  "saved games",  "done"};
 
 typedef struct Run
 {
@@ -149,10 +154,10 @@ static void
 save_progress(const Run *run)
 {
 	const GsAnonymiseCounts *counts = &run->a.counts;
-	Oid types[] = {INT4OID, TEXTOID, OIDOID,  UUIDOID, INT4ARRAYOID, INT8OID,
-				   INT8OID, INT8OID, INT8OID, INT8OID, INT8OID,		 INT4OID};
-	Datum values[12];
-	char nulls[] = "            ";
+	Oid types[] = {INT4OID, TEXTOID, OIDOID,  UUIDOID, INT4ARRAYOID, INT8OID, INT8OID,
+				   INT8OID, INT8OID, INT8OID, INT8OID, INT4OID,		 INT8OID};
+	Datum values[13];
+	char nulls[] = "             ";
 
 	values[0] = Int32GetDatum(run->a.number);
 	values[1] = CStringGetTextDatum(phase_names[run->phase]);
@@ -168,10 +173,11 @@ save_progress(const Run *run)
 	values[9] = Int64GetDatum(counts->damaged);
 	values[10] = Int64GetDatum(run->statistics);
 	values[11] = Int32GetDatum(run->kept_dictionaries);
+	values[12] = Int64GetDatum(counts->saved);
 	run_sql("UPDATE gamestate.erasure SET phase = $2, table_id = $3, last_game = $4, "
 			"dictionaries = $5, live_games = $6, rows = $7, payloads = $8, "
 			"opaque_payloads = $9, damaged_payloads = $10, player_stats = $11, "
-			"kept_dictionaries = $12, updated_at = clock_timestamp(), "
+			"kept_dictionaries = $12, saved_games = $13, updated_at = clock_timestamp(), "
 			"done_at = CASE $2 WHEN 'done' THEN clock_timestamp() END, "
 			"player = CASE $2 WHEN 'done' THEN NULL ELSE player END WHERE number = $1",
 			SPI_OK_UPDATE, lengthof(types), types, values, nulls);
@@ -185,7 +191,8 @@ take_row(Run *run, HeapTuple tuple, TupleDesc desc)
 	char *phase = SPI_getvalue(tuple, desc, 2);
 	char *pseudonym = SPI_getvalue(tuple, desc, 3);
 	int64 *const numbers[] = {&counts->live,   &counts->rows,	 &counts->payloads,
-							  &counts->opaque, &counts->damaged, &run->statistics};
+							  &counts->opaque, &counts->damaged, &run->statistics,
+							  &counts->saved};
 	bool null;
 	Datum value;
 
@@ -209,9 +216,10 @@ take_row(Run *run, HeapTuple tuple, TupleDesc desc)
 	MemoryContextSwitchTo(old);
 }
 
-#define SELECTED                                                               \
-	"number, phase, pseudonym, documents, table_id, last_game, dictionaries, " \
-	"live_games, rows, payloads, opaque_payloads, damaged_payloads, player_stats"
+#define SELECTED                                                                    \
+	"number, phase, pseudonym, documents, table_id, last_game, dictionaries, "      \
+	"live_games, rows, payloads, opaque_payloads, damaged_payloads, player_stats, " \
+	"saved_games"
 
 static char *
 make_pseudonym(void)
@@ -341,18 +349,22 @@ live_games(Run *run)
  * Tables with games that are over or put away: partitions, detached ones too,
  * and tables of ours.
  */
-#define TABLES                                                                           \
-	"SELECT c.oid, c.oid::regclass::text, c.relkind = 'r' "                              \
-	"AND has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'UPDATE') " \
-	"FROM pg_class c WHERE c.relkind IN ('r', 'f') "                                     \
-	"AND EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid "                   \
-	"AND a.attname = 'game_id' AND a.atttypid = 'uuid'::regtype) "                       \
-	"AND EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid "                   \
-	"AND (a.attname = 'players' AND a.atttypid = 'text[]'::regtype "                     \
-	"OR a.attname = 'payload' AND a.atttypid = 'bytea'::regtype)) "                      \
-	"AND (c.relnamespace = 'gamestate_partitions'::regnamespace "                        \
-	"OR c.oid IN (SELECT relid FROM pg_partition_tree('gamestate.archive') "             \
-	"UNION SELECT relid FROM pg_partition_tree('gamestate.archive_payload')) "           \
+#define TABLES                                                                          \
+	"SELECT c.oid, c.oid::regclass::text, "                                             \
+	"CASE WHEN c.relkind = 'r' AND has_table_privilege(c.oid, 'SELECT') "               \
+	"AND has_table_privilege(c.oid, 'UPDATE') THEN 'table' "                            \
+	"WHEN pg_has_role(c.relowner, 'USAGE') AND EXISTS (SELECT FROM pg_foreign_table t " \
+	"JOIN pg_foreign_server s ON s.oid = t.ftserver WHERE t.ftrelid = c.oid "           \
+	"AND s.srvname = '" GS_COLD_SERVER "') THEN 'frozen' END AS way "                   \
+	"FROM pg_class c WHERE c.relkind IN ('r', 'f') "                                    \
+	"AND EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid "                  \
+	"AND a.attname = 'game_id' AND a.atttypid = 'uuid'::regtype) "                      \
+	"AND EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid "                  \
+	"AND (a.attname = 'players' AND a.atttypid = 'text[]'::regtype "                    \
+	"OR a.attname = 'payload' AND a.atttypid = 'bytea'::regtype)) "                     \
+	"AND (c.relnamespace = 'gamestate_partitions'::regnamespace "                       \
+	"OR c.oid IN (SELECT relid FROM pg_partition_tree('gamestate.archive') "            \
+	"UNION SELECT relid FROM pg_partition_tree('gamestate.archive_payload')) "          \
 	"OR c.oid IN (to_regclass('gamestate.suspended'), to_regclass('gamestate.dead_letter'))) "
 
 /* Games may have come from these, or gone to them, while it went on. */
@@ -360,7 +372,7 @@ live_games(Run *run)
 
 /* The table to go on with; false if there is none left.  Those out of reach are passed. */
 static bool
-next_table(Run *run, bool small)
+next_table(Run *run, bool small, bool *frozen)
 {
 	Oid types[] = {OIDOID};
 	Datum values[] = {ObjectIdGetDatum(run->table)};
@@ -374,9 +386,12 @@ next_table(Run *run, bool small)
 	{
 		HeapTuple tuple = SPI_tuptable->vals[i];
 
+		char *way = SPI_getvalue(tuple, SPI_tuptable->tupdesc, 3);
+
 		relid = DatumGetObjectId(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 1, &null));
-		if (!DatumGetBool(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 3, &null)))
+		if (way == NULL)
 			continue;
+		*frozen = strcmp(way, "frozen") == 0;
 		if (relid != run->table || !run->in_table)
 			run->has_position = false;
 		run->table = relid;
@@ -386,16 +401,40 @@ next_table(Run *run, bool small)
 	return false;
 }
 
+/* A frozen partition; the report is to say it if it cannot be done. */
+static void
+frozen_partition(Run *run)
+{
+	Oid types[] = {INT4OID, OIDOID, TEXTOID};
+	Datum values[3];
+	const char *wrong = gs_anonymise_frozen(&run->a, run->table);
+
+	if (wrong == NULL)
+		return;
+	values[0] = Int32GetDatum(run->a.number);
+	values[1] = ObjectIdGetDatum(run->table);
+	values[2] = CStringGetTextDatum(wrong);
+	run_sql("UPDATE gamestate.erasure SET not_reached = not_reached || "
+			"format('frozen partition %s: %s', $2::regclass, $3) WHERE number = $1",
+			SPI_OK_UPDATE, 3, types, values, NULL);
+}
+
 /* Some rows of some table, in a transaction; false if there was no table left. */
 static bool
 some_rows(Run *run, bool small)
 {
 	GsOwnerAccess access;
+	bool frozen = false;
 	bool any;
 
 	gs_owner_begin(&access, "archive", AccessShareLock);
-	any = next_table(run, small);
-	if (any)
+	any = next_table(run, small, &frozen);
+	if (any && frozen)
+	{
+		frozen_partition(run);
+		run->in_table = false;
+	}
+	else if (any)
 		run->in_table =
 			gs_anonymise_rows(&run->a, run->table, &run->has_position, &run->position);
 	gs_owner_end(&access);
@@ -409,6 +448,23 @@ tables(Run *run, bool small)
 		save_and_commit(run);
 	run->table = InvalidOid;
 	run->in_table = run->has_position = false;
+}
+
+static void
+saved_games(Run *run)
+{
+	bool more = true;
+
+	while (more)
+	{
+		GsOwnerAccess access;
+
+		gs_saved_begin(&access);
+		more = gs_anonymise_saved(&run->a, &run->has_position, &run->position);
+		gs_owner_end(&access);
+		save_and_commit(run);
+	}
+	run->has_position = false;
 }
 
 static void
@@ -488,6 +544,9 @@ do_phase(Run *run)
 		case PHASE_STATISTICS:
 			statistics(run);
 			break;
+		case PHASE_SAVED:
+			saved_games(run);
+			break;
 		case PHASE_DONE:
 			break;
 	}
@@ -501,19 +560,20 @@ do_phase(Run *run)
 /* What was done; what was not, a line each. */
 static const char report_sql[] =
 	"SELECT json_build_object('pseudonym', e.pseudonym, 'live_games', e.live_games, "
-	"'rows', e.rows, 'payloads', e.payloads, 'player_stats', e.player_stats, "
+	"'rows', e.rows, 'payloads', e.payloads, 'saved_games', e.saved_games, "
+	"'player_stats', e.player_stats, "
 	"'dictionaries', cardinality(e.dictionaries) / 2 - e.kept_dictionaries, "
 	"'not_reached', to_json(array_remove(ARRAY["
 	"'the journal until it has been rotated twice, and the change feed until it is overwritten', "
 	"'dead rows until VACUUM', 'WAL, base backups, dumps, logical subscribers', "
+	"CASE WHEN EXISTS (SELECT FROM gamestate.cold_file) THEN 'copies of files below gamestate.cold_directory, and files that were replaced there until the maintenance worker has removed them' END, "
 	"CASE WHEN NOT e.documents THEN 'documents: states, events, metadata, results' END, "
 	"CASE WHEN e.opaque_payloads > 0 THEN format('documents of %s archived games whose encoding is bytes', e.opaque_payloads) END, "
-	"CASE WHEN e.damaged_payloads > 0 THEN format('%s damaged payloads: see gamestate.verify_archive()', e.damaged_payloads) END, "
+	"CASE WHEN e.damaged_payloads > 0 THEN format('%s damaged payloads or saved games: see gamestate.verify_archive()', e.damaged_payloads) END, "
 	"CASE WHEN e.kept_dictionaries > 0 THEN format('%s dictionaries that tables out of reach still need', e.kept_dictionaries) END, "
-	"CASE WHEN EXISTS (SELECT FROM gamestate.saved_games) THEN 'gamestate.saved_games: call gamestate.save_live_games() again, or delete its rows' END, "
 	"CASE WHEN EXISTS (SELECT FROM gamestate.journal_damage) THEN 'gamestate.journal_damage: bytes that could not be read' END]"
-	"::text[] || ARRAY(SELECT format('table %s: it cannot be changed', t.name) FROM (" TABLES
-	") t (id, name, reachable) WHERE NOT t.reachable ORDER BY t.name), NULL))) "
+	"::text[] || e.not_reached || ARRAY(SELECT format('table %s: it cannot be changed', t.name) FROM (" TABLES
+	") t (id, name, way) WHERE t.way IS NULL ORDER BY t.name), NULL))) "
 	"FROM gamestate.erasure e WHERE e.number = $1";
 
 static char *

@@ -10,6 +10,7 @@
 
 #include "gs_payload.h"
 #include "gs_table.h"
+#include "gs_unpack.h"
 
 /* A dictionary that has the id in it, and the one that takes its place. */
 typedef struct GsDictionaryPair
@@ -25,7 +26,8 @@ typedef struct GsAnonymiseCounts
 	int64 rows;		/* of tables, with a player's or a result's columns */
 	int64 payloads; /* rows with states and logs */
 	int64 opaque;	/* payloads of bytes, in which documents were not looked at */
-	int64 damaged;	/* payloads that could not be read */
+	int64 damaged;	/* payloads and saved games that could not be read */
+	int64 saved;	/* saved games that were changed */
 } GsAnonymiseCounts;
 
 /* One erasure: a row of gamestate.erasure. */
@@ -68,6 +70,29 @@ extern bool gs_anonymise_live(const GsAnonymise *a, const pg_uuid_t *id);
  */
 extern bool gs_anonymise_rows(GsAnonymise *a, Oid relid, bool *has_position,
 							  pg_uuid_t *position);
+
+/*
+ * A packed payload: true if it had to be packed anew, as *packed and *bytes then say.
+ * One that cannot be read is counted, and left as it is.
+ */
+extern bool gs_anonymise_packed(GsAnonymise *a, const GsText *game_type,
+								const GsText *encoding, GsPacked *packed, bytea **bytes);
+
+/* ---- gs_anonymise_frozen.c ---- */
+
+/*
+ * A frozen partition, as a whole, in the caller's transaction.  Returns NULL, or why it
+ * was left as it is (palloc'd).  As gamestate_owner, connected to SPI.
+ */
+extern const char *gs_anonymise_frozen(GsAnonymise *a, Oid relid);
+
+/* Has a frozen partition a payload with that dictionary, or may it have one? */
+extern bool gs_anonymise_frozen_needs(const char *table, int32 dictionary);
+
+/* ---- gs_anonymise_saved.c ---- */
+
+/* The next rows of gamestate.saved_games; else as gs_anonymise_rows(). */
+extern bool gs_anonymise_saved(GsAnonymise *a, bool *has_position, pg_uuid_t *position);
 
 /* ---- gs_anonymise_dictionary.c ---- */
 

@@ -22,6 +22,7 @@
 #include "postgres.h"
 
 #include "gs_anonymise.h"
+#include "gs_cold.h"
 #include "gs_dictionary.h"
 
 #include "catalog/pg_type.h"
@@ -143,9 +144,9 @@ gs_anonymise_dictionaries(GsAnonymise *a)
  * ----------------------------------------------------------------
  */
 
-/* All tables that may have payloads; of a foreign one we do not ask. */
+/* All tables that may have payloads; of a foreign one that is not ours we do not ask. */
 static const char find_tables[] =
-	"SELECT c.oid::regclass::text, c.relkind = 'f' FROM pg_class c "
+	"SELECT c.oid::regclass::text, c.relkind = 'f', c.oid FROM pg_class c "
 	"WHERE c.relkind IN ('r', 'f') AND EXISTS (SELECT FROM pg_attribute d, pg_attribute p "
 	"WHERE d.attrelid = c.oid AND d.attname = 'dictionary' AND d.atttypid = 'integer'::regtype "
 	"AND p.attrelid = c.oid AND p.attname = 'payload' AND p.atttypid = 'bytea'::regtype) "
@@ -161,11 +162,18 @@ is_needed(int32 number, SPITupleTable *tables, int n)
 
 	for (int i = 0; i < n; i++)
 	{
-		char *table = SPI_getvalue(tables->vals[i], tables->tupdesc, 1);
+		HeapTuple tuple = tables->vals[i];
+		char *table = SPI_getvalue(tuple, tables->tupdesc, 1);
 		bool null;
 
-		if (DatumGetBool(SPI_getbinval(tables->vals[i], tables->tupdesc, 2, &null)))
-			return true;
+		if (DatumGetBool(SPI_getbinval(tuple, tables->tupdesc, 2, &null)))
+		{
+			Oid relid = DatumGetObjectId(SPI_getbinval(tuple, tables->tupdesc, 3, &null));
+
+			if (!gs_cold_is_frozen(relid) || gs_anonymise_frozen_needs(table, number))
+				return true;
+			continue;
+		}
 		if (SPI_execute_with_args(psprintf("SELECT FROM %s WHERE dictionary = $1 LIMIT 1",
 										   table),
 								  1, types, values, NULL, false, 1) != SPI_OK_SELECT)

@@ -254,46 +254,33 @@ write_payload(const Columns *columns, const pg_uuid_t *id, int64 old_checksum,
 			   7, types, values, nulls);
 }
 
-static void
-replace_in_payload(GsAnonymise *a, const Columns *columns, HeapTuple tuple,
-				   TupleDesc desc, const pg_uuid_t *id)
+bool
+gs_anonymise_packed(GsAnonymise *a, const GsText *game_type, const GsText *encoding,
+					GsPacked *packed, bytea **bytes)
 {
-	GsText game_type = text_of(tuple, desc, COLUMN_GAME_TYPE);
-	GsText encoding = text_of(tuple, desc, COLUMN_ENCODING);
-	bool is_json = encoding.len == 4 && memcmp(encoding.data, "json", 4) == 0;
-	GsPacked packed;
-	GsPacked new_packed;
+	bool is_json = encoding->len == 4 && memcmp(encoding->data, "json", 4) == 0;
 	GsPayload payload;
 	const char *wrong;
-	bytea *bytes;
 	char *raw;
 	Size raw_size;
-	bool null;
 	bool dirty;
-	int32 dictionary;
+	int32 dictionary = 0;
 
-	bytes = DatumGetByteaPP(value_of(tuple, desc, COLUMN_PAYLOAD, &null));
-	packed.format = DatumGetInt16(value_of(tuple, desc, COLUMN_FORMAT, &null));
-	packed.raw_size = DatumGetInt32(value_of(tuple, desc, COLUMN_RAW_SIZE, &null));
-	packed.checksum = DatumGetInt64(value_of(tuple, desc, COLUMN_CHECKSUM, &null));
-	dictionary = DatumGetInt32(value_of(tuple, desc, COLUMN_DICTIONARY, &null));
-	packed.dictionary = null ? 0 : dictionary;
-
-	wrong = gs_unpack(&packed, bytes, &raw, &payload);
+	wrong = gs_unpack(packed, *bytes, &raw, &payload);
 	if (wrong == NULL)
 	{
-		dictionary = clean_dictionary(a, packed.dictionary, &dirty);
+		dictionary = clean_dictionary(a, packed->dictionary, &dirty);
 		if (!gs_anonymise_payload(a, is_json, &payload, &wrong) && !dirty &&
 			wrong == NULL)
 		{
 			a->counts.opaque += a->documents && !is_json;
-			return;
+			return false;
 		}
 	}
 	if (wrong != NULL)
 	{
 		a->counts.damaged++;
-		return;
+		return false;
 	}
 	raw_size = gs_payload_size(&payload);
 	if (raw_size > MaxAllocSize)
@@ -302,12 +289,35 @@ replace_in_payload(GsAnonymise *a, const Columns *columns, HeapTuple tuple,
 				 errmsg("an archived game becomes too large with another player id")));
 	raw = palloc(raw_size);
 	gs_payload_encode(&payload, raw);
-	bytes =
-		gs_pack(&payload, raw, raw_size, level_of(&game_type),
-				columns->dictionary ? dictionary : 0, CurrentMemoryContext, &new_packed);
-	write_payload(columns, id, packed.checksum, &new_packed, bytes);
+	*bytes = gs_pack(&payload, raw, raw_size, level_of(game_type), dictionary,
+					 CurrentMemoryContext, packed);
 	a->counts.payloads++;
 	a->counts.opaque += a->documents && !is_json;
+	return true;
+}
+
+static void
+replace_in_payload(GsAnonymise *a, const Columns *columns, HeapTuple tuple,
+				   TupleDesc desc, const pg_uuid_t *id)
+{
+	GsText game_type = text_of(tuple, desc, COLUMN_GAME_TYPE);
+	GsText encoding = text_of(tuple, desc, COLUMN_ENCODING);
+	GsPacked packed;
+	int64 old_checksum;
+	bytea *bytes;
+	bool null;
+	int32 dictionary;
+
+	bytes = DatumGetByteaPP(value_of(tuple, desc, COLUMN_PAYLOAD, &null));
+	packed.format = DatumGetInt16(value_of(tuple, desc, COLUMN_FORMAT, &null));
+	packed.raw_size = DatumGetInt32(value_of(tuple, desc, COLUMN_RAW_SIZE, &null));
+	old_checksum = packed.checksum =
+		DatumGetInt64(value_of(tuple, desc, COLUMN_CHECKSUM, &null));
+	/* a table without this column has payloads without one, and they stay so */
+	dictionary = DatumGetInt32(value_of(tuple, desc, COLUMN_DICTIONARY, &null));
+	packed.dictionary = null ? 0 : dictionary;
+	if (gs_anonymise_packed(a, &game_type, &encoding, &packed, &bytes))
+		write_payload(columns, id, old_checksum, &packed, bytes);
 }
 
 /* ----------------------------------------------------------------

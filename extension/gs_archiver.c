@@ -29,6 +29,7 @@
 #include "gs_archiver_parts.h"
 #include "gs_config.h"
 #include "gs_delay.h"
+#include "gs_give_way.h"
 #include "gs_idle.h"
 #include "gs_journal.h"
 #include "gs_load.h"
@@ -53,7 +54,6 @@
 /* First and longest wait before archived games are tried to be freed again. */
 #define FREE_FIRST_MS 50
 #define FREE_LAST_MS  2000
-#define FREE_AT_ONCE  5000
 
 /* How often it is seen whether memory is short while games are delayed. */
 #define PRESSURE_LOOK_MS 1000
@@ -186,7 +186,7 @@ free_archived(void)
 {
 	bool left;
 
-	(void) gs_table_free_archived(GsArchiver.db, false, FREE_AT_ONCE);
+	gs_pass_free_archived();
 	LWLockAcquire(&GsArchiver.db->queue_lock, LW_SHARED);
 	left = GsArchiver.db->narchived > 0;
 	LWLockRelease(&GsArchiver.db->queue_lock);
@@ -263,7 +263,7 @@ static void
 keep_rules(void)
 {
 	bool pressure = gs_rules_pressure(GsArchiver.db);
-	bool changed = gs_rules_refresh(GsArchiver.db);
+	bool changed = gs_rules_refresh();
 
 	if (changed)
 		gs_idle_reset();
@@ -339,6 +339,7 @@ static void
 initialize(void)
 {
 	gs_failures_init();
+	gs_give_way_init();
 	gs_place_init();
 	GsArchiver.loop_context =
 		AllocSetContextCreate(TopMemoryContext, "gamestate archiver turn",

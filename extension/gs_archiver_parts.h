@@ -68,6 +68,9 @@ extern void gs_archiver_keep_journal(void);
 extern void gs_pass_run(void);
 extern void gs_pass_forget(void); /* what is known about the head of the queue */
 
+/* Free games that are in the archive and that nobody needs in memory any more. */
+extern void gs_pass_free_archived(void);
+
 /* ---- gs_archiver_split.c ---- */
 
 /* Archive the games, or find which of them, or what else, is to blame. */

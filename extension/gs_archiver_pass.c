@@ -22,15 +22,18 @@
 #include "gs_archiver_parts.h"
 #include "gs_config.h"
 #include "gs_delay.h"
+#include "gs_give_way.h"
 #include "gs_policy.h"
+#include "gs_rules.h"
 
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-/* How many archived games are freed at once. */
-#define FREE_AT_ONCE 5000
+/* How many archived games are freed in a turn, and how many without giving way. */
+#define FREE_IN_TURN 5000
+#define FREE_AT_ONCE 50
 
 /* So many games are ranked at once. */
 #define RANK_AT_ONCE 1000
@@ -261,11 +264,23 @@ archive_some(void)
 }
 
 void
+gs_pass_free_archived(void)
+{
+	for (int freed = 0; freed < FREE_IN_TURN; freed += FREE_AT_ONCE)
+	{
+		if (gs_table_free_archived(GsArchiver.db, false, FREE_AT_ONCE) < FREE_AT_ONCE)
+			break;
+		gs_give_way();
+	}
+}
+
+void
 gs_pass_run(void)
 {
 	TimestampTz start = GetCurrentTimestamp();
 	bool whole = start >= look_at;
 	bool more = true;
+	int64 gave_way_us;
 
 	GsArchiver.pass = (GsArchiverPass){0};
 	if (whole)
@@ -280,13 +295,18 @@ gs_pass_run(void)
 	{
 		MemoryContextReset(GsArchiver.turn_context);
 		MemoryContextSwitchTo(GsArchiver.turn_context);
+		/* players wait for memory, too */
+		gs_give_way_allow(!gs_rules_pressure(GsArchiver.db));
 		more = archive_some();
-		(void) gs_table_free_archived(GsArchiver.db, false, FREE_AT_ONCE);
+		gs_pass_free_archived();
 		pgstat_report_stat(false);
 		gs_archiver_keep_journal(); /* a long queue must not keep the players waiting */
 	}
 	MemoryContextSwitchTo(GsArchiver.loop_context);
 	MemoryContextDelete(GsArchiver.turn_context);
 	GsArchiver.turn_context = GsArchiver.loop_context;
+	if ((gave_way_us = gs_give_way_taken()) > 0)
+		elog(DEBUG1, "gamestate archiver: others were given way to for %lld ms",
+			 (long long) gave_way_us / 1000);
 	end_of_pass(start, whole);
 }

@@ -281,6 +281,8 @@ gs_resume_archiving(PG_FUNCTION_ARGS)
 	TypeKey key;
 	GsText type = {"", 0};
 
+	/* there is no archiver */
+	PreventCommandDuringRecovery("resume_archiving()");
 	gs_attach();
 	if (!PG_ARGISNULL(0))
 	{

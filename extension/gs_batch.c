@@ -10,6 +10,7 @@
  *	   set-returning functions.  So PostgreSQL routes the rows to their
  *	   partitions, and what a DBA has added to the tables (indexes, triggers,
  *	   columns with defaults) works as for any other INSERT.
+ *	   Between two games, and two rows, the archiver gives way (gs_give_way.c).
  *	3. If a table has not taken every row (a trigger may drop rows) the
  *	   transaction fails: a game leaves memory only for a row.
  *	4. The games are counted for their players (gs_player_stats.c), and the
@@ -26,6 +27,7 @@
 
 #include "gs_batch.h"
 #include "gs_dictionary.h"
+#include "gs_give_way.h"
 #include "gs_hook.h"
 #include "gs_lock.h"
 #include "gs_player_stats.h"
@@ -34,6 +36,7 @@
 #include "gs_worker.h"
 #include "gs_writeset.h"
 
+#include "access/htup_details.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
@@ -324,6 +327,7 @@ collect(GsBatchGame *games, int n)
 		}
 		MemoryContextSwitchTo(rows_context);
 		MemoryContextReset(scratch);
+		gs_give_way();
 	}
 	MemoryContextDelete(scratch);
 	return i;
@@ -385,11 +389,11 @@ gs_batch_insert(void)
 	if (insert_rows == NULL)
 		insert_rows =
 			prepare("INSERT INTO gamestate.archive (" GS_ARCHIVE_COLUMNS ") "
-					"SELECT " GS_ARCHIVE_COLUMNS " FROM gamestate.archiver_rows()");
+					"SELECT (r.r).* FROM (SELECT gamestate.archiver_rows() AS r) AS r");
 	if (insert_payloads == NULL)
-		insert_payloads =
-			prepare("INSERT INTO gamestate.archive_payload (" PAYLOAD_COLUMNS ") "
-					"SELECT " PAYLOAD_COLUMNS " FROM gamestate.archiver_payloads()");
+		insert_payloads = prepare(
+			"INSERT INTO gamestate.archive_payload (" PAYLOAD_COLUMNS ") "
+			"SELECT (r.r).* FROM (SELECT gamestate.archiver_payloads() AS r) AS r");
 	insert(insert_rows, "gamestate.archive", batch_rows);
 	insert(insert_payloads, "gamestate.archive_payload",
 		   batch_rows - batch_without_payload);
@@ -452,68 +456,101 @@ put_text(Datum *value, bool *null, text *t)
 	*null = t == NULL;
 }
 
+/*
+ * A call for each row, so that a row is inserted before the next one is made: the
+ * archiver can give way in between.  Returns the number of the row.
+ */
+static int
+next_row(FunctionCallInfo fcinfo, FuncCallContext **funcctx)
+{
+	check_in_archiver();
+	if (SRF_IS_FIRSTCALL())
+	{
+		MemoryContext old;
+		TupleDesc desc;
+
+		*funcctx = SRF_FIRSTCALL_INIT();
+		old = MemoryContextSwitchTo((*funcctx)->multi_call_memory_ctx);
+		if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+			elog(ERROR, "return type must be a row type");
+		(*funcctx)->tuple_desc = BlessTupleDesc(desc);
+		MemoryContextSwitchTo(old);
+	}
+	*funcctx = SRF_PERCALL_SETUP();
+	gs_give_way();
+	return (int) (*funcctx)->call_cntr;
+}
+
+static Datum
+form_row(FuncCallContext *funcctx, Datum *values, bool *nulls)
+{
+	return HeapTupleGetDatum(heap_form_tuple(funcctx->tuple_desc, values, nulls));
+}
+
+static Datum
+archive_row(FuncCallContext *funcctx, const BatchRow *row)
+{
+	const GsHeader *h = &row->h;
+	Datum values[ARCHIVE_NCOLUMNS];
+	bool nulls[ARCHIVE_NCOLUMNS] = {0};
+
+	values[0] = UUIDPGetDatum(&row->game_id);
+	values[1] = PointerGetDatum(row->game_type);
+	values[2] = CStringGetTextDatum(gs_status_name(h->status));
+	values[3] = CStringGetTextDatum(h->encoding == GS_ENCODING_BYTES ? "bytes" : "json");
+	values[4] = PointerGetDatum(row->players);
+	values[5] = Int32GetDatum(h->max_players);
+	nulls[5] = h->max_players == 0;
+	put_text(&values[6], &nulls[6], row->room_code);
+	put_text(&values[7], &nulls[7], row->metadata);
+	put_text(&values[8], &nulls[8], row->result);
+	values[9] = TimestampTzGetDatum(h->created_at);
+	values[10] = TimestampTzGetDatum(h->started_at);
+	nulls[10] = h->started_at == 0;
+	values[11] = TimestampTzGetDatum(h->ended_at);
+	values[12] = Int64GetDatum(h->version);
+	values[13] = Int64GetDatum(h->moves);
+	return form_row(funcctx, values, nulls);
+}
+
+static Datum
+payload_row(FuncCallContext *funcctx, const BatchRow *row)
+{
+	Datum values[PAYLOAD_NCOLUMNS];
+	bool nulls[PAYLOAD_NCOLUMNS] = {0};
+
+	values[0] = UUIDPGetDatum(&row->game_id);
+	values[1] = PointerGetDatum(row->game_type);
+	values[2] = TimestampTzGetDatum(row->h.ended_at);
+	values[3] = Int16GetDatum(row->packed.format);
+	values[4] = Int32GetDatum(row->packed.dictionary);
+	nulls[4] = row->packed.dictionary == 0;
+	values[5] = Int32GetDatum(row->packed.raw_size);
+	values[6] = Int64GetDatum(row->packed.checksum);
+	values[7] = PointerGetDatum(row->payload);
+	return form_row(funcctx, values, nulls);
+}
+
 Datum
 gs_archiver_rows(PG_FUNCTION_ARGS)
 {
-	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	FuncCallContext *funcctx;
+	int i = next_row(fcinfo, &funcctx);
 
-	check_in_archiver();
-	InitMaterializedSRF(fcinfo, 0);
-	for (int i = 0; i < batch_rows; i++)
-	{
-		BatchRow *row = &batch[i];
-		const GsHeader *h = &row->h;
-		Datum values[ARCHIVE_NCOLUMNS];
-		bool nulls[ARCHIVE_NCOLUMNS] = {0};
-
-		values[0] = UUIDPGetDatum(&row->game_id);
-		values[1] = PointerGetDatum(row->game_type);
-		values[2] = CStringGetTextDatum(gs_status_name(h->status));
-		values[3] =
-			CStringGetTextDatum(h->encoding == GS_ENCODING_BYTES ? "bytes" : "json");
-		values[4] = PointerGetDatum(row->players);
-		values[5] = Int32GetDatum(h->max_players);
-		nulls[5] = h->max_players == 0;
-		put_text(&values[6], &nulls[6], row->room_code);
-		put_text(&values[7], &nulls[7], row->metadata);
-		put_text(&values[8], &nulls[8], row->result);
-		values[9] = TimestampTzGetDatum(h->created_at);
-		values[10] = TimestampTzGetDatum(h->started_at);
-		nulls[10] = h->started_at == 0;
-		values[11] = TimestampTzGetDatum(h->ended_at);
-		values[12] = Int64GetDatum(h->version);
-		values[13] = Int64GetDatum(h->moves);
-		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
-	}
-	return (Datum) 0;
+	if (i >= batch_rows)
+		SRF_RETURN_DONE(funcctx);
+	SRF_RETURN_NEXT(funcctx, archive_row(funcctx, &batch[i]));
 }
 
 Datum
 gs_archiver_payloads(PG_FUNCTION_ARGS)
 {
-	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	FuncCallContext *funcctx;
+	int i = next_row(fcinfo, &funcctx);
 
-	check_in_archiver();
-	InitMaterializedSRF(fcinfo, 0);
-	for (int i = 0; i < batch_rows; i++)
-	{
-		BatchRow *row = &batch[i];
-		Datum values[PAYLOAD_NCOLUMNS];
-		bool nulls[PAYLOAD_NCOLUMNS] = {0};
-
-		if (row->payload == NULL)
-			continue;
-
-		values[0] = UUIDPGetDatum(&row->game_id);
-		values[1] = PointerGetDatum(row->game_type);
-		values[2] = TimestampTzGetDatum(row->h.ended_at);
-		values[3] = Int16GetDatum(row->packed.format);
-		values[4] = Int32GetDatum(row->packed.dictionary);
-		nulls[4] = row->packed.dictionary == 0;
-		values[5] = Int32GetDatum(row->packed.raw_size);
-		values[6] = Int64GetDatum(row->packed.checksum);
-		values[7] = PointerGetDatum(row->payload);
-		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
-	}
-	return (Datum) 0;
+	while (i < batch_rows && batch[i].payload == NULL)
+		i = (int) ++funcctx->call_cntr;
+	if (i >= batch_rows)
+		SRF_RETURN_DONE(funcctx);
+	SRF_RETURN_NEXT(funcctx, payload_row(funcctx, &batch[i]));
 }

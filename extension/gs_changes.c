@@ -309,9 +309,6 @@ gs_get_changes(PG_FUNCTION_ARGS)
 	gs_attach();
 	(void) gs_ready();
 	InitMaterializedSRF(fcinfo, 0);
-	if (PG_ARGISNULL(0))
-		return (Datum) 0;
-	request.id = PG_GETARG_UUID_P(0);
 	request.after_version = PG_ARGISNULL(1) ? 0 : PG_GETARG_INT64(1);
 	if (request.after_version < 0)
 		ereport(ERROR,
@@ -324,6 +321,9 @@ gs_get_changes(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("max_changes must not be negative")));
 
+	if (PG_ARGISNULL(0))
+		return (Datum) 0;
+	request.id = PG_GETARG_UUID_P(0);
 	pending = GsWriteSetActive ? gs_writeset_find(request.id) : NULL;
 	if (pending && gs_pending_is_deleted(pending))
 		return (Datum) 0;

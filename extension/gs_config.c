@@ -56,6 +56,7 @@
 #define GS_JOURNAL_MIN					16
 #define GS_PITR_TICK_DEFAULT			1000
 #define GS_PITR_TICK_MAX				3600000
+#define GS_MEMORY_WAIT_DEFAULT			5000
 #define GS_LOAD_TIMEOUT_DEFAULT			60000
 #define GS_MAINTENANCE_INTERVAL_DEFAULT (60 * 1000)
 #define GS_MAINTENANCE_INTERVAL_MIN		100
@@ -72,6 +73,8 @@
 #define GS_RATE_KEYS_MIN				16
 #define GS_TEN_MILLION					10000000
 #define GS_BATCH_DEFAULT				500
+#define GS_ARCHIVER_SHARE_DEFAULT		50
+#define GS_ARCHIVER_SHARE_MIN			10
 #define GS_LEVEL_DEFAULT				3
 #define GS_MAKE_AHEAD_DEFAULT			2
 #define GS_MAKE_AHEAD_MAX				100
@@ -87,6 +90,7 @@ int gs_memory = GS_MEMORY_DEFAULT;
 int gs_reserve_percent = GS_RESERVE_DEFAULT;
 int gs_max_databases = GS_DATABASES_DEFAULT;
 int gs_quota = GS_QUOTA_DEFAULT;
+int gs_memory_wait = GS_MEMORY_WAIT_DEFAULT;
 int gs_max_state_size = GS_STATE_DEFAULT;
 int gs_max_event_size = GS_EVENT_DEFAULT;
 int gs_max_metadata_size = GS_METADATA_DEFAULT;
@@ -109,6 +113,7 @@ int gs_feed_event_size = GS_FEED_EVENT_DEFAULT;
 int gs_max_connected = GS_CONNECTED_DEFAULT;
 int gs_rate_limit_keys = GS_RATE_KEYS_DEFAULT;
 bool gs_archiver = true;
+int gs_archiver_share = GS_ARCHIVER_SHARE_DEFAULT;
 bool gs_timer_enabled = true;
 bool gs_maintenance = true;
 int gs_maintenance_interval = GS_MAINTENANCE_INTERVAL_DEFAULT;
@@ -196,6 +201,12 @@ define_memory_settings(void)
 		"To be set for a database (ALTER DATABASE ... SET); -1 means no quota.",
 		&gs_quota, GS_QUOTA_DEFAULT, -1, GS_MEMORY_MAX, PGC_SUSET, GUC_UNIT_MB, NULL,
 		NULL, NULL);
+	DefineCustomIntVariable(
+		"gamestate.memory_wait",
+		"Sets how long a call that creates or ends a game waits for the archiver to free memory.",
+		"It waits only while the memory is full and the archiver is at work, in a transaction that has not changed anything yet. 0 means that it never waits.",
+		&gs_memory_wait, GS_MEMORY_WAIT_DEFAULT, 0, INT_MAX, PGC_USERSET, GUC_UNIT_MS,
+		NULL, NULL, NULL);
 }
 
 static void
@@ -322,6 +333,12 @@ define_archive_settings(void)
 		&gs_maintenance_interval, GS_MAINTENANCE_INTERVAL_DEFAULT,
 		GS_MAINTENANCE_INTERVAL_MIN, GS_MAINTENANCE_INTERVAL_MAX, PGC_SIGHUP, GUC_UNIT_MS,
 		NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"gamestate.archiver_share",
+		"Sets how many percent of a processor the archiver takes at most while others wait for one.",
+		"While nobody does it takes what there is, and so it does when memory is short; 100 means always.",
+		&gs_archiver_share, GS_ARCHIVER_SHARE_DEFAULT, GS_ARCHIVER_SHARE_MIN, 100,
+		PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable(
 		"gamestate.archive_batch",
 		"Sets the largest number of games archived in one transaction.",

@@ -27,6 +27,7 @@ extern int gs_reserve_percent;
 extern int gs_max_databases;
 
 /* limits */
+extern int gs_memory_wait;		 /* ms; 0 = off */
 extern int gs_quota;			 /* MB; -1 = none */
 extern int gs_max_state_size;	 /* kB */
 extern int gs_max_event_size;	 /* kB */
@@ -61,6 +62,7 @@ extern int gs_rate_limit_keys; /* postmaster start */
 
 /* archiver */
 extern bool gs_archiver;
+extern int gs_archiver_share; /* percent of a processor */
 extern int gs_memory_pressure; /* percent */
 extern bool gs_timer_enabled;
 extern bool gs_maintenance;

@@ -22,6 +22,7 @@
  */
 #include "postgres.h"
 
+#include "gs_archive_find.h"
 #include "gs_config.h"
 #include "gs_database.h"
 #include "gs_dead_letter.h"
@@ -41,6 +42,7 @@
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/elog.h"
@@ -50,6 +52,7 @@
 #define TABLE "dead_letter"
 
 #define LOCK_TIMEOUT_MS 2000
+#define POLL_MS			20
 
 PG_FUNCTION_INFO_V1(gs_retry_dead_letter);
 PG_FUNCTION_INFO_V1(gs_discard_dead_letter);
@@ -263,18 +266,55 @@ delete_row(const pg_uuid_t *id)
 			values, NULL);
 }
 
+/* Both of the archive's tables, against everybody, or none. */
+static bool
+try_lock_archive(const Oid *roots)
+{
+	if (!ConditionalLockRelationOid(roots[0], AccessExclusiveLock))
+		return false;
+	if (ConditionalLockRelationOid(roots[1], AccessExclusiveLock))
+		return true;
+	UnlockRelationOid(roots[0], AccessExclusiveLock);
+	return false;
+}
+
+/*
+ * A query that was planned before a partition was attached, and takes its snapshot after
+ * our commit, would miss the game.  The archiver waits between the two until such
+ * queries have ended (gs_place.c).  We are one transaction, so we make a partition,
+ * which is seldom missing, only when nobody has the tables locked, and keep
+ * everybody out until our end.  Nobody has to queue up behind us while we wait.
+ */
+static void
+make_place(const GsText *game_type, TimestampTz ended_at)
+{
+	const Oid roots[] = {gs_archive_table("archive"),
+						 gs_archive_table("archive_payload")};
+	GsPlace place;
+
+	if (gs_partition_find(game_type, ended_at, false, &place))
+		return;
+	for (int ms = 0; !try_lock_archive(roots); ms += POLL_MS)
+	{
+		if (ms >= LOCK_TIMEOUT_MS)
+			ereport(ERROR,
+					(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+					 errmsg("could not lock the archive to make a partition"),
+					 errdetail("The dead letter needs a partition that is missing. It is made when no transaction has read or written the archive."),
+					 errhint("Try again.")));
+		CHECK_FOR_INTERRUPTS();
+		pg_usleep(POLL_MS * 1000);
+	}
+	(void) gs_partition_complete(game_type, ended_at, false, &place);
+	CommandCounterIncrement();
+}
+
 static void
 archive_game(const GsStoredGame *game)
 {
 	GsGameCopy *copy = copy_of(game);
-	GsPlace place;
 
-	/*
-	 * One that is made here does not settle (gs_place.c): a query that was
-	 * planned before and runs after our commit misses the game, once.
-	 */
-	(void) gs_partition_complete(&copy->info.game_type, game->ended_at, false, &place);
-	CommandCounterIncrement();
+	make_place(&copy->info.game_type, game->ended_at);
 	PG_TRY();
 	{
 		gs_batch_open(1);
@@ -347,14 +387,15 @@ try_again(const GsStoredGame *game)
 	{
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
-		if (is_general(error))
-			PG_RE_THROW();
 		FlushErrorState();
+		/* in any case: nobody else ends a subtransaction that we have begun */
 		RollbackAndReleaseCurrentSubTransaction();
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
+	if (error != NULL && is_general(error))
+		ReThrowError(error);
 	if (error != NULL)
 		note_failure(&game->game_id, error);
 	return error == NULL;

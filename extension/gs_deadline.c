@@ -279,7 +279,7 @@ gs_deadline_run(GsDatabase *db, const GsTimerDue *due, int n)
 		if (set_off(db, &passed[i], &set[nset]))
 			nset++;
 	}
-	gs_worker_commit();
+	gs_worker_commit_unawaited();
 	count_deadlines(db, set, nset);
 	return nset;
 }

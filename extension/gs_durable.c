@@ -47,6 +47,7 @@
 XLogRecPtr GsSeenLsn[GS_DURABLE_LEVELS] = {0};
 XLogRecPtr GsKnownDurable[GS_DURABLE_LEVELS] = {0};
 bool GsSeenAny = false;
+int GsToldLevel = SYNCHRONOUS_COMMIT_OFF;
 
 static int
 wait_mode(int level)
@@ -191,8 +192,10 @@ commit_wait_for_standbys(XLogRecPtr lsn, int level)
 bool
 gs_durable_committed(XLogRecPtr lsn)
 {
-	note_waited(lsn, synchronous_commit);
-	return gs_durable_is(lsn, synchronous_commit);
+	int level = gs_durable_told_level();
+
+	note_waited(lsn, level);
+	return gs_durable_is(lsn, level);
 }
 
 void

@@ -28,6 +28,19 @@ extern XLogRecPtr GsSeenLsn[GS_DURABLE_LEVELS];
 extern XLogRecPtr GsKnownDurable[GS_DURABLE_LEVELS];
 extern bool GsSeenAny;
 
+/*
+ * What readers of this transaction's versions are to wait for: synchronous_commit,
+ * unless nobody waits for the commit itself (gs_worker_commit_unawaited()); then
+ * this is what its setting is, and synchronous_commit less.
+ */
+extern int GsToldLevel;
+
+static inline int
+gs_durable_told_level(void)
+{
+	return Max(GsToldLevel, synchronous_commit);
+}
+
 /* May be called with locks held. */
 static inline void
 gs_durable_note(XLogRecPtr lsn, int level)

@@ -75,6 +75,11 @@
 /* Games of one class keep their order. */
 #define CLASSES 4096
 
+/* Instead of a class: the row concerns everybody. */
+#define NO_GAME PG_UINT16_MAX
+
+StaticAssertDecl(GS_FEED_ID_CLASSES <= NO_GAME, "classes of ids must fit into 16 bits");
+
 /*
  * Header of a group, in the data ring, aligned to 8 bytes; its rows follow.
  * Places in the ring grow for ever, like WAL positions.
@@ -113,6 +118,7 @@ typedef struct GsFeed
 	uint64 order_mask;
 	Size event_limit;
 	uint64 *order; /* places of rows, by number */
+	uint16 *ids;   /* classes of their games' ids, or NO_GAME; likewise */
 	char *data;
 
 	LWLock lock;
@@ -164,7 +170,7 @@ gs_feed_shmem_size(void)
 {
 	Size size = MAXALIGN(sizeof(GsFeed));
 
-	size = add_size(size, mul_size(sizeof(uint64), order_entries()));
+	size = add_size(size, mul_size(sizeof(uint64) + sizeof(uint16), order_entries()));
 	size = add_size(size, data_size());
 	return add_size(size, gs_feed_waiters_shmem_size());
 }
@@ -199,6 +205,7 @@ gs_feed_shmem_init(bool found)
 		feed->event_limit = feed->size / EVENT_PART;
 		feed->order = (uint64 *) ((char *) feed + MAXALIGN(sizeof(GsFeed)));
 		feed->data = (char *) (feed->order + order_entries());
+		feed->ids = (uint16 *) (feed->data + feed->size);
 		LWLockInitialize(&feed->lock, GsShmem->feed_tranche);
 		pg_atomic_init_u64(&feed->published, 0);
 		pg_atomic_init_u64(&feed->floor, 0);
@@ -255,8 +262,13 @@ publish_group(uint64 place)
 
 	for (uint32 i = 0; i < group->nrows; i++)
 	{
-		feed->order[number++ & feed->order_mask] = row;
-		row += ((const GsFeedRow *) at_place(row))->size;
+		const GsFeedRow *r = at_place(row);
+		uint64 at = number++ & feed->order_mask;
+
+		feed->order[at] = row;
+		feed->ids[at] =
+			r->kind == GS_FEED_GAP ? NO_GAME : r->id_hash % GS_FEED_ID_CLASSES;
+		row += r->size;
 	}
 	pg_write_barrier();
 	pg_atomic_write_u64(&feed->published, number);
@@ -762,6 +774,17 @@ gs_feed_publish(void)
 	LWLockRelease(&feed->lock);
 }
 
+/* What has become durable meanwhile is in the feed from now on. */
+void
+gs_feed_publish_pending(void)
+{
+	if (!gs_feed_pending())
+		return;
+	gs_durable_look();
+	gs_feed_publish();
+	gs_feed_wake();
+}
+
 /* ----------------------------------------------------------------
  *		Reading
  * ----------------------------------------------------------------
@@ -798,34 +821,23 @@ gs_feed_keys(uint64 number, GsFeedKeys *keys)
 	keys->dboid = row->dboid;
 	keys->type_hash = row->type_hash;
 	keys->id_hash = row->id_hash;
+	keys->game_id = row->game_id;
+	keys->kind = row->kind;
 	keys->is_gap = row->kind == GS_FEED_GAP;
 	return is_still_there(number, place);
 }
 
-static int
-compare_ids(const void *a, const void *b)
+/*
+ * Can the row of this number pass?  Who follows a few games passes over the many rows of
+ * others without looking at them, which would be somewhere else in memory each.
+ */
+static inline bool
+may_pass(const GsFeedFilter *filter, uint64 number)
 {
-	return memcmp(a, b, UUID_LEN);
-}
+	uint16 class = feed->ids[number & feed->order_mask];
 
-/* The row may be overwritten meanwhile: an answer, but no crash. */
-static bool
-passes(const GsFeedFilter *filter, const GsFeedRow *row)
-{
-	uint32 class = row->id_hash % GS_FEED_ID_CLASSES;
-
-	if (row->kind == GS_FEED_GAP)
-		return row->dboid == InvalidOid || row->dboid == filter->dboid;
-	if (row->dboid != filter->dboid)
-		return false;
-	if (filter->type_hash != 0 &&
-		(row->type_hash != filter->type_hash || row->type_len != filter->game_type.len ||
-		 memcmp(row->data, filter->game_type.data, filter->game_type.len) != 0))
-		return false;
-	return filter->nids < 0 ||
-		   ((filter->classes[class / 64] & (UINT64CONST(1) << (class % 64))) != 0 &&
-			bsearch(&row->game_id, filter->ids, filter->nids, UUID_LEN, compare_ids) !=
-				NULL);
+	return filter->nids < 0 || filter->either || class == NO_GAME ||
+		   (filter->classes[class / 64] & (UINT64CONST(1) << (class % 64))) != 0;
 }
 
 /* NULL if it is being overwritten. */
@@ -868,11 +880,17 @@ gs_feed_read(GsFeedCursor *cursor, GsFeedRow **result)
 	while (cursor->next < end)
 	{
 		uint64 place;
-		const GsFeedRow *row = row_of(cursor->next, &place);
+		const GsFeedRow *row;
 
+		if (!may_pass(cursor->filter, cursor->next))
+		{
+			cursor->next++;
+			continue;
+		}
+		row = row_of(cursor->next, &place);
 		cursor->next++;
 		oldest = Min(oldest, place);
-		if (!passes(cursor->filter, row))
+		if (!gs_feed_passes(cursor->filter, row))
 			continue;
 		*result = copy_row(row, place);
 		if (*result == NULL || !is_still_there(first, oldest))

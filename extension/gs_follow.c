@@ -32,9 +32,10 @@
  *	   which table is written to).  A transaction that was reading with a
  *	   snapshot from before a game was archived no longer finds that game.
  *
- * Locking: none is held while sleeping.  A pass locks the journal's tables only
- * if they are free (gs_follow_source.c), so replay waits for milliseconds at
- * most; when replay cancels us, the pass is done again.
+ * Locking: a pass locks the journal's tables only if they are free, and keeps
+ * that while it sleeps, so that replay waits for the next pass before it empties
+ * one (gs_follow_source.c): no longer than IDLE_MS, while anything else is
+ * replayed for ACTIVE_MS.  When replay cancels us, the pass is done again.
  *
  *-------------------------------------------------------------------------
  */
@@ -447,6 +448,7 @@ start_load(void)
 static void
 follower_exit(int code, Datum arg)
 {
+	gs_source_after_error();
 	pg_atomic_write_u64(&follow->applied, InvalidXLogRecPtr);
 	set_state(GS_FOLLOW_STOPPED);
 	pg_write_barrier();
@@ -528,8 +530,13 @@ pass(void)
 	XLogRecPtr upto = InvalidXLogRecPtr;
 	GsSourceResult result;
 
+	/* before it is looked at what has been replayed: that of who waits counts */
+	bool awaited = gs_source_is_awaited();
+
 	if (GetXLogReplayRecPtr(NULL) == pg_atomic_read_u64(&follow->applied))
 	{
+		if (awaited)
+			gs_source_let_go();
 		SpinLockAcquire(&follow->mutex);
 		follow->applied_at = at;
 		SpinLockRelease(&follow->mutex);
@@ -680,6 +687,7 @@ guarded_pass(void)
 		FlushErrorState();
 		AbortCurrentTransaction();
 		LWLockReleaseAll();
+		gs_source_after_error();
 		MemoryContextSwitchTo(loop_context);
 		pause_ms = failed(error);
 	}

@@ -20,11 +20,17 @@
  *	   which has written images of whatever was only there.  That holds if all
  *	   that was written to the old storage had been read; otherwise, or if the
  *	   new storage has blocks (VACUUM FULL), everything has to start anew.
+ *	5. So that it has been read: between the reads both tables stay locked.
+ *	   Replay, which has to lock a table exclusively before it gets new storage,
+ *	   waits, and has then replayed whatever was written to the old one.  The
+ *	   next read finds that somebody waits, reads that, and lets go.
  *
- * Locking: AccessShareLock on both tables while blocks are read, taken only if
- * it is free: replay never waits for long, and we never wait for replay.
- * Replay holds AccessExclusiveLock when a table gets new storage, so that does
- * not happen in the middle.
+ * Locking: AccessShareLock on both tables, taken only if it is free: we never
+ * wait for replay.  Replay waits for us until the next read is done, for as long
+ * as the follower pauses.  What is kept from one transaction to the next are
+ * session locks: replay does not cancel somebody who is in no transaction.  An
+ * error gives them back; then what is replayed before the next read may be
+ * missed.  They are not kept while a load is applied, which may take long.
  *
  *-------------------------------------------------------------------------
  */
@@ -50,6 +56,7 @@
 #include "storage/bufmgr.h"
 #include "storage/bufpage.h"
 #include "storage/lmgr.h"
+#include "storage/lock.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -71,9 +78,91 @@ static XLogRecPtr collected = InvalidXLogRecPtr; /* references are known up to h
 static bool all_blocks = true;					 /* they are not known: read all */
 static uint64 scans = 0;
 
+/* the tables that are locked between the reads, if any are */
+static bool keeping = false;
+static Oid kept[2];
+
 /* the block that is being read, for who catches an error */
 static int reading_table = -1;
 static BlockNumber reading_block;
+
+/* ----------------------------------------------------------------
+ *		Between the reads
+ * ----------------------------------------------------------------
+ */
+
+static LOCKTAG
+lock_tag(Oid relid)
+{
+	LOCKTAG tag;
+
+	SET_LOCKTAG_RELATION(tag, MyDatabaseId, relid);
+	return tag;
+}
+
+/* The caller has locked them in his transaction, so that this cannot fail. */
+static void
+keep_locks(const Oid *oids)
+{
+	if (keeping)
+		return;
+	for (int i = 0; i < 2; i++)
+	{
+		LOCKTAG tag = lock_tag(oids[i]);
+
+		kept[i] = oids[i];
+		(void) LockAcquire(&tag, AccessShareLock, true, true);
+	}
+	keeping = true;
+}
+
+void
+gs_source_let_go(void)
+{
+	if (!keeping)
+		return;
+	keeping = false;
+	for (int i = 0; i < 2; i++)
+	{
+		LOCKTAG tag = lock_tag(kept[i]);
+
+		LockRelease(&tag, AccessShareLock, true);
+	}
+}
+
+void
+gs_source_after_error(void)
+{
+	/* an abort has given them back, unless there was no transaction */
+	keeping = false;
+	LockReleaseAll(DEFAULT_LOCKMETHOD, true);
+}
+
+/*
+ * Does somebody wait for one of the locks that we keep?  Another lock that he
+ * would have to wait for is not free then.
+ */
+bool
+gs_source_is_awaited(void)
+{
+	bool awaited = false;
+
+	for (int i = 0; i < 2 && keeping && !awaited; i++)
+	{
+		LOCKTAG tag = lock_tag(kept[i]);
+
+		if (LockAcquire(&tag, RowShareLock, true, true) == LOCKACQUIRE_NOT_AVAIL)
+			awaited = true;
+		else
+			LockRelease(&tag, RowShareLock, true);
+	}
+	return awaited;
+}
+
+/* ----------------------------------------------------------------
+ *		From nothing
+ * ----------------------------------------------------------------
+ */
 
 static void
 close_wal(void)
@@ -86,6 +175,7 @@ close_wal(void)
 void
 gs_source_reset(void)
 {
+	gs_source_let_go();
 	close_wal();
 	if (context == NULL)
 		context = AllocSetContextCreate(TopMemoryContext, "gamestate follower's source",
@@ -447,6 +537,10 @@ gs_source_read(const GsRowSink *sink, XLogRecPtr *upto)
 	Relation rels[2];
 	GsSourceResult result = GS_SOURCE_READ;
 
+	/* before it is looked at what has been replayed: that of who waits counts */
+	bool awaited = gs_source_is_awaited();
+	bool whole = all_blocks;
+
 	reading_table = -1;
 	if (!find_tables(oids))
 		return GS_SOURCE_GONE;
@@ -467,6 +561,10 @@ gs_source_read(const GsRowSink *sink, XLogRecPtr *upto)
 			for (int i = 0; i < 2; i++)
 				read_table(sink, i, rels[i]);
 	}
+	if (result == GS_SOURCE_READ && !awaited && !whole)
+		keep_locks(oids);
+	else
+		gs_source_let_go();
 	close_tables(oids, rels);
 	if (result == GS_SOURCE_READ)
 	{

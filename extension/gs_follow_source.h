@@ -40,6 +40,17 @@ extern void gs_source_reset(void);
 extern GsSourceResult gs_source_read(const GsRowSink *sink, XLogRecPtr *upto);
 
 /*
+ * Between reads the tables stay locked, so that none gets new storage before
+ * its last rows have been read.  Does somebody wait for that?  Then the next
+ * read lets go; if there is nothing new to be read, the caller does.
+ */
+extern bool gs_source_is_awaited(void);
+extern void gs_source_let_go(void);
+
+/* After an error, when the transaction, if there was one, has been aborted; at the end. */
+extern void gs_source_after_error(void);
+
+/*
  * After an error: was a block being read?  Then it is left out until it is
  * written again, and its place is returned.
  */

@@ -281,9 +281,8 @@ gs_hook_run(const GsHook *hook, GsHookWork work, void *argument, const pg_uuid_t
 	{
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
-		if (!is_about_hook(error))
-			PG_RE_THROW();
 		FlushErrorState();
+		/* in any case: who aborts a transaction aborts the innermost one only */
 		RollbackAndReleaseCurrentSubTransaction();
 	}
 	PG_END_TRY();
@@ -291,6 +290,8 @@ gs_hook_run(const GsHook *hook, GsHookWork work, void *argument, const pg_uuid_t
 	CurrentResourceOwner = owner;
 	if (error == NULL)
 		return true;
+	if (!is_about_hook(error))
+		ReThrowError(error);
 	log_failure(hook, error, games, ngames);
 	return false;
 }

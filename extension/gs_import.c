@@ -276,11 +276,12 @@ try_step(ImportCall *call, GsImport *import, ImportStep step)
 
 		MemoryContextSwitchTo(call->mcxt);
 		error = CopyErrorData();
-		if (is_general(error))
-			PG_RE_THROW();
 		FlushErrorState();
+		/* in any case: nobody else ends a subtransaction that we have begun */
 		RollbackAndReleaseCurrentSubTransaction();
 		CurrentResourceOwner = owner;
+		if (is_general(error))
+			ReThrowError(error);
 		MemoryContextSwitchTo(call->mcxt);
 		decide(import, GS_IMPORT_REFUSED, error->sqlerrcode,
 			   error->detail ? psprintf("%s: %s", error->message, error->detail)

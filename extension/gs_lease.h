@@ -3,7 +3,8 @@
  * gs_lease.h
  *	  Leases: which game server runs which game.
  *
- * gs_lease.c owns them, gs_lease_sql.c has the SQL functions.
+ * gs_lease.c owns them, gs_lease_look.c looks for games that nobody runs,
+ * gs_lease_sql.c has the SQL functions.
  *
  *-------------------------------------------------------------------------
  */
@@ -61,6 +62,22 @@ extern int64 gs_lease_take(GsDatabase *db, const pg_uuid_t *id, const GsClaim *c
 
 /* Has nobody claimed it?  May be called with the game's partition locked. */
 extern bool gs_lease_is_free(const pg_uuid_t *id);
+
+/* What claim_games() looks for. */
+typedef struct GsLeaseWanted
+{
+	GsText game_type; /* data NULL = any */
+	int max;
+	int nids; /* -1 = any */
+	const pg_uuid_t *ids;
+} GsLeaseWanted;
+
+/*
+ * Games that nobody has claimed, at most max, in *found: gs_lease_look.c.  Somebody
+ * may do so meanwhile.
+ */
+extern int gs_lease_look_for(GsDatabase *db, const GsLeaseWanted *wanted,
+							 pg_uuid_t *found, int max);
 
 /* Both return how many leases. */
 extern int64 gs_leases_renew(GsDatabase *db, const GsText *owner, TimestampTz expires_at);

@@ -6,8 +6,8 @@
  * The model of claim_games():
  *	1. There must be numbers for leases; the first claim after a start gets an
  *	   epoch of them from the disk.  Leases whose time is over are ended.
- *	2. Look for games that run, are of the type, and have no lease: those that
- *	   were named, or all there are, up to as many as are wanted.
+ *	2. Look for games that run, are of the type, and have no lease
+ *	   (gs_lease_look_for()), up to as many as are wanted.
  *	3. Claim each (gs_lease_take()); somebody else may have been faster, so look
  *	   again for what is missing.
  *	4. Answer when what is told of the games is durable.
@@ -33,15 +33,6 @@ PG_FUNCTION_INFO_V1(gs_list_leases);
 
 /* How often to look again for games that somebody else has claimed meanwhile. */
 #define ROUNDS 3
-
-/* What claim_games() looks for. */
-typedef struct Wanted
-{
-	GsText game_type; /* data NULL = any */
-	int max;
-	int nids; /* -1 = any */
-	const pg_uuid_t *ids;
-} Wanted;
 
 /* ----------------------------------------------------------------
  *		Arguments
@@ -107,57 +98,6 @@ arg_ids(FunctionCallInfo fcinfo, int n, pg_uuid_t **ids)
  * ----------------------------------------------------------------
  */
 
-/* The caller holds the game's partition lock. */
-static bool
-is_wanted(const GsGame *game, const Wanted *wanted)
-{
-	const GsInfo *info;
-
-	if (!game->visible || GS_STATUS_IS_OVER(game->h.status) ||
-		TransactionIdIsValid(game->archive_xid))
-		return false;
-	info = GS_PTR(game->info);
-	if (wanted->game_type.data && (info->type_len != wanted->game_type.len ||
-								   memcmp(&info->nodes[gs_info_nodes(info)],
-										  wanted->game_type.data, info->type_len) != 0))
-		return false;
-	return gs_lease_is_free(&game->key.id);
-}
-
-static int
-look_for_named(const Wanted *wanted, pg_uuid_t *found, int max)
-{
-	int n = 0;
-
-	for (int i = 0; i < wanted->nids && n < max; i++)
-	{
-		GsGameKey key = {.dboid = MyDatabaseId, .id = wanted->ids[i]};
-		GsGame *game = dshash_find(GsGames, &key, false);
-
-		if (game == NULL)
-			continue;
-		if (is_wanted(game, wanted))
-			found[n++] = key.id;
-		dshash_release_lock(GsGames, game);
-	}
-	return n;
-}
-
-static int
-look_for_any(const Wanted *wanted, pg_uuid_t *found, int max)
-{
-	dshash_seq_status scan;
-	GsGame *game;
-	int n = 0;
-
-	dshash_seq_init(&scan, GsGames, false);
-	while (n < max && (game = dshash_seq_next(&scan)) != NULL)
-		if (game->key.dboid == MyDatabaseId && is_wanted(game, wanted))
-			found[n++] = game->key.id;
-	dshash_seq_term(&scan);
-	return n;
-}
-
 static void
 put_claimed(ReturnSetInfo *rsinfo, const pg_uuid_t *id, int64 number, int64 version,
 			const GsClaim *claim)
@@ -173,22 +113,21 @@ put_claimed(ReturnSetInfo *rsinfo, const pg_uuid_t *id, int64 number, int64 vers
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 }
 
-/* Returns how many it has claimed. */
+/* Returns how many it has found, of which it has claimed *claimed. */
 static int
-claim_round(GsDatabase *db, const Wanted *wanted, const GsClaim *claim, int max,
-			ReturnSetInfo *rsinfo)
+claim_round(GsDatabase *db, const GsLeaseWanted *wanted, const GsClaim *claim, int max,
+			ReturnSetInfo *rsinfo, int *claimed)
 {
 	int room = Min(max, (int) Min(pg_atomic_read_u64(&db->ngames), INT_MAX / 2));
 	pg_uuid_t *found;
 	int nfound;
-	int n = 0;
 
+	*claimed = 0;
 	if (wanted->nids >= 0)
 		room = Min(max, wanted->nids);
 	found =
 		MemoryContextAllocHuge(CurrentMemoryContext, sizeof(pg_uuid_t) * Max(room, 1));
-	nfound = wanted->nids >= 0 ? look_for_named(wanted, found, room)
-							   : look_for_any(wanted, found, room);
+	nfound = gs_lease_look_for(db, wanted, found, room);
 	for (int i = 0; i < nfound; i++)
 	{
 		int64 version;
@@ -199,14 +138,14 @@ claim_round(GsDatabase *db, const Wanted *wanted, const GsClaim *claim, int max,
 		if (number == 0)
 			continue;
 		put_claimed(rsinfo, &found[i], number, version, claim);
-		n++;
+		(*claimed)++;
 	}
 	pfree(found);
-	return n;
+	return nfound;
 }
 
 static void
-take_wanted(FunctionCallInfo fcinfo, Wanted *wanted)
+take_wanted(FunctionCallInfo fcinfo, GsLeaseWanted *wanted)
 {
 	pg_uuid_t *ids;
 
@@ -226,7 +165,7 @@ gs_claim_games(PG_FUNCTION_ARGS)
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	GsDatabase *db;
 	GsClaim claim;
-	Wanted wanted;
+	GsLeaseWanted wanted;
 	int left;
 
 	gs_begin_write("claim_games()");
@@ -243,11 +182,11 @@ gs_claim_games(PG_FUNCTION_ARGS)
 	left = wanted.max;
 	for (int round = 0; round < ROUNDS && left > 0; round++)
 	{
-		int n = claim_round(db, &wanted, &claim, left, rsinfo);
+		int n;
 
-		left -= n;
-		if (n == 0)
+		if (claim_round(db, &wanted, &claim, left, rsinfo, &n) == 0)
 			break;
+		left -= n;
 	}
 	gs_feed_wake();
 	gs_durable_wait();

@@ -52,9 +52,17 @@ gs_leaf_name(Oid relid)
 									  get_rel_name(relid));
 }
 
+/* Longer ago is before all times that there are. */
+#define LONGEST_YEARS 6000
+
 TimestampTz
 gs_leaf_ago(const Interval *interval)
 {
+	double days = (double) interval->month * DAYS_PER_MONTH + interval->day +
+				  (double) interval->time / USECS_PER_DAY;
+
+	if (days > LONGEST_YEARS * DAYS_PER_YEAR)
+		return DT_NOBEGIN;
 	return DatumGetTimestampTz(
 		DirectFunctionCall2(timestamptz_mi_interval,
 							TimestampTzGetDatum(GetCurrentTimestamp()),

@@ -26,10 +26,13 @@
 #include "gs_database.h"
 #include "gs_durable.h"
 #include "gs_index.h"
+#include "gs_limits.h"
 #include "gs_lock.h"
 #include "gs_lookup.h"
+#include "gs_memory_wait.h"
 #include "gs_policy.h"
 #include "gs_row.h"
+#include "gs_suspended.h"
 #include "gs_target.h"
 #include "gs_uuid.h"
 
@@ -184,6 +187,8 @@ typedef struct Search
 	GsHeader h;
 	int32 max_players; /* 0 = any number */
 
+	bool sits; /* in this game already, which may be the answer */
+
 	/* the answer */
 	pg_uuid_t id;
 	int64 version;
@@ -203,6 +208,7 @@ take_arguments(FunctionCallInfo fcinfo, GsEncoding encoding, Search *search)
 	gs_check_id(&search->player, "player");
 	search->state = gs_arg_bytes(fcinfo, ARG_STATE);
 	gs_check_size(&search->state, "state", gs_max_state_size, "gamestate.max_state_size");
+	gs_limits_check_state(&search->parts.game_type, &search->state);
 	search->parts.metadata = gs_arg_bytes(fcinfo, ARG_METADATA);
 	gs_check_size(&search->parts.metadata, "metadata", gs_max_metadata_size,
 				  "gamestate.max_metadata_size");
@@ -235,18 +241,31 @@ answer_again(Search *search, const pg_uuid_t *id, const GsAnswered *answered)
 	search->created = answered->version == 1;
 }
 
+/* The game's lock is held.  It may have been suspended, or resumed, since it was found. */
+static bool
+has_answered(Search *search, const pg_uuid_t *id, GsAnswered *answered)
+{
+	GsTarget target;
+	GsTier tier;
+
+	if (gs_find_target(id, NULL, &target))
+		return gs_request_find(&search->request, id, target.pending, answered);
+	return gs_may_be_stored(&target) &&
+		   gs_request_find_stored(&search->request, id, false, &tier, answered) ==
+			   GS_REQUEST_IS_ANSWERED &&
+		   tier == GS_TIER_SUSPENDED;
+}
+
 /* Did this request take a seat in the game?  The lock is given back if not. */
 static bool
 is_answered(Search *search, const pg_uuid_t *id)
 {
 	int mark = gs_lock_mark();
-	GsTarget target;
 	GsAnswered answered;
 
 	if (search->request.id == NULL)
 		return false;
-	if (gs_find_target(id, NULL, &target) &&
-		gs_request_find(&search->request, id, target.pending, &answered))
+	if (has_answered(search, id, &answered))
 	{
 		answer_again(search, id, &answered);
 		return true;
@@ -257,12 +276,11 @@ is_answered(Search *search, const pg_uuid_t *id)
 
 /*
  * The answer to this request, if it was given before and the player still sits
- * there; else the waiting game of this type in which he sits already.
+ * there; else false, and search->sits if he sits in a waiting game of this type.
  */
 static bool
 find_own_seat(Search *search)
 {
-	bool found = false;
 	int n;
 	pg_uuid_t *ids = gs_lookup_player(&search->player, &n);
 
@@ -278,14 +296,31 @@ find_own_seat(Search *search)
 			continue;
 		if (is_answered(search, &ids[i]))
 			return true;
-		if (!found && game->h.status == GS_STATUS_WAITING && fits(search, &game->h))
+		if (!search->sits && game->h.status == GS_STATUS_WAITING &&
+			fits(search, &game->h))
 		{
 			search->id = ids[i];
 			search->version = game->h.version;
-			found = true;
+			search->sits = true;
 		}
 	}
-	return found;
+	return false;
+}
+
+/* The same of games that have been suspended since. */
+static bool
+find_suspended_seat(Search *search)
+{
+	int n = 0;
+	pg_uuid_t *ids;
+
+	if (search->request.id == NULL)
+		return false;
+	ids = gs_suspended_of_player(&search->parts.game_type, &search->player, &n);
+	for (int i = 0; i < n; i++)
+		if (is_answered(search, &ids[i]))
+			return true;
+	return false;
 }
 
 /* Without its lock: is it worth locking? */
@@ -398,8 +433,10 @@ join_any(FunctionCallInfo fcinfo, GsEncoding encoding)
 	bool nulls[3] = {0};
 
 	take_arguments(fcinfo, encoding, &search);
+	gs_wait_to_create(sizeof(GsGame) + search.state.len + search.parts.metadata.len,
+					  search.state.len);
 	gs_lock_match(&search.parts.game_type);
-	if (find_own_seat(&search))
+	if (find_own_seat(&search) || find_suspended_seat(&search) || search.sits)
 		gs_wait_before_answer();
 	else
 	{

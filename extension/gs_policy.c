@@ -20,6 +20,10 @@
  *	   been open for long would otherwise not hear of them.  So a committed
  *	   policy holds for every game created afterwards, in each session and in
  *	   each isolation level.
+ *	5. A worker that the change concerns is woken by the commit, a little before
+ *	   PostgreSQL delivers the invalidation.  So a commit counts its change in
+ *	   shared memory first (GsDatabase.policy_changes), and a look-up compares
+ *	   that, too: who has been woken reads what he was woken for.
  *
  * The callback runs at any time and may only count.  It may come while the
  * table is being read: then what was read is used once and read again.
@@ -92,6 +96,9 @@ static MemoryContext policies_context = NULL;
 static Oid policy_table = InvalidOid; /* as of the last reading */
 static uint64 changes = 1;
 static uint64 changes_read = 0; /* what "changes" was before the last reading */
+static GsDatabase *mine = NULL; /* this database's slot, once it has one */
+static uint32 commits_read = 0; /* what its policy_changes was then */
+static uint64 readings = 0;
 
 /* this transaction has changed rows in that database, which has a maintenance worker */
 static GsDatabase *changed_in = NULL;
@@ -304,6 +311,11 @@ partition_interval(Datum value)
 		   policy->archive_attempts = Max(DatumGetInt32(value), 0))                     \
 	COLUMN(player_rate_limit, TEXTOID, take_name(policy->player_rate_limit, value))     \
 	COLUMN(game_rate_limit, TEXTOID, take_name(policy->game_rate_limit, value))         \
+	COLUMN(max_state_size, INT4OID,                                                     \
+		   policy->max_state_size = Max(DatumGetInt32(value), 0))                       \
+	COLUMN(max_event_size, INT4OID,                                                     \
+		   policy->max_event_size = Max(DatumGetInt32(value), 0))                       \
+	COLUMN(max_log, INT4OID, policy->max_log = Max(DatumGetInt32(value), 0))            \
 	COLUMN(player_stats, BOOLOID, policy->player_stats = DatumGetBool(value))           \
 	COLUMN(stats_rule, TEXTOID, policy->stats_rule = TextDatumGetCString(value))        \
 	COLUMN(freeze_after, INTERVALOID,                                                   \
@@ -426,24 +438,35 @@ read_table(Relation rel, GsPolicy *defaults, MemoryContext context)
 }
 
 static bool
-has_rate_limit(const GsPolicy *policy)
+has_limit(const GsPolicy *policy)
 {
-	return policy->player_rate_limit[0] != '\0' || policy->game_rate_limit[0] != '\0';
+	return policy->player_rate_limit[0] != '\0' || policy->game_rate_limit[0] != '\0' ||
+		   policy->max_state_size > 0 || policy->max_event_size > 0 ||
+		   policy->max_log > 0;
 }
 
 static bool
-any_has_rate_limit(void)
+any_has_limit(void)
 {
 	HASH_SEQ_STATUS scan;
 	const Policy *entry;
-	bool any = has_rate_limit(&default_policy);
+	bool any = has_limit(&default_policy);
 
 	if (policies == NULL)
 		return any;
 	hash_seq_init(&scan, policies);
 	while ((entry = hash_seq_search(&scan)) != NULL)
-		any |= has_rate_limit(&entry->policy);
+		any |= has_limit(&entry->policy);
 	return any;
+}
+
+/* How many changes have been committed here; without shared memory nobody counts. */
+static inline uint32
+committed_changes(void)
+{
+	if (unlikely(mine == NULL) && GsShmem != NULL)
+		mine = gs_database_find(MyDatabaseId, false);
+	return mine ? pg_atomic_read_u32(&mine->policy_changes) : 0;
 }
 
 static void
@@ -456,10 +479,13 @@ read_policies(void)
 	GsPolicy defaults = builtin_policy;
 	HTAB *table = NULL;
 	uint64 seen;
+	uint32 commits;
 
 	/* what is heard of from here on may be about rows that are read too early */
 	policy_table = rel ? relid : InvalidOid;
 	seen = changes;
+	commits = committed_changes();
+	pg_read_barrier();
 	context = AllocSetContextCreate(CurrentMemoryContext, "gamestate policies",
 									ALLOCSET_SMALL_SIZES);
 	if (rel)
@@ -474,15 +500,17 @@ read_policies(void)
 	policies_context = context;
 	default_policy = defaults;
 	policies = table;
-	limits_moves = any_has_rate_limit();
+	limits_moves = any_has_limit();
 	changes_read = seen;
+	commits_read = commits;
+	readings++;
 }
 
 static inline void
 refresh(void)
 {
 	AcceptInvalidationMessages();
-	if (unlikely(changes_read != changes))
+	if (unlikely(changes_read != changes || commits_read != committed_changes()))
 		read_policies();
 }
 
@@ -493,8 +521,7 @@ gs_policy_scan(void (*each)(const char *game_type, const GsPolicy *policy, void 
 	HASH_SEQ_STATUS scan;
 	Policy *entry;
 
-	/* who has been woken by a change may be faster than its invalidation message */
-	read_policies();
+	refresh();
 	each("", &default_policy, arg);
 	if (policies == NULL)
 		return;
@@ -531,7 +558,7 @@ uint64
 gs_policy_generation(void)
 {
 	refresh();
-	return changes_read;
+	return readings;
 }
 
 bool

@@ -66,7 +66,7 @@ abandon_game(GsDatabase *db, const GsTimerDue *due, const GsAbsent *absent)
 	gs_worker_begin(LOCK_TIMEOUT_MS);
 	gs_begin_write("absence");
 	done = abandon(db, due, absent);
-	gs_worker_commit();
+	gs_worker_commit_unawaited();
 	return done ? 1 : 0;
 }
 

@@ -18,8 +18,8 @@
  *	   (gs_lock_names()).  We hold it exclusively from before we look until our
  *	   end, so what was looked up then stays true.  Everybody else plays on.
  *	4. A dump is taken some time after the games were saved.  A game may have
- *	   gone on meanwhile, ended or been suspended, and be in the dump's archive
- *	   or among its suspended games as well: that is the same game (its id and
+ *	   gone on meanwhile, ended or been suspended, and be in the dump's archive,
+ *	   its dead letters or its suspended games as well: that is the same game (its id and
  *	   the time of its creation say so) at a later version, and it is left out.  Anything else that exists already is an
  *	   error, unless the caller wants to keep what is there.
  *
@@ -333,7 +333,12 @@ find_live(SavedRows *saved, bool skip_existing)
 	"UNION ALL "                                                \
 	"SELECT a.game_id, a.version, a.created_at, 'suspended' "   \
 	"FROM ONLY gamestate.saved_games s, gamestate.suspended a " \
-	"WHERE a.game_id = s.game_id"
+	"WHERE a.game_id = s.game_id "                              \
+	"UNION ALL "                                                \
+	"SELECT a.game_id, a.version, a.created_at, "               \
+	"'a dead letter' "                                          \
+	"FROM ONLY gamestate.saved_games s, "                       \
+	"gamestate.dead_letter a WHERE a.game_id = s.game_id"
 
 /*
  * After find_live(): a live game may move to a table meanwhile, but not back,

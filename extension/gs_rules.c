@@ -7,7 +7,8 @@
  * and nobody may call it who holds a lock on a part of the games' hash table.
  * The archiver goes through that table, so it keeps what it needs of all
  * policies here, and reads them again when they have changed.  Whoever commits a
- * change of gamestate.policy counts that in shared memory and wakes the archiver.
+ * change of gamestate.policy wakes the archiver; after COMMIT PREPARED, which
+ * cannot, it finds out the next time that it looks.
  *
  *-------------------------------------------------------------------------
  */
@@ -31,7 +32,7 @@ static HTAB *rules = NULL; /* NULL = no type has one of its own */
 static GsRule default_rule;
 static GsRulesSummary summary;
 static bool known = false;
-static uint32 seen; /* GsDatabase.policy_changes as of the last reading */
+static uint64 seen; /* gs_policy_generation() as of the last reading */
 
 static void
 add_rule(const char *type, const GsPolicy *policy, void *arg)
@@ -76,19 +77,23 @@ read_rules(void)
 }
 
 bool
-gs_rules_refresh(GsDatabase *db)
+gs_rules_refresh(void)
 {
-	uint32 now = pg_atomic_read_u32(&db->policy_changes);
+	uint64 now;
+	bool changed;
 
-	if (known && seen == now)
-		return false;
-	known = false; /* after an error, once more */
 	gs_worker_begin(0);
-	read_rules();
+	now = gs_policy_generation();
+	changed = !known || seen != now;
+	if (changed)
+	{
+		known = false; /* after an error, once more */
+		read_rules();
+	}
 	gs_worker_commit();
 	seen = now;
 	known = true;
-	return true;
+	return changed;
 }
 
 const GsRule *

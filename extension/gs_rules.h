@@ -32,7 +32,7 @@ typedef struct GsRulesSummary
  * Read the policies if they have changed, in a transaction of its own; true if
  * they have.  Then these need no transaction, allocate nothing and cannot fail.
  */
-extern bool gs_rules_refresh(GsDatabase *db);
+extern bool gs_rules_refresh(void);
 extern const GsRule *gs_rule(const char *game_type, Size len);
 extern const GsRulesSummary *gs_rules_summary(void);
 

@@ -291,15 +291,13 @@ gs_out_of_memory(void)
 }
 
 static void
-check_quota(GsDatabase *db, Size size)
+quota_is_used(void)
 {
-	if (gs_quota >= 0 &&
-		pg_atomic_read_u64(&db->used_bytes) + size > (uint64) gs_quota * 1024 * 1024)
-		ereport(ERROR,
-				(errcode(ERRCODE_GS_OUT_OF_MEMORY),
-				 errmsg("out of memory for games of this database"),
-				 errdetail("The quota of this database is %d MB.", gs_quota),
-				 errhint("Finish or delete games, or raise gamestate.quota for the database.")));
+	ereport(ERROR,
+			(errcode(ERRCODE_GS_OUT_OF_MEMORY),
+			 errmsg("out of memory for games of this database"),
+			 errdetail("The quota of this database is %d MB.", gs_quota),
+			 errhint("Finish or delete games, or raise gamestate.quota for the database.")));
 }
 
 /*
@@ -384,6 +382,26 @@ gs_reserve_free(void)
 	return (Size) GsShmem->nreserve * GS_RESERVE_PIECE;
 }
 
+GsShortage
+gs_memory_shortage(GsDatabase *db, Size size)
+{
+	if (gs_quota >= 0 &&
+		pg_atomic_read_u64(&db->used_bytes) + size > (uint64) gs_quota * 1024 * 1024)
+		return GS_QUOTA_IS_USED;
+	if (likely(GsShmem->nreserve >= GsShmem->reserve_target) || fill_reserve() ||
+		(gs_table_free_archived(db, true, INT_MAX) > 0 && fill_reserve()))
+		return GS_MEMORY_SUFFICES;
+
+	/*
+	 * What is free may lie in pieces too small even for that, inside DSA's
+	 * superblocks.  As long as there is plenty of it, let it be used.
+	 */
+	return pg_atomic_read_u64(&GsShmem->used_bytes) + size >
+				   GsShmem->area_size / 100 * (100 - 2 * Max(gs_reserve_percent, 5))
+			   ? GS_MEMORY_IS_USED
+			   : GS_MEMORY_SUFFICES;
+}
+
 /*
  * Would an allocation of that size be refused?  Called when a change is made,
  * so that the error comes there rather than at commit; the allocation proper
@@ -392,20 +410,41 @@ gs_reserve_free(void)
 void
 gs_check_memory(GsDatabase *db, Size size)
 {
-	check_quota(db, size);
-	if (unlikely(GsShmem->nreserve < GsShmem->reserve_target) && !fill_reserve())
+	switch (gs_memory_shortage(db, size))
 	{
-		if (gs_table_free_archived(db, true, INT_MAX) > 0 && fill_reserve())
-			return;
-
-		/*
-		 * What is free may lie in pieces too small even for that, inside DSA's
-		 * superblocks.  As long as there is plenty of it, let it be used.
-		 */
-		if (pg_atomic_read_u64(&GsShmem->used_bytes) + size >
-			GsShmem->area_size / 100 * (100 - 2 * Max(gs_reserve_percent, 5)))
+		case GS_MEMORY_SUFFICES:
+			break;
+		case GS_QUOTA_IS_USED:
+			quota_is_used();
+			break;
+		case GS_MEMORY_IS_USED:
 			gs_out_of_memory();
+			break;
 	}
+}
+
+bool
+gs_has_room(GsDatabase *db, Size size)
+{
+	dsa_pointer p;
+
+	do
+		p = dsa_allocate_extended(GsArea, gs_alloc_size(Max(size, 1)), DSA_ALLOC_NO_OOM);
+	while (!DsaPointerIsValid(p) && gs_table_free_archived(db, true, INT_MAX) > 0);
+	if (DsaPointerIsValid(p))
+		dsa_free(GsArea, p);
+	return DsaPointerIsValid(p);
+}
+
+bool
+gs_reserve_is_low(GsDatabase *db)
+{
+	if (GsShmem->nreserve * 2 < GsShmem->reserve_target)
+	{
+		(void) gs_table_free_archived(db, true, INT_MAX);
+		(void) fill_reserve();
+	}
+	return GsShmem->nreserve * 2 < GsShmem->reserve_target;
 }
 
 dsa_pointer

@@ -132,6 +132,21 @@ extern void gs_free(struct GsDatabase *db, dsa_pointer p, Size size);
 extern void gs_account(struct GsDatabase *db, int64 delta);
 extern void gs_check_memory(struct GsDatabase *db, Size size);
 extern void gs_refill_reserve(void);
+
+/* What gs_check_memory() would complain of. */
+typedef enum GsShortage
+{
+	GS_MEMORY_SUFFICES = 0,
+	GS_QUOTA_IS_USED,
+	GS_MEMORY_IS_USED
+} GsShortage;
+extern GsShortage gs_memory_shortage(struct GsDatabase *db, Size size);
+
+/* Could that be allocated, without the reserve? */
+extern bool gs_has_room(struct GsDatabase *db, Size size);
+
+/* Is less than half of the reserve there, although it was tried to fill it? */
+extern bool gs_reserve_is_low(struct GsDatabase *db);
 extern void gs_tidy_memory(void);
 extern Size gs_reserve_free(void);
 

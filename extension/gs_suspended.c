@@ -40,6 +40,7 @@
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
+#include "storage/bufmgr.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -636,6 +637,73 @@ gs_suspended_insert(const GsGameCopy *game, const char *reason)
 
 	/* what comes next in this very statement is to see it */
 	CommandCounterIncrement();
+}
+
+static SPIPlanPtr
+of_player_plan(void)
+{
+	static SPIPlanPtr plan = NULL;
+	Oid types[] = {TEXTOID, TEXTOID};
+
+	if (plan == NULL)
+		plan =
+			keep_plan(SPI_prepare("SELECT game_id FROM gamestate.suspended WHERE players"
+								  " OPERATOR(pg_catalog.@>) ARRAY[$2] AND game_type"
+								  " OPERATOR(pg_catalog.=) $1 COLLATE pg_catalog.\"C\"",
+								  lengthof(types), types));
+	return plan;
+}
+
+/* Nothing is suspended, as a rule, and then that costs next to nothing. */
+static bool
+is_empty(void)
+{
+	Oid schema = get_namespace_oid("gamestate", true);
+	Oid relid = OidIsValid(schema) ? get_relname_relid(TABLE, schema) : InvalidOid;
+	Relation rel = OidIsValid(relid) ? try_table_open(relid, AccessShareLock) : NULL;
+	bool empty = true;
+
+	if (rel == NULL)
+		return true;
+	if (RELKIND_HAS_STORAGE(rel->rd_rel->relkind))
+		empty = RelationGetNumberOfBlocks(rel) == 0;
+	table_close(rel, AccessShareLock);
+	return empty;
+}
+
+pg_uuid_t *
+gs_suspended_of_player(const GsText *game_type, const GsText *player, int *n)
+{
+	GsOwnerAccess access;
+	MemoryContext caller = CurrentMemoryContext;
+	Snapshot snapshot;
+	Datum values[2];
+	pg_uuid_t *ids = NULL;
+	bool null;
+
+	*n = 0;
+	if (is_empty())
+		return NULL;
+	values[0] =
+		PointerGetDatum(cstring_to_text_with_len(game_type->data, game_type->len));
+	values[1] = PointerGetDatum(cstring_to_text_with_len(player->data, player->len));
+	gs_owner_begin(&access, TABLE, AccessShareLock);
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	if (SPI_execute_snapshot(of_player_plan(), values, NULL, snapshot, InvalidSnapshot,
+							 true, false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not look for the suspended games of a player");
+	if (SPI_processed > 0)
+		ids = MemoryContextAllocHuge(caller, sizeof(pg_uuid_t) * SPI_processed);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		Datum id = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &null);
+
+		if (!null)
+			ids[(*n)++] = *DatumGetUUIDP(id);
+	}
+	UnregisterSnapshot(snapshot);
+	gs_owner_end(&access);
+	return ids;
 }
 
 void

@@ -34,6 +34,10 @@ extern bool gs_suspended_is_visible(const pg_uuid_t *id, Snapshot snapshot);
 extern GsGameCopy *gs_suspended_read(const pg_uuid_t *id, bool want_payload,
 									 MemoryContext mcxt);
 
+/* Suspended games of a type in which the player sits, in a palloc'd array. */
+extern pg_uuid_t *gs_suspended_of_player(const GsText *game_type, const GsText *player,
+										 int *n);
+
 /* Rows come and go with the transaction, and are seen by it from then on. */
 extern void gs_suspended_insert(const GsGameCopy *game, const char *reason);
 extern void gs_suspended_delete(const pg_uuid_t *id);

@@ -49,13 +49,17 @@ typedef struct Move
 	Oid tablespace_id;
 } Move;
 
-/* As pg_class has it: 0 is the database's own. */
-static Oid
-tablespace_id(const char *name)
+static List *
+add_move(List *moves, Oid relid, char kind, const GsPolicy *policy, Oid target)
 {
-	Oid tablespace = get_tablespace_oid(name, false);
+	Move *move = palloc(sizeof(Move));
 
-	return tablespace == MyDatabaseTableSpace ? InvalidOid : tablespace;
+	move->relid = relid;
+	move->kind = kind;
+	move->name = gs_leaf_name(relid);
+	move->tablespace = pstrdup(NameStr(policy->old_tablespace));
+	move->tablespace_id = target;
+	return lappend(moves, move);
 }
 
 /* What of a leaf that is due is still to be moved, appended to moves. */
@@ -63,10 +67,23 @@ static List *
 add_moves(List *moves, const GsLeaf *leaf, const GsPolicy *policy, MemoryContext mcxt)
 {
 	MemoryContext old;
-	Oid target = tablespace_id(NameStr(policy->old_tablespace));
+	Oid target = get_tablespace_oid(NameStr(policy->old_tablespace), true);
 	Oid types[] = {OIDOID, OIDOID};
-	Datum values[] = {ObjectIdGetDatum(leaf->relid), ObjectIdGetDatum(target)};
+	Datum values[2];
 
+	if (!OidIsValid(target))
+	{
+		/* it fails by itself, and keeps none of the others */
+		old = MemoryContextSwitchTo(mcxt);
+		moves = add_move(moves, leaf->relid, RELKIND_RELATION, policy, target);
+		MemoryContextSwitchTo(old);
+		return moves;
+	}
+	/* as pg_class has it: 0 is the database's own */
+	if (target == MyDatabaseTableSpace)
+		target = InvalidOid;
+	values[0] = ObjectIdGetDatum(leaf->relid);
+	values[1] = ObjectIdGetDatum(target);
 	gs_sql_run("SELECT c.oid, c.relkind FROM pg_catalog.pg_class c "
 			   "LEFT JOIN pg_catalog.pg_index x ON x.indexrelid = c.oid "
 			   "LEFT JOIN gamestate.tablespace_log l ON l.relid = c.oid "
@@ -79,17 +96,13 @@ add_moves(List *moves, const GsLeaf *leaf, const GsPolicy *policy, MemoryContext
 	old = MemoryContextSwitchTo(mcxt);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
-		Move *move = palloc(sizeof(Move));
+		HeapTuple tuple = SPI_tuptable->vals[i];
+		TupleDesc desc = SPI_tuptable->tupdesc;
 		bool null;
+		Oid relid = DatumGetObjectId(SPI_getbinval(tuple, desc, 1, &null));
+		char kind = DatumGetChar(SPI_getbinval(tuple, desc, 2, &null));
 
-		move->relid = DatumGetObjectId(
-			SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &null));
-		move->kind = DatumGetChar(
-			SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2, &null));
-		move->name = gs_leaf_name(move->relid);
-		move->tablespace = pstrdup(NameStr(policy->old_tablespace));
-		move->tablespace_id = target;
-		moves = lappend(moves, move);
+		moves = add_move(moves, relid, kind, policy, target);
 	}
 	MemoryContextSwitchTo(old);
 	return moves;

@@ -18,7 +18,9 @@
  *	4. What has been taken out is put back if this process ends in between; if the
  *	   server does, it is set again when games are loaded.
  *
- * No transaction, lock or snapshot is held while sleeping.
+ * No transaction, lock or snapshot is held while sleeping.  No commit here waits for a
+ * standby: one that is away must not keep deadlines, players and leases of
+ * others waiting.
  *
  *-------------------------------------------------------------------------
  */

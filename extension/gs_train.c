@@ -11,11 +11,15 @@
  *	   it, so that a turn costs little however large the archive is.
  *	2. A type without a dictionary gets one when there are enough games.  Later
  *	   ones are looked at once in CHECK_MINUTES: when games compressed with the
- *	   newest dictionary come out DRIFT times as large as it promised, a new one
- *	   is trained.
- *	3. Every second game trains, the others measure.  A dictionary that does not
- *	   make these smaller by at least MIN_GAIN is not kept; a row without content
- *	   says so, and after RETRY_HOURS it is tried again.
+ *	   newest dictionary come out DRIFT times as large as it promised, or there
+ *	   are GROWTH times as many samples as it was trained from, a new one is
+ *	   trained.  The first games of a type make a poor one; since samples are
+ *	   bounded, it is replaced for that reason a few times only.
+ *	3. A trial dictionary from every second game is measured by the others.  If
+ *	   it does not make these smaller by at least MIN_GAIN, a row without content
+ *	   says so, and after RETRY_HOURS it is tried again.  The one that is kept is
+ *	   trained from all of them: with few games that is worth several percent, and
+ *	   what the trial promised is a cautious estimate of it.
  *	4. One transaction a type reads, another one writes the row; in between, where
  *	   the time goes, there is none.  An unwelcome interrupt waits at most for
  *	   the training of one type, which MAX_SAMPLE_BYTES bounds to a few seconds.
@@ -36,10 +40,13 @@
 #include "gs_unpack.h"
 #include "gs_worker.h"
 
+#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -56,6 +63,7 @@
 #define CHECK_MINUTES  10
 #define RETRY_HOURS	   24
 #define DRIFT		   1.15
+#define GROWTH		   4
 #define MIN_GAIN	   0.03
 
 /* Games of a type, as they are compressed. */
@@ -74,6 +82,7 @@ typedef struct Newest
 {
 	int32 number;
 	bool kept;
+	int samples;
 	TimestampTz created_at;
 	double ratio;
 } Newest;
@@ -147,6 +156,9 @@ sample_leaf(Samples *samples, const GsLeaf *leaf)
 	Portal portal;
 	SPIPlanPtr plan;
 
+	LockRelationOid(leaf->relid, AccessShareLock);
+	if (get_rel_relkind(leaf->relid) != RELKIND_RELATION)
+		return; /* frozen or dropped meanwhile */
 	query = psprintf("SELECT format, dictionary, raw_size, checksum, payload FROM %s "
 					 "TABLESAMPLE SYSTEM (LEAST(100, 100.0 * %d * "
 					 "pg_catalog.current_setting('block_size')::int / "
@@ -209,41 +221,49 @@ measure(const Samples *samples, int level, const ZSTD_CDict *dictionary)
 	return raw > 0 ? (double) stored / raw : 1;
 }
 
-/* The samples that train, one after another: every second one. */
-static Size
-training_set(const Samples *samples, char *bytes, size_t *sizes, unsigned *n)
+/* Every second sample, one after another */
+static unsigned
+every_second(const Samples *samples, char *bytes, size_t *sizes)
 {
 	const char *src = samples->bytes;
-	Size len = 0;
+	unsigned n = 0;
 
-	*n = 0;
 	for (int i = 0; i < samples->n; i++)
 	{
 		if (i % 2 == 0)
 		{
-			memcpy(bytes + len, src, samples->sizes[i]);
-			len += samples->sizes[i];
-			sizes[(*n)++] = samples->sizes[i];
+			memcpy(bytes, src, samples->sizes[i]);
+			bytes += samples->sizes[i];
+			sizes[n++] = samples->sizes[i];
 		}
 		src += samples->sizes[i];
 	}
-	return len;
+	return n;
 }
 
 /* Its length, 0 if these samples make none */
 static Size
-train(const Samples *samples, char *content)
+train(const char *bytes, const size_t *sizes, unsigned n, char *content)
 {
-	char *bytes = palloc(MAX_SAMPLE_BYTES);
-	size_t *sizes = palloc(sizeof(size_t) * MAX_SAMPLES);
-	unsigned n;
-	Size len;
+	Size len = ZDICT_trainFromBuffer(content, DICTIONARY_BYTES, bytes, sizes, n);
 
-	(void) training_set(samples, bytes, sizes, &n);
-	len = ZDICT_trainFromBuffer(content, DICTIONARY_BYTES, bytes, sizes, n);
+	return ZDICT_isError(len) ? 0 : len;
+}
+
+/* What does a dictionary promise?  What is so without it, if these samples make none */
+static double
+try_dictionary(const Samples *samples, int level, double without, char *content)
+{
+	char *bytes = palloc(samples->len);
+	size_t *sizes = palloc(sizeof(size_t) * samples->n);
+	Size len = train(bytes, sizes, every_second(samples, bytes, sizes), content);
+	ZSTD_CDict *digested = len > 0 ? ZSTD_createCDict(content, len, level) : NULL;
+	double ratio = digested ? measure(samples, level, digested) : without;
+
+	ZSTD_freeCDict(digested);
 	pfree(bytes);
 	pfree(sizes);
-	return ZDICT_isError(len) ? 0 : len;
+	return ratio;
 }
 
 static void
@@ -280,14 +300,12 @@ static void
 make_dictionary(const char *game_type, int level, const Samples *samples)
 {
 	char *content = palloc(DICTIONARY_BYTES);
-	Size len = train(samples, content);
-	ZSTD_CDict *digested = len > 0 ? ZSTD_createCDict(content, len, level) : NULL;
 	double without = measure(samples, level, NULL);
-	double with = digested ? measure(samples, level, digested) : without;
+	double with = try_dictionary(samples, level, without, content);
+	Size len = 0;
 
-	ZSTD_freeCDict(digested);
-	if (with > without * (1 - MIN_GAIN))
-		len = 0;
+	if (with <= without * (1 - MIN_GAIN))
+		len = train(samples->bytes, samples->sizes, (unsigned) samples->n, content);
 	insert_row(game_type, samples, without, with, content, len);
 	ereport(DEBUG1, (errmsg_internal("dictionary of type \"%s\": %d games, %.4f without, %.4f with it%s",
 									 game_type, samples->n, without, with,
@@ -309,7 +327,7 @@ newest_row(const char *game_type)
 
 	if (SPI_execute_with_args(
 			"SELECT number, content IS NOT NULL, created_at, "
-			"ratio_with::pg_catalog.float8 FROM gamestate.dictionary "
+			"ratio_with::pg_catalog.float8, samples FROM gamestate.dictionary "
 			"WHERE game_type OPERATOR(pg_catalog.=) $1 ORDER BY number DESC LIMIT 1",
 			1, types, values, NULL, true, 1) != SPI_OK_SELECT)
 		elog(ERROR, "could not read gamestate.dictionary");
@@ -323,6 +341,7 @@ newest_row(const char *game_type)
 		newest.kept = DatumGetBool(SPI_getbinval(row, desc, 2, &null));
 		newest.created_at = DatumGetTimestampTz(SPI_getbinval(row, desc, 3, &null));
 		newest.ratio = DatumGetFloat8(SPI_getbinval(row, desc, 4, &null));
+		newest.samples = DatumGetInt32(SPI_getbinval(row, desc, 5, &null));
 	}
 	return newest;
 }
@@ -411,7 +430,8 @@ train_type(List *leaves, int first, int last)
 		{
 			const char *error;
 
-			wanted = has_drifted(&samples, &newest,
+			wanted = samples.n / GROWTH >= newest.samples ||
+					 has_drifted(&samples, &newest,
 								 gs_dictionary_to_compress(newest.number, level, &error),
 								 level);
 		}

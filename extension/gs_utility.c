@@ -21,6 +21,9 @@
  *	   not know.  At that time its tables have gone already, so that step 3
  *	   must have counted the archived rows; if it has not, the drop is refused.
  *	5. At commit the launcher is told: look again at this database.
+ *	6. A process takes the settings of its database (ALTER DATABASE ... SET) when it
+ *	   connects.  When they have been changed our workers there are sent away,
+ *	   and come back with the new ones.
  *
  * Locking: none of our own; the commands take theirs after we have finished.
  * What happens at the transaction's end (release_callback) must not fail.
@@ -58,6 +61,7 @@
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
+#include "utils/memutils.h"
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
@@ -78,6 +82,7 @@ static bool look_at_commit = false;	  /* the extension came or went here */
 static bool wake_at_commit = false;	  /* there is a new database */
 static bool dropped_here = false; /* the extension was dropped, maybe rolled back since */
 static bool permission_used = false;
+static List *renew_at_commit = NIL; /* databases, in TopTransactionContext */
 
 /* gamestate.allow_drop_extension() was called in this session */
 static bool drop_allowed = false;
@@ -549,6 +554,7 @@ concerns_us(Node *command)
 		case T_CreatedbStmt:
 		case T_DropdbStmt:
 		case T_AlterDatabaseStmt:
+		case T_AlterDatabaseSetStmt:
 		case T_DropOwnedStmt:
 			return true;
 		case T_RenameStmt:
@@ -582,6 +588,17 @@ run_drop(PlannedStmt *pstmt, const char *query_string, bool read_only_tree,
 		games_found = outer_found;
 	}
 	PG_END_TRY();
+}
+
+/* Of a database; the command has found it. */
+static void
+settings_changed(const char *dbname)
+{
+	MemoryContext old = MemoryContextSwitchTo(TopTransactionContext);
+
+	renew_at_commit =
+		list_append_unique_oid(renew_at_commit, get_database_oid(dbname, false));
+	MemoryContextSwitchTo(old);
 }
 
 static void
@@ -625,6 +642,8 @@ process_utility(PlannedStmt *pstmt, const char *query_string, bool read_only_tre
 				qc);
 	if (IsA(command, CreatedbStmt))
 		wake_at_commit = true;
+	if (IsA(command, AlterDatabaseSetStmt))
+		settings_changed(((AlterDatabaseSetStmt *) command)->dbname);
 }
 
 /*
@@ -645,6 +664,15 @@ check_before_commit(void)
 }
 
 static void
+renew_workers(void)
+{
+	ListCell *cell;
+
+	foreach (cell, renew_at_commit)
+		gs_worker_renew(lfirst_oid(cell));
+}
+
+static void
 transaction_end(bool commit)
 {
 	something_to_end = false;
@@ -655,6 +683,9 @@ transaction_end(bool commit)
 		gs_worker_request_look(MyDatabaseId);
 	else if (GsShmem != NULL && wake_at_commit && commit)
 		gs_worker_wake_launcher();
+	if (GsShmem != NULL && commit)
+		renew_workers();
+	renew_at_commit = NIL; /* its memory goes with the transaction */
 	look_at_commit = wake_at_commit = dropped_here = permission_used = false;
 }
 

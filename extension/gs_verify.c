@@ -169,6 +169,23 @@ report_file(void *arg, Oid relid, const char *what)
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 }
 
+/* Detached partitions have them, too. */
+static void
+check_columns(Oid relid)
+{
+	static const char *const columns[] = {"game_type", "ended_at",	 "game_id",
+										  "format",	   "dictionary", "raw_size",
+										  "checksum",  "payload"};
+
+	for (int i = 0; i < (int) lengthof(columns); i++)
+		if (get_attnum(relid, columns[i]) == InvalidAttrNumber)
+			ereport(ERROR,
+					(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+					 errmsg("\"%s\" is not a partition of gamestate.archive_payload",
+							get_rel_name(relid)),
+					 errdetail("It has no column \"%s\".", columns[i])));
+}
+
 Datum
 gs_verify_archive(PG_FUNCTION_ARGS)
 {
@@ -187,6 +204,7 @@ gs_verify_archive(PG_FUNCTION_ARGS)
 		if (name == NULL)
 			ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
 							errmsg("relation with OID %u does not exist", partition)));
+		check_columns(partition);
 		table =
 			quote_qualified_identifier(get_namespace_name(get_rel_namespace(partition)),
 									   name);

@@ -31,6 +31,7 @@
 #include "postgres.h"
 
 #include "gs_config.h"
+#include "gs_durable.h"
 #include "gs_launcher.h"
 #include "gs_protect.h"
 #include "gs_utility.h"
@@ -45,6 +46,7 @@
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "pgstat.h"
+#include "replication/syncrep.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/proc.h"
@@ -562,6 +564,13 @@ signal_workers(Oid dboid, bool do_signal)
 	return n;
 }
 
+/* Cannot fail: called at the end of the transaction. */
+void
+gs_worker_renew(Oid dboid)
+{
+	(void) signal_workers(dboid, true);
+}
+
 void
 gs_worker_bar(Oid dboid)
 {
@@ -664,6 +673,17 @@ gs_worker_begin(int lock_timeout)
 }
 
 /*
+ * The variable alone, for one commit: the setting's own functions would make it
+ * one that a reload does not change any more.
+ */
+static void
+set_synchronous_commit(int level)
+{
+	synchronous_commit = level;
+	assign_synchronous_commit(level, NULL);
+}
+
+/*
  * The role is kept until the commit is done, for what runs at commit.  (A
  * deferred trigger does not: PostgreSQL refuses it in a restricted context.)
  */
@@ -676,6 +696,32 @@ gs_worker_commit(void)
 	SetUserIdAndSecContext(outer_user, outer_security);
 	in_worker_transaction = false;
 	MemoryContextSwitchTo(outer_context);
+}
+
+/*
+ * The same, for what must not wait for a standby, since others would wait with it:
+ * this one waits for the local flush alone.  Nobody is told of it earlier for
+ * that: whoever wants to know waits for what the setting asks for.
+ */
+void
+gs_worker_commit_unawaited(void)
+{
+	int level = synchronous_commit;
+
+	gs_durable_forget(); /* what was looked at is told to nobody */
+	GsToldLevel = level;
+	if (level > SYNCHRONOUS_COMMIT_LOCAL_FLUSH)
+		set_synchronous_commit(SYNCHRONOUS_COMMIT_LOCAL_FLUSH);
+	PG_TRY();
+	{
+		gs_worker_commit();
+	}
+	PG_FINALLY();
+	{
+		set_synchronous_commit(level);
+		GsToldLevel = SYNCHRONOUS_COMMIT_OFF;
+	}
+	PG_END_TRY();
 }
 
 /* What StartTransactionCommand() and the likes of it find again after each commit. */
@@ -693,13 +739,18 @@ become_owner(void)
 									  SECURITY_RESTRICTED_OPERATION);
 }
 
+/*
+ * All that the portal runs with is in its own memory: the command may end the transaction,
+ * and with it the memory of the transaction.
+ */
 static void
 run_portal(const char *command)
 {
+	Portal portal = CreatePortal("", true, true);
+	MemoryContext context = MemoryContextSwitchTo(portal->portalContext);
+	DestReceiver *receiver = CreateDestReceiver(DestNone);
 	List *parsed = pg_parse_query(command);
 	List *plans;
-	Portal portal;
-	DestReceiver *receiver = CreateDestReceiver(DestNone);
 
 	if (list_length(parsed) != 1)
 		elog(ERROR, "not one command: %s", command);
@@ -707,12 +758,12 @@ run_portal(const char *command)
 		pg_plan_queries(pg_analyze_and_rewrite_fixedparams(linitial_node(RawStmt, parsed),
 														   command, NULL, 0, NULL),
 						command, 0, NULL);
-	portal = CreatePortal("", true, true);
 	portal->visible = false;
-	PortalDefineQuery(portal, NULL, command, CMDTAG_UNKNOWN, plans, NULL);
+	PortalDefineQuery(portal, NULL, pstrdup(command), CMDTAG_UNKNOWN, plans, NULL);
 	PortalStart(portal, NULL, 0, InvalidSnapshot);
 	(void) PortalRun(portal, FETCH_ALL, true, true, receiver, receiver, NULL);
 	receiver->rDestroy(receiver);
+	MemoryContextSwitchTo(context);
 	PortalDrop(portal, false);
 }
 
@@ -733,6 +784,7 @@ gs_worker_utility(const char *command, int lock_timeout)
 	{
 		SetConfigOption("lock_timeout", ms, PGC_SUSET, PGC_S_OVERRIDE);
 		StartTransactionCommand();
+		MemoryContextSwitchTo(context); /* which outlives transactions */
 		run_portal(command);
 		CommitTransactionCommand();
 	}

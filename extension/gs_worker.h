@@ -158,6 +158,9 @@ extern bool gs_worker_is_barred(Oid dboid);
 extern void gs_worker_bar(Oid dboid);
 extern void gs_worker_unbar_all(void); /* at the end of the transaction */
 
+/* Have the workers of a database begin anew: they read its settings when they connect. */
+extern void gs_worker_renew(Oid dboid);
+
 /* Ask the launcher to look whether a database has the extension now. */
 extern void gs_worker_request_look(Oid dboid);
 extern int gs_worker_take_requests(Oid *dboids, int max, bool *all);
@@ -208,6 +211,7 @@ extern bool gs_worker_extension_exists(void);
  */
 extern void gs_worker_begin(int lock_timeout);
 extern void gs_worker_commit(void);
+extern void gs_worker_commit_unawaited(void); /* by a standby */
 extern void gs_worker_abort(void);
 
 /*

@@ -15,8 +15,10 @@
 #include "gs_durable.h"
 #include "gs_errors.h"
 #include "gs_lease.h"
+#include "gs_limits.h"
 #include "gs_lock.h"
 #include "gs_lookup.h"
+#include "gs_memory_wait.h"
 #include "gs_policy.h"
 #include "gs_suspend.h"
 #include "gs_target.h"
@@ -321,6 +323,7 @@ create_game(FunctionCallInfo fcinfo, GsEncoding encoding)
 	gs_check_id(&parts.game_type, "game type");
 	state = gs_arg_bytes(fcinfo, 1);
 	gs_check_size(&state, "state", gs_max_state_size, "gamestate.max_state_size");
+	gs_limits_check_state(&parts.game_type, &state);
 	parts.nplayers = arg_players(fcinfo, 2, &parts.players);
 	parts.room_code = gs_arg_bytes(fcinfo, 3);
 	if (parts.room_code.data)
@@ -346,6 +349,7 @@ create_game(FunctionCallInfo fcinfo, GsEncoding encoding)
 		h.create_request = *request.id;
 		h.create_arguments = request.arguments;
 	}
+	gs_wait_to_create(sizeof(GsGame) + state.len + parts.metadata.len, state.len);
 	if (take_id(fcinfo, &request, id))
 		PG_RETURN_UUID_P(id);
 	if (parts.room_code.data)
@@ -658,6 +662,7 @@ gs_finish_game(PG_FUNCTION_ARGS)
 	gs_check_size(&result, "result", gs_max_metadata_size, "gamestate.max_metadata_size");
 	status = arg_last_status(fcinfo, 3);
 	request = gs_request(fcinfo, GS_REQUEST_FINISH_GAME, "uv8v-");
+	gs_wait_to_end();
 	if (!gs_open_target(fcinfo, &request, NULL, &target))
 		PG_RETURN_INT64(target.answered.version);
 	if (!PG_ARGISNULL(4) && !gs_lease_is_held(&target.id, PG_GETARG_INT64(4), &refusal))

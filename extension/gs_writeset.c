@@ -679,7 +679,7 @@ commit_light(void)
 	gs_light_lock();
 	START_CRIT_SECTION();
 	lsn = gs_light_write();
-	apply_all(lsn, synchronous_commit);
+	apply_all(lsn, gs_durable_told_level());
 	END_CRIT_SECTION();
 	gs_unlock_all();
 	gs_light_finish();
@@ -707,7 +707,7 @@ commit(void)
 	if (gs_durable_committed(XactLastCommitEnd))
 		apply_all(InvalidXLogRecPtr, SYNCHRONOUS_COMMIT_OFF);
 	else
-		apply_all(XactLastCommitEnd, synchronous_commit);
+		apply_all(XactLastCommitEnd, gs_durable_told_level());
 	apply_removals();
 	gs_feed_wake();
 }

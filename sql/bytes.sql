@@ -33,6 +33,11 @@ SELECT gamestate.apply_move_bytes(:'b', 8, string_agg(set_byte('\x00', 0, i), ''
   FROM generate_series(0, 255) i;
 SELECT sha256(gamestate.get_state_bytes(:'b')) = (SELECT sha256(string_agg(set_byte('\x00', 0, 255 - i), '' ORDER BY i)) FROM generate_series(0, 255) i),
        (SELECT event_bytes FROM gamestate.get_changes(:'b', 8)) = (SELECT string_agg(set_byte('\x00', 0, i), '' ORDER BY i) FROM generate_series(0, 255) i);
+-- what changed the state does not show in get_changes(): there are no patches of bytes
+SELECT version, kind, event, length(event_bytes), patch, state, state_bytes FROM gamestate.get_changes(:'e');
+SELECT count(*), count(patch), count(state), count(state_bytes) FROM gamestate.get_changes(:'b', 1);
+SELECT gamestate.state_at_bytes(:'b', 1) = (SELECT state_bytes FROM gamestate.get_changes(:'b', 0, 1)) AS first,
+       gamestate.get_state_if_newer_bytes(:'b', 1) = gamestate.get_state_bytes(:'b') AS last;
 -- limits are the same
 SELECT gamestate.create_game_bytes('bytes', convert_to(repeat('x', 1024 * 1024 + 1), 'UTF8'));
 SELECT gamestate.apply_move_bytes(:'b', 9, convert_to(repeat('x', 64 * 1024 + 1), 'UTF8'), NULL);

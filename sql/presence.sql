@@ -89,6 +89,14 @@ CREATE TEMP TABLE presence_written (x int);
 SELECT gamestate.finish_game(pg_temp.g(6), status => 'abandoned');
 COMMIT;
 SELECT gamestate.heartbeat(:'a6');
+-- a wrong question leaves the token as it is
+SELECT count(gamestate.create_game('presence', '{}', '{ann}', game_id => pg_temp.g(9)));
+SELECT gamestate.connect_player(pg_temp.g(9), 'ann') AS a9 \gset
+SELECT gamestate.reconnect(:'a9', -1);
+SELECT gamestate.heartbeat(:'a9');
+SELECT count(new_token), count((change).version) FROM gamestate.reconnect(:'a9', NULL);
+SELECT gamestate.heartbeat(:'a9');
+SELECT gamestate.delete_game(pg_temp.g(9));
 -- statistics: of game 1 three players, of 2 one, of 3 one
 SELECT * FROM gamestate.stat_presence;
 SELECT count(gamestate.disconnect_player(t)) FROM unnest(ARRAY[:'b3', :'b3']::uuid[]) t;

@@ -55,6 +55,25 @@ EXECUTE rooms;
 SELECT gamestate.start_game(:'e');
 SELECT game_id = :'e' AS same, version, created FROM gamestate.join_any('rooms', 'eve', '{"new":true}', 2, '{"m":1}', '0000000e-0000-4000-8000-00000000f001');
 SELECT game_id = :'e' AS same, version, created FROM gamestate.join_any('rooms', 'fay', request_id => '0000000e-0000-4000-8000-00000000f002');
+-- and in one that has been suspended since, even if he waits in another room by now
+SELECT gamestate.suspend_game(:'e');
+SELECT gamestate.create_game('rooms', '{}', '{fay}', status => 'waiting') AS other \gset
+SELECT game_id = :'e' AS same, version, created FROM gamestate.join_any('rooms', 'eve', '{"new":true}', 2, '{"m":1}', '0000000e-0000-4000-8000-00000000f001');
+SELECT game_id = :'e' AS same, version, created FROM gamestate.join_any('rooms', 'fay', request_id => '0000000e-0000-4000-8000-00000000f002');
+BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ;
+SELECT gamestate.resume_game(:'e');
+SELECT game_id = :'e' AS same, version, created FROM gamestate.join_any('rooms', 'fay', request_id => '0000000e-0000-4000-8000-00000000f002');
+SELECT gamestate.suspend_game(:'e');
+SELECT game_id = :'e' AS same, version, created FROM gamestate.join_any('rooms', 'fay', request_id => '0000000e-0000-4000-8000-00000000f002');
+ROLLBACK;
+\set VERBOSITY terse
+SELECT gamestate.join_any('rooms', 'fay', max_players => 2, request_id => '0000000e-0000-4000-8000-00000000f002');
+\echo :SQLSTATE
+\set VERBOSITY default
+-- another request is a new one
+SELECT game_id = :'other' AS other, created FROM gamestate.join_any('rooms', 'fay', request_id => '0000000e-0000-4000-8000-00000000f004');
+SELECT gamestate.delete_game(:'other');
+SELECT gamestate.resume_game(:'e');
 \set VERBOSITY terse
 SELECT gamestate.join_any('rooms', 'fay', max_players => 2, request_id => '0000000e-0000-4000-8000-00000000f002');
 \echo :SQLSTATE

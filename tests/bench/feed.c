@@ -3,6 +3,9 @@
  *
  * Four connections make moves at a rate, of games of which each waiter has its part.
  * Each event says when it was sent; a waiter notes how long it took until he had it.
+ * Several waiters name the games of theirs by their ids; a single one, who follows all
+ * of them, names their type, as such a server would.
+ *
  * Waiters wait with wait_changes(), or with a subscription of libgamestate, which
  * waits with it, or for comparison LISTEN, while the same call that makes the move
  * notifies them.
@@ -24,6 +27,7 @@
 #define WRITERS	   4
 #define GAMES	   400
 #define STATE_SIZE 2048
+#define GAME_TYPE  "feed"
 #define GRACE_NS   10000000000LL
 
 typedef struct Waiter
@@ -204,30 +208,46 @@ take_changes(Waiter *waiter, PGresult *result, char *position, size_t size)
 	}
 }
 
-static void
-wait_for_changes(Waiter *waiter, PGconn *conn)
+/* Does this waiter follow everything there is? */
+static bool
+follows_all(void)
 {
-	char position[32];
+	return nwaiters == 1;
+}
+
+/* The waiter's games as an array. */
+static char *
+wanted_games(const Waiter *waiter)
+{
 	char *wanted = must_alloc(GAMES * 38 + 3);
 	char *p = wanted;
-	PGresult *result = query(conn, "SELECT gamestate.feed_position()", 0, NULL);
 
-	snprintf(position, sizeof(position), "%s", PQgetvalue(result, 0, 0));
-	PQclear(result);
 	*p++ = '{';
 	for (int game = waiter->number; game < GAMES; game += nwaiters)
 		p += sprintf(p, "%s%s", p == wanted + 1 ? "" : ",", ids[game]);
 	(void) sprintf(p, "}");
+	return wanted;
+}
+
+static void
+wait_for_changes(Waiter *waiter, PGconn *conn)
+{
+	char position[32];
+	char *wanted = follows_all() ? NULL : wanted_games(waiter);
+	PGresult *result = query(conn, "SELECT gamestate.feed_position()", 0, NULL);
+
+	snprintf(position, sizeof(position), "%s", PQgetvalue(result, 0, 0));
+	PQclear(result);
 	PQclear(PQprepare(conn, "wait",
 					  "SELECT feed_position, version, kind, event FROM"
-					  " gamestate.wait_changes($1, $2, timeout => '1 s')",
+					  " gamestate.wait_changes($1, $2, $3, timeout => '1 s')",
 					  0, NULL));
 	atomic_fetch_add(&ready, 1);
 	while (!is_finished(waiter))
 	{
-		const char *params[2] = {position, wanted};
+		const char *params[3] = {position, wanted, follows_all() ? GAME_TYPE : NULL};
 
-		result = PQexecPrepared(conn, "wait", 2, params, NULL, NULL, 0);
+		result = PQexecPrepared(conn, "wait", 3, params, NULL, NULL, 0);
 		if (PQresultStatus(result) != PGRES_TUPLES_OK)
 			die("%s", PQerrorMessage(conn));
 		take_changes(waiter, result, position, sizeof(position));
@@ -255,6 +275,7 @@ wait_with_library(Waiter *waiter)
 
 	options.callback = on_update;
 	options.arg = waiter;
+	options.game_type = follows_all() ? GAME_TYPE : NULL;
 	if (gamestate_subscriber_open("", NULL, &subscriber, why, sizeof(why)) !=
 		GAMESTATE_OK)
 		die("%s", why);
@@ -332,7 +353,8 @@ create_games(PGconn *conn)
 {
 	for (int game = 0; game < GAMES; game++)
 	{
-		PGresult *result = query(conn, "SELECT gamestate.create_game('feed')", 0, NULL);
+		PGresult *result =
+			query(conn, "SELECT gamestate.create_game('" GAME_TYPE "')", 0, NULL);
 
 		snprintf(ids[game], sizeof(ids[game]), "%s", PQgetvalue(result, 0, 0));
 		PQclear(result);

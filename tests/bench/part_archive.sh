@@ -49,7 +49,8 @@ alone() {
 sum_of() { awk '{n += $1} END {print n + 0}'; }
 
 # Every second game trains dictionaries, the others are measured: so none is compressed
-# with a dictionary that has seen it.
+# with a dictionary that has seen it.  Maintenance waits until all that are to train are
+# there: how many of them a dictionary sees must not depend on when its turn comes.
 run_archive() {
     local type file
     for type in chess 18xx battlesnake; do
@@ -60,6 +61,7 @@ run_archive() {
     done
     start autovacuum=off gamestate.maintenance_interval=500ms gamestate.dictionary_min_games=20 \
         gamestate.repack_rate=0 synchronous_commit=off
+    sql 'ALTER SYSTEM SET gamestate.maintenance = off' 'SELECT pg_reload_conf()' >/dev/null
     psql -Xq -f "$here/archive.sql"
     for type in chess 18xx battlesnake; do
         file=$GAMESTATE_DATA/$type.jsonl
@@ -69,6 +71,8 @@ run_archive() {
     done
     sql "INSERT INTO bench.archive_game SELECT n, line->>'game_type', n % 2, line FROM bench.archive_line"
     sql 'CALL bench.archive_play(1, 2)'
+    wait_for 120 'SELECT archive_queue = 0 FROM gamestate.stat_memory'
+    sql 'ALTER SYSTEM RESET gamestate.maintenance' 'SELECT pg_reload_conf()' >/dev/null
     wait_for 120 'SELECT count(DISTINCT game_type) = 3 FROM gamestate.dictionary'
     sql 'CALL bench.archive_play(0, 1)'
     wait_for 120 'SELECT archive_queue = 0 FROM gamestate.stat_memory'

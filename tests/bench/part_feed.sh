@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # Sourced by bench.sh: from a move to who waits for it, with wait_changes(), with a
-# subscription of libgamestate and with LISTEN.  Each waiter follows his part of the games.
+# subscription of libgamestate and with LISTEN.  Each of many waiters follows his part of
+# the games, by their ids; a single one all games of their type.
 
 # shellcheck disable=SC2154 # variables of those who source this
 

@@ -97,6 +97,7 @@ SELECT is((b.games, b.wins, b.losses, b.draws)::text, (s.games, s.wins, s.losses
 SELECT throws_ok($$SELECT * FROM gamestate.leaderboard('lb', 'wins', -1)$$, '22023', NULL, 'fewer than none');
 SELECT throws_ok($$SELECT * FROM gamestate.leaderboard(NULL, 'wins')$$, '22004', NULL, 'no type');
 SELECT throws_ok($$INSERT INTO gamestate.policy (game_type, leaderboards) VALUES ('lb x', '{NULL}')$$, '23514', NULL, 'no metric');
+SELECT throws_ok($$INSERT INTO gamestate.policy (game_type, leaderboards) VALUES ('lb x', '{wins,""}')$$, '23514', NULL, 'a metric without a name');
 
 -- who may call it needs no right on the tables
 CREATE ROLE lb_server;

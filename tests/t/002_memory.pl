@@ -12,7 +12,7 @@ use IPC::Run;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(sleep);
+use Time::HiRes qw(sleep time);
 
 my $node = PostgreSQL::Test::Cluster->new('main');
 $node->init;
@@ -132,11 +132,9 @@ is($node->poll_query_until('postgres', q{SELECT archive_queue = 0 AND archived_i
 	'and leave memory');
 is(sql(q{SELECT reserve_bytes = reserve_free_bytes FROM gamestate.stat_memory}), 't', 'the reserve is whole again');
 # all of the others end: more than the reserve could hold if it were never refilled.
-# Games can end faster than they are archived; then it has to be tried again.
+# They can end faster than they are archived; then ending goes at that pace.
 my $left = sql(q{SELECT count(*) FROM gamestate.list_live_games('fill', 'active', false)});
-foreach (1 .. 600)
-{
-	my ($rc, $out, $err) = $node->psql('postgres', q{DO $$
+is(error(q{DO $$
 DECLARE
     g   uuid;
 BEGIN
@@ -144,11 +142,7 @@ BEGIN
         PERFORM gamestate.finish_game(g, doc(2000));
         COMMIT;
     END LOOP;
-END $$});
-	last if $rc == 0;
-	like($err, qr/out of memory for games/, 'the reserve is used up') or last;
-	sleep(0.1);
-}
+END $$}), 'none', "$left games end one after the other");
 is($node->poll_query_until('postgres', sprintf('SELECT count(*) = %d FROM gamestate.archive', 200 + $left)), 1,
 	'all are archived');
 is($node->poll_query_until('postgres', 'SELECT games + archived_in_memory = 0 FROM gamestate.stat_memory'), 1, 'memory has no game left');
@@ -197,6 +191,59 @@ is(${ $session[0]->{err} }, '', 'the first is committed');
 like(${ $session[1]->{err} }, qr/ERROR:  GS006/, 'the second is not');
 is(sql(q{SELECT (SELECT count(*) FROM gamestate.player_games('half 0')), (SELECT count(*) FROM gamestate.player_games('half 1')),
 	games FROM gamestate.stat_memory}), '700|0|700', 'whole and not at all');
+sql('CALL remove_all()');
+is(sql('SELECT database_bytes FROM gamestate.stat_memory'), '0', 'nothing is left');
+
+# Who creates a game waits for the archiver while that is at work, here slowly as
+# long as somebody has a lock; and for nothing else.
+sql(q{CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NOT pg_try_advisory_xact_lock_shared(2002) THEN
+        PERFORM pg_sleep(0.5);
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER slow AFTER INSERT ON gamestate.archive FOR EACH ROW EXECUTE FUNCTION slow()});
+sub in_background
+{
+	my ($sql) = @_;
+	my ($out, $err) = ('', '');
+	return { out => \$out, err => \$err,
+		run => IPC::Run::start([ 'psql', '-XAtq', '-v', 'VERBOSITY=sqlstate', '-d', $node->connstr('postgres'), '-c', $sql ], '>', \$out, '2>', \$err,
+			IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default)) };
+}
+
+fill(400001, 10000);
+sql('SELECT count(gamestate.finish_game(id(400000 + i))) FROM generate_series(1, 300) i');
+my $start = time();
+is(error(q{SELECT gamestate.create_game('more', doc(10000))}), 'GS006', 'the archiver is off: GS006');
+cmp_ok(time() - $start, '<', 4, 'at once');
+my $lock = in_background('SELECT pg_advisory_lock(2002), pg_sleep(600)');
+$node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_locks WHERE locktype = 'advisory' AND objid = 2002 AND granted}) or die 'timed out waiting for the lock';
+my $archived = sql('SELECT count(*) FROM gamestate.archive');
+$node->append_conf('postgresql.conf', "gamestate.archiver = on\ngamestate.archive_batch = 1");
+$node->reload;
+$node->poll_query_until('postgres', "SELECT count(*) > $archived FROM gamestate.archive") or die 'timed out waiting for the archiver';
+is(error(q{SET gamestate.memory_wait = 0; SELECT gamestate.create_game('more', doc(100000))}), 'GS006', 'gamestate.memory_wait = 0: GS006');
+is(error(q{BEGIN; SELECT gamestate.apply_move(id(400400), 1, '1', '"smaller"'); SELECT gamestate.create_game('more', doc(1000000)); COMMIT}), 'GS006',
+	'a transaction that has changed a game does not wait');
+is(error(q{BEGIN; CREATE TABLE written (); SELECT gamestate.create_game('more', doc(100000)); COMMIT}), 'GS006', 'nor does one that has written a table');
+is(error(q{SET statement_timeout = '100ms'; SELECT gamestate.create_game('more', doc(100000))}), '57014', 'others wait, cancelably');
+is(error(q{SET gamestate.memory_wait = '200ms'; SELECT gamestate.create_game('more', doc(100000))}), 'GS006', 'for so long at most');
+my @waiting = map { in_background("SET gamestate.memory_wait = '60s'; SELECT 'made' FROM gamestate.$_") } "create_game('waits', doc(100000))", "join_any('waits', 'zoe', doc(100000))";
+$node->poll_query_until('postgres', q{SELECT count(*) = 2 FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%waits%' AND pid <> pg_backend_pid()}) or die 'timed out waiting for those who wait';
+sql(q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)%' AND pid <> pg_backend_pid()});
+$_->{run}->finish foreach @waiting;
+is(join(' ', map { ${ $_->{out} } . ${ $_->{err} } } @waiting), "made\n made\n", 'until the archiver has made room');
+eval { $lock->{run}->finish };
+$node->poll_query_until('postgres', 'SELECT archive_queue + archived_in_memory = 0 FROM gamestate.stat_memory') or die 'timed out waiting for the archiver';
+fill(450001, 10000);
+$start = time();
+is(error(q{SELECT gamestate.create_game('more', doc(10000))}), 'GS006', 'nothing is over: GS006');
+cmp_ok(time() - $start, '<', 4, 'at once');
+$node->append_conf('postgresql.conf', "gamestate.archiver = off\ngamestate.archive_batch = 500");
+$node->reload;
+sql('DROP TRIGGER slow ON gamestate.archive');
 sql('CALL remove_all()');
 is(sql('SELECT database_bytes FROM gamestate.stat_memory'), '0', 'nothing is left');
 

@@ -91,8 +91,13 @@ note 'Payloads go earlier than rows';
 
 make_old('chess', 2, 40, 100, 400);
 is(leaves('archive', 'chess'), 'old_100 old_2 old_40 old_400', 'no policy, nothing goes');
+# more years than there are keep a type for ever, and do not keep others
+sql(q{INSERT INTO gamestate.policy (game_type, retention, payload_retention, freeze_after, old_tablespace, old_tablespace_after)
+	VALUES ('', '290000 years', '170000000 years', '100000 years', 'pg_default', '9000 years')});
 sql(q{INSERT INTO gamestate.policy (game_type, retention, payload_retention) VALUES ('chess', '1 year', '90 days')});
 becomes(q{SELECT count(*) = 3 FROM gamestate.retention_log WHERE done_at IS NOT NULL}, 'three partitions are removed');
+is(sql(q{SELECT failures, last_error IS NULL FROM gamestate.stat_workers WHERE kind = 'maintenance'}), '0|t', 'by a worker without failures');
+sql(q{DELETE FROM gamestate.policy WHERE game_type = ''});
 is(leaves('archive', 'chess'), 'old_100 old_2 old_40', 'a year of rows');
 is(leaves('archive_payload', 'chess'), 'old_2 old_40', '90 days of payloads');
 is(sql(q{SELECT count(*) FROM pg_class WHERE relname ~ 'old_400'}), '0', 'dropped, not just detached');
@@ -147,6 +152,19 @@ sql(q{DO $$BEGIN EXECUTE format('ALTER TABLE gamestate_partitions.archive_dba AT
 sql(q{INSERT INTO gamestate.policy (game_type, retention) VALUES ('dba', '5 days')});
 becomes(q{SELECT count(*) = 2 FROM gamestate.retention_log WHERE game_type = 'dba' AND done_at IS NOT NULL}, 'ours go');
 is(sql(q{SELECT count(*) FROM partitions WHERE name = 'mine'}), '1', 'a partition of the DBA stays');
+
+# ---------------------------------------------------------------------------
+note 'The worker is woken by the commit of a policy, which may go on for a while';
+
+make_old('woken', 10, 20);
+$node->append_conf('postgresql.conf', 'gamestate.maintenance_interval = 1h');
+$node->reload;
+sleep(3); # until all tasks have had their turn
+sql(q{BEGIN;
+	INSERT INTO gamestate.policy (game_type, retention, retention_action) VALUES ('woken', '5 days', 'drop');
+	SELECT count(gamestate.create_game('many', '"state"', ARRAY['p' || i])) FROM generate_series(1, 2000) i;
+	COMMIT});
+becomes(q{SELECT count(*) = 4 FROM gamestate.retention_log WHERE game_type = 'woken' AND done_at IS NOT NULL}, 'and follows it at once');
 
 # what a policy may say
 foreach my $bad (q{('x', '-1 day', NULL)}, q{('x', NULL, 'keep')})

@@ -150,6 +150,15 @@ is(sql(qq{SELECT count(DISTINCT problem) FROM gamestate.verify_archive() WHERE p
 sql(qq{SET gamestate.allow_dictionary_changes = on; DELETE FROM gamestate.dictionary WHERE number = $number});
 is(sql(q{SELECT count(*) FROM gamestate.verify_archive() WHERE problem = 'its compression dictionary is missing'}), sql(q{SELECT count(*) FROM gamestate.archive_payload WHERE game_type = 'chess' AND dictionary IS NOT NULL AND format = 2}), 'a deleted one');
 becomes(q{SELECT count(*) = 1 FROM gamestate.dictionary WHERE game_type = 'chess'}, 'a new one is trained');
+
+# ---------------------------------------------------------------------------
+note 'More games than a dictionary has seen';
+
+# a worker looks at all types when it has started, then every ten minutes
+sql(q{SET gamestate.allow_dictionary_changes = on; UPDATE gamestate.dictionary SET samples = samples / 5 WHERE game_type = 'chess'});
+sql(q{SELECT pg_terminate_backend(pid) FROM gamestate.stat_workers WHERE kind = 'maintenance'});
+becomes(q{SELECT count(*) = 2 FROM gamestate.dictionary WHERE game_type = 'chess'}, 'one of a fifth of the games is replaced');
+is(sql(q{SELECT count(*) FROM gamestate.dictionary WHERE game_type = 'battlesnake'}), '1', 'one of all games is not');
 is(sql(q{SELECT count(*) FROM gamestate.stat_workers WHERE failures > 0}), '0', 'no worker has failed');
 
 $standby->stop;

@@ -115,6 +115,34 @@ is(sql(q{SELECT bool_and(message ~ 'has taken longer than 500 ms' AND sqlstate =
 	't|5', 'and logged');
 agree('after a slow hook');
 
+# what is not about the hook fails the batch in either case, but neither the archiver nor a session
+sql(q{CREATE TABLE cut_by (code text);
+CREATE FUNCTION cut(games gamestate.archive[]) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE c text := (SELECT code FROM public.cut_by);
+BEGIN IF c IS NOT NULL THEN RAISE 'cut off' USING ERRCODE = c; END IF; END $$;
+INSERT INTO gamestate.policy (game_type, archive_hook, hook_failure) VALUES ('cut', 'public.cut', 'skip')});
+my $cut = 0;
+foreach my $code ('57014', '40P01', '53100')
+{
+	my $archiver = q{SELECT pid FROM gamestate.stat_workers WHERE kind = 'archiver'};
+	my $pid = sql($archiver);
+	sql("INSERT INTO cut_by VALUES ('$code')");
+	play(5, 'cut');
+	becomes(qq{SELECT bool_or(last_sqlstate = '$code') FROM gamestate.stat_archiver WHERE game_type = 'cut'}, "a hook fails with $code");
+	my ($rc, $out, $err) = $node->psql('postgres', qq{SELECT count(*) FROM gamestate.import_games('{"{\\"game_type\\": \\"cut\\", \\"source_id\\": \\"$code\\", \\"ended_at\\": \\"2020-01-01\\"}"}');
+SELECT 'alive'}, on_error_stop => 0);
+	like($err, qr/cut off/, 'a call fails too');
+	is($out, 'alive', 'and the session goes on');
+	sql('SELECT pg_sleep(2)');
+	is(sql($archiver), $pid, 'the archiver has not ended');
+	is(sql(q{SELECT count(*) FROM gamestate.archive WHERE game_type = 'cut'}), $cut, 'nothing is archived');
+	sql('TRUNCATE cut_by; SELECT gamestate.resume_archiving()');
+	$cut += 5;
+	becomes(qq{SELECT count(*) = $cut FROM gamestate.archive WHERE game_type = 'cut'}, 'until it works');
+}
+agree('after that');
+sql(q{DELETE FROM gamestate.policy WHERE game_type = 'cut'});
+
 # killed at any point
 foreach my $round (1 .. 4)
 {

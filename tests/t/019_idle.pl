@@ -18,6 +18,7 @@ $node->append_conf('postgresql.conf', q{
 shared_preload_libraries = 'gamestate'
 gamestate.memory = 8MB
 gamestate.maintenance_interval = 1s
+max_prepared_transactions = 2
 log_statement = none
 });
 $node->start;
@@ -99,6 +100,16 @@ $node->start;
 ok($node->poll_query_until('postgres', q{SELECT archive_delayed = 1 FROM gamestate.stat_memory}), 'also after a crash');
 sql(q{UPDATE gamestate.policy SET archive_delay = '0' WHERE game_type = 'stay'});
 ok($node->poll_query_until('postgres', q{SELECT tier(11) = 'archived' AND (SELECT archive_delayed = 0 FROM gamestate.stat_memory)}), 'until the policy changes');
+
+# a prepared change holds from COMMIT PREPARED on
+sql(q{BEGIN; UPDATE gamestate.policy SET archive_delay = '1 hour' WHERE game_type = 'stay'; PREPARE TRANSACTION 'policy'});
+sql(q{COMMIT PREPARED 'policy'});
+sql(q{SELECT gamestate.create_game(t, game_id => id(20 + n::int)) FROM unnest('{stay,none}'::text[]) WITH ORDINALITY u(t, n)});
+sql(q{SELECT gamestate.finish_game(id(20 + n)) FROM generate_series(1, 2) n});
+ok($node->poll_query_until('postgres', q{SELECT tier(22) = 'archived'}), 'one of a type without a delay is archived');
+is(sql('SELECT tier(21)'), 'live', 'one of a type with a prepared delay is not');
+sql(q{UPDATE gamestate.policy SET archive_delay = '0' WHERE game_type = 'stay'});
+ok($node->poll_query_until('postgres', q{SELECT tier(21) = 'archived'}), 'until that is changed');
 
 # memory is short: first what is over, then what has not been changed for longest
 sql(q{UPDATE gamestate.policy SET archive_delay = '1 hour' WHERE game_type = 'stay';

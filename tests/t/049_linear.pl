@@ -46,6 +46,8 @@ sub log_of
 }
 sub right { my ($name, $log, @calls) = @_; is(join("\n", Linear::violations(\@calls, $log)), '', "right: $name"); return; }
 sub wrong { my ($name, $log, @calls) = @_; cmp_ok(scalar(Linear::violations(\@calls, $log)), '>', 0, "found: $name"); return; }
+# by the check that is there for it, not by another one
+sub wrong_as { my ($what, $name, $log, @calls) = @_; like(join("\n", Linear::violations(\@calls, $log)), $what, "found: $name"); return; }
 
 my $three = log_of(3);
 my @moves = (move(10, 20, 2), move(30, 40, 3));
@@ -53,6 +55,7 @@ right('one after the other', $three, @moves, version(0, 5, 1), version(25, 26, 2
 right('a read at the same time sees the old version', $three, @moves, version(31, 35, 2));
 right('or the new one', $three, @moves, version(31, 35, 3));
 right('moves at the same time, in the other order', $three, move(10, 40, 3), move(20, 30, 2));
+right('one version, read twice', $three, @moves, version(50, 51, 3), version(60, 61, 3));
 wrong('moves in the wrong order', $three, move(10, 20, 3), move(30, 40, 2));
 wrong('a stale read', $three, @moves, version(45, 50, 2));
 wrong('a read of the future', $three, @moves, version(21, 25, 3));
@@ -68,6 +71,9 @@ wrong('a lost move', log_of(2), @moves);
 wrong('a move that was refused and made', $three, $moves[0], refused($moves[1], 'GS001', 'is at version 2.'));
 wrong('an answer with another version', $three, $moves[0], move(30, 40, 3, version => 4));
 wrong('a version that nobody has made', $three, $moves[0]);
+wrong_as(qr/has no request id/, 'a version without a request', { g => [ map { my @c = @$_; $c[3] = undef if $c[0] == 3; \@c } @{ $three->{g} } ] }, $moves[0]);
+wrong_as(qr/have the same request id/, 'one request, two versions, by itself', { g => [ map { my @c = @$_; $c[3] = 'r2' if $c[0] == 3; \@c } @{ $three->{g} } ] }, @moves);
+wrong_as(qr/was refused with GS002/, 'refused for no reason', $three, @moves, refused(call(50, 60, 'apply_move', request => 'x'), 'GS002'));
 wrong('one request, two versions', { g => [ map { my @c = @$_; $c[3] = 'r2' if $c[0] == 3; \@c } @{ $three->{g} } ] }, move(10, 20, 2));
 wrong('a version is missing', { g => [ @{ $three->{g} }[ 0, 2 ] ] }, $moves[1]);
 wrong('not the version that was expected', $three, $moves[0], move(30, 40, 3, expected => 1));
@@ -77,12 +83,15 @@ wrong('refused as stale too early', $three, @moves, refused(call(22, 25, 'apply_
 wrong('refused although it was not', $three, @moves, refused(call(42, 50, 'apply_move', request => 'x', expected => 3), 'GS001', 'is at version 3.'));
 right('nobody knows, and it was made', $three, $moves[0], move(25, 26, 3, outcome => 'unknown', version => 0), version(50, 51, 3));
 right('nobody knows, and it was not', log_of(2), $moves[0], move(25, 26, 3, outcome => 'unknown', version => 0), version(50, 51, 2));
+right('nobody knows, and it was made later', $three, $moves[0], move(25, 26, 3, outcome => 'unknown', version => 0), version(30, 31, 2), version(50, 51, 3));
 wrong('nobody knows, but it came before it began', $three, move(30, 40, 2, outcome => 'unknown', version => 0), move(10, 20, 3));
 
 my $seats = log_of(4, 2 => [ 'join', 'p1' ], 3 => [ 'join', 'p2' ], 4 => [ 'join', 'p3' ]);
 my @joins = map { join_game(10 * $_, 10 * $_ + 5, $_, 'p' . ($_ - 1)) } 2 .. 4;
 right('joins', $seats, @joins);
 right('full', $seats, @joins, refused(join_game(41, 50, 'x', 'p5'), 'GS008'));
+wrong('full, for one who sits', $seats, @joins, refused(join_game(41, 50, 'x', 'p1'), 'GS008'));
+wrong_as(qr/leaves and was not there/, 'leaves without a seat', log_of(2, 2 => [ 'leave', 'p1' ]), call(10, 20, 'leave_game', request => 'r2', version => 2, player => 'p1'));
 wrong('full too early', $seats, @joins, refused(join_game(36, 39, 'x', 'p5'), 'GS008'));
 right('joins twice', $seats, @joins, join_game(50, 60, 'x', 'p1', version => 4));
 wrong('joined nothing', $seats, @joins, join_game(50, 60, 'x', 'p6', version => 4));
@@ -117,6 +126,11 @@ right('a move under a lease', $leased, @leases, leased_move(0, 22, 25, 7));
 wrong('a move under a lease that was given up', $leased, @leases, leased_move(0, 42, 45, 7));
 right('refused then', $none, @leases, { %{ leased_move(0, 42, 45, 7) }, outcome => 'refused', sqlstate => 'GS017', version => 0 });
 wrong('refused too early', $none, @leases, { %{ leased_move(0, 22, 25, 7) }, outcome => 'refused', sqlstate => 'GS017', version => 0 });
+wrong_as(qr/for the second time/, 'one number twice, to one owner', $none, $leases[0], lease(0, 22, 26, 'release', 7), lease(0, 30, 40, 'claim', 7));
+right('has nothing to give up', $none, @leases, lease(2, 22, 26, 'release', 0), lease(0, 42, 46, 'release', 0));
+wrong('told that it has nothing', $none, $leases[0], lease(0, 30, 40, 'release', 0));
+wrong('a move under a lease that never was', $leased, @leases, leased_move(0, 22, 25, 8));
+wrong('a move under a lease when there never was one', $leased, leased_move(0, 22, 25, 8));
 wrong('gives up what it has not', $none, @leases, lease(2, 65, 70, 'release', 7));
 
 # a history that is right, and as long as those below, with one read that is not

@@ -83,6 +83,50 @@ $node->safe_psql('postgres', 'ALTER SYSTEM RESET gamestate.timer');
 $node->reload;
 is_set_off($node, $while_off, 'and made up for');
 
+# A database that is switched off and on, while the worker is connected
+$node->safe_psql('postgres', 'ALTER DATABASE postgres SET gamestate.enabled = off');
+$while_off = $node->safe_psql('postgres', q{SET gamestate.enabled = on; SELECT gamestate.create_game('timed')});
+$node->safe_psql('postgres', "SET gamestate.enabled = on; SELECT gamestate.set_deadline('$while_off', clock_timestamp() + '1 s')");
+wait_for($node, q{SELECT state = 'paused' FROM gamestate.stat_workers WHERE kind = 'timer'}, 'ALTER DATABASE SET gamestate.enabled = off reaches the worker');
+$node->safe_psql('postgres', 'SELECT pg_sleep(1.2)');
+is(kinds($node, $while_off), 'create set_deadline', 'nothing is set off in a database that is off');
+$node->safe_psql('postgres', 'BEGIN; ALTER DATABASE postgres RESET gamestate.enabled; ROLLBACK');
+is($node->safe_psql('postgres', q{SELECT state FROM gamestate.stat_workers WHERE kind = 'timer'}), 'paused', 'nor after a rollback of RESET');
+$node->safe_psql('postgres', 'ALTER DATABASE postgres RESET gamestate.enabled');
+is_set_off($node, $while_off, 'and made up for when it is on again');
+
+# A synchronous standby is away: who waits for it is who wants to know, and nobody else
+$node->safe_psql('postgres', q{ALTER SYSTEM SET synchronous_standby_names = 'away'});
+$node->reload;
+my $local = 'SET synchronous_commit = local;';
+for my $light (qw(on off))
+{
+	$node->safe_psql('postgres', "ALTER SYSTEM SET gamestate.light_commit = $light");
+	$node->reload;
+	my $away = $node->safe_psql('postgres', "$local SELECT gamestate.create_game('away', players => '{ann}')");
+	my $since = $node->safe_psql('postgres', 'SELECT gamestate.feed_position()');
+	$node->safe_psql('postgres', "$local SELECT gamestate.set_deadline('$away', clock_timestamp())");
+	my $other = $node->safe_psql('postgres', "$local SELECT gamestate.create_game('away', players => '{bob}')");
+	$node->safe_psql('postgres', "$local SELECT gamestate.connect_player('$other', 'bob', '1 s')");
+	is($node->safe_psql('postgres', qq{SELECT player FROM gamestate.wait_changes($since, ARRAY['$other']::uuid[], timeout => '10 s') WHERE kind = 'connected'}), 'bob', "light_commit $light: bob is there");
+	ok($node->poll_query_until('postgres', qq{SELECT count(*) = 1 FROM gamestate.wait_changes($since, ARRAY['$other']::uuid[], timeout => '0') WHERE kind = 'disconnected'}),
+		'somebody else is disconnected while a standby is away');
+	is($node->safe_psql('postgres', qq{SELECT string_agg(kind, ' ') FROM gamestate.wait_changes($since, ARRAY['$away']::uuid[], timeout => '0') WHERE version IS NOT NULL}),
+		'set_deadline', 'the deadline is not told yet');
+	my ($ret, $out, $err) = $node->psql('postgres', "SET statement_timeout = '200 ms'; SELECT gamestate.get_version('$away')");
+	like($err, qr/statement timeout/, 'nor read');
+	$node->safe_psql('postgres', q{ALTER SYSTEM SET synchronous_standby_names = ''});
+	$node->reload;
+	ok($node->poll_query_until('postgres', qq{SELECT string_agg(kind, ' ') = 'set_deadline deadline' FROM gamestate.wait_changes($since, ARRAY['$away']::uuid[], timeout => '0') WHERE version IS NOT NULL}),
+		'when nobody is waited for any more it is');
+	$node->safe_psql('postgres', q{ALTER SYSTEM SET synchronous_standby_names = 'away'});
+	$node->reload;
+}
+$node->safe_psql('postgres', 'ALTER SYSTEM RESET synchronous_standby_names');
+$node->safe_psql('postgres', 'ALTER SYSTEM RESET gamestate.light_commit');
+$node->reload;
+$node->safe_psql('postgres', q{SELECT count(gamestate.delete_game(game_id)) FROM gamestate.list_live_games('away')});
+
 # terminated at any time while deadlines pass: none is lost, none comes twice
 $node->safe_psql('postgres', q{SELECT count(gamestate.set_deadline(gamestate.create_game('storm'), clock_timestamp() + random() * interval '2 s')) FROM generate_series(1, 2000)});
 for (1 .. 12)

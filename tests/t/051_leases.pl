@@ -120,6 +120,84 @@ $players[0]->quit;
 wait_for($node, q{SELECT count(*) = 0 FROM gamestate.list_leases()}, 'and then nobody');
 $node->safe_psql('postgres', q{SELECT count(gamestate.delete_game(game_id)) FROM gamestate.list_live_games('contended')});
 
+# What a session remembers of free games: whatever makes one free is found by a session
+# that has found nothing before.
+{
+	my $look = $node->background_psql('postgres');
+	my $claims = sub {
+		my ($type, $max) = @_;
+		return $look->query_safe("SELECT count(*) FROM gamestate.claim_games('looker', $type, $max, with_session => false)");
+	};
+	my $nothing = sub { is($claims->("'free'", 10), '0', "nothing is free: $_[0]"); return; };
+	my $free = sub { is($claims->("'free'", 10), $_[1] // '1', "free: $_[0]"); $nothing->("after $_[0]"); return; };
+	my $sql = sub { return $node->safe_psql('postgres', $_[0]); };
+
+	$nothing->('at first');
+	my $game = $sql->(q{SELECT gamestate.create_game('free')});
+	$sql->(q{SELECT gamestate.create_game('other')});
+	$free->('created');
+	$sql->(q{SELECT gamestate.release_games('looker')});
+	$free->('given up');
+	$sql->(q{SELECT gamestate.renew_lease('looker', '1 ms'); SELECT pg_sleep(0.01)});
+	$free->('its time is over');
+	$look->query_safe(q{SELECT gamestate.release_games('looker')});
+	my $session = $node->background_psql('postgres');
+	is($session->query_safe(q{SELECT count(*) FROM gamestate.claim_games('other', 'free')}), '1', 'somebody else was first');
+	$nothing->('somebody else has it');
+	$session->quit;
+	wait_for($node, q{SELECT count(*) = 0 FROM gamestate.list_leases('other')}, 'he goes');
+	$free->('its session has ended');
+	$look->query_safe(q{SELECT gamestate.release_games('looker')});
+	$look->query_safe(q{BEGIN});
+	is($claims->("'free'", 10), '1', 'claimed in a transaction');
+	$look->query_safe(q{ROLLBACK});
+	$free->('rolled back');
+	$sql->("SELECT gamestate.suspend_game('$game')");
+	$nothing->('suspended');
+	$sql->("SELECT gamestate.resume_game('$game')");
+	$free->('resumed');
+
+	# on its way into a table, and back
+	$look->query_safe(q{SELECT gamestate.release_games('looker')});
+	$session = $node->background_psql('postgres');
+	$session->query_safe("BEGIN; SELECT gamestate.suspend_game('$game')");
+	$claims->("'free'", 10);
+	$look->query_safe(q{SELECT gamestate.release_games('looker')});
+	$session->query_safe('ROLLBACK');
+	$session->quit;
+	$free->('it has stayed');
+
+	# more than were asked for, and more than are remembered
+	$sql->(q{SELECT count(gamestate.create_game('free')) FROM generate_series(1, 2500)});
+	is($claims->("'free'", $_), $_, "$_ of many") for (1, 10, 700, 1, 1500);
+	is($claims->("'free'", 'NULL'), 2500 - 2212, 'and the rest');
+	$nothing->('of many');
+	$sql->(q{SELECT gamestate.release_games('looker', (SELECT array_agg(game_id) FROM (SELECT game_id FROM gamestate.list_leases('looker') LIMIT 1200) l))});
+	is($claims->("'free'", 'NULL'), 1200, 'many given up');
+
+	# of more types than are remembered; of any type
+	$sql->(qq{SELECT gamestate.create_game('type ' || n) FROM generate_series(1, 6) n});
+	for my $round (1, 2)
+	{
+		is($claims->("'type $_'", 10), 2 - $round, "type $_") for 1 .. 6;
+	}
+	is($sql->(q{SELECT gamestate.release_games('looker')}) > 2500, 1, 'all are given up');
+	is($claims->("'free'", 'NULL'), '2501', 'all of a type');
+	is($claims->('NULL', 'NULL') > 6, 1, 'all of any');
+	is($claims->('NULL', 'NULL'), '0', 'there are no others');
+	$sql->(q{SELECT gamestate.create_game('type 7')});
+	is($claims->('NULL', 'NULL'), '1', 'one that is new');
+
+	# the feed has gone round meanwhile
+	$game = $sql->(q{SELECT gamestate.create_game('free', '{}', game_id => '51000000-0000-4000-8000-000000000001')});
+	$sql->(q{DO $$ BEGIN FOR i IN 1 .. 4000 LOOP
+		PERFORM gamestate.apply_move('51000000-0000-4000-8000-000000000001', NULL, to_json(repeat('x', 6000)), NULL); COMMIT; END LOOP; END $$});
+	$free->('when the feed has gone round');
+	$look->quit;
+	$sql->(q{SELECT gamestate.release_games('looker')});
+	$sql->(q{SELECT count(gamestate.delete_game(game_id)) FROM (SELECT game_id FROM gamestate.list_live_games() WHERE game_type <> 'leased' LIMIT 1500) g}) for 1, 2;
+}
+
 # kill -9 of the session that has claimed: the server starts anew, nothing is claimed
 is_higher($node, 'a number');
 is_higher($node, 'the next is higher');

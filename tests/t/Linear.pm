@@ -245,12 +245,10 @@ sub check_leases
 	my (@wrong, @placed, @free, %index, %held, %ended);
 	my @states = ([ 3, 0 ]);
 
-	return () if !@claims;
 	foreach my $i (0 .. $#claims)
 	{
 		push @wrong, show($claims[$i]) . " got lease $claims[$i]{read} for the second time" if $index{ $claims[$i]{read} };
 		$index{ $claims[$i]{read} } = $i + 1;
-		push @states, [ 4 * $i + 5, $claims[$i]{read} ], [ 4 * $i + 7, 0 ];
 	}
 	# a thread does one thing after the other
 	foreach my $call (sort { $a->{began} <=> $b->{began} } @$calls)
@@ -276,15 +274,23 @@ sub check_leases
 		{
 			$copy{test} = sub { !$mine || $_[0] != $mine };
 		}
-		elsif ($call->{call} eq 'leased_move' && $call->{outcome} eq 'ok') { $copy{place} = 4 * ($index{ $call->{read} } // 0) + 1; }
+		elsif ($call->{call} eq 'leased_move' && $call->{outcome} eq 'ok')
+		{
+			push @wrong, show($call) . " moved under lease $call->{read}, which nobody got" if !$index{ $call->{read} };
+			$copy{place} = 4 * ($index{ $call->{read} } // 0) + 1;
+		}
 		elsif ($call->{call} eq 'leased_move' && $call->{sqlstate} eq 'GS017') { $copy{test} = sub { $_[0] != $call->{read} }; }
 		else { next; }
 		if ($copy{test}) { push @free, \%copy; }
 		elsif (defined $copy{place}) { push @placed, \%copy; }
 	}
-	foreach my $i (0 .. $#claims - 1)
+	foreach my $i (0 .. $#claims)
 	{
-		push @wrong, show($claims[ $i + 1 ]) . ' got a game that somebody had' if !$ended{ $claims[$i]{read} };
+		my $lease = $claims[$i]{read};
+
+		push @wrong, show($claims[ $i + 1 ]) . ' got a game that somebody had' if $i < $#claims && !$ended{$lease};
+		push @states, [ 4 * $i + 5, $lease ];
+		push @states, [ 4 * $i + 7, 0 ] if $ended{$lease};
 	}
 	return (@wrong, order(\@placed), find_places(\@placed, \@free, \@states));
 }
