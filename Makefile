@@ -43,6 +43,7 @@ OBJS = \
 	extension/gs_durable.o \
 	extension/gs_entry.o \
 	extension/gs_feed.o \
+	extension/gs_feed_filter.o \
 	extension/gs_feed_notice.o \
 	extension/gs_feed_wait.o \
 	extension/gs_feed_waiters.o \
@@ -69,6 +70,7 @@ OBJS = \
 	extension/gs_lease_sql.o \
 	extension/gs_leaves.o \
 	extension/gs_light.o \
+	extension/gs_limits.o \
 	extension/gs_load.o \
 	extension/gs_load_games.o \
 	extension/gs_load_rows.o \
@@ -116,6 +118,7 @@ OBJS = \
 	extension/gs_rules.o \
 	extension/gs_save.o \
 	extension/gs_scan.o \
+	extension/gs_settled.o \
 	extension/gs_shmem.o \
 	extension/gs_states.o \
 	extension/gs_sql.o \

@@ -231,6 +231,9 @@ CREATE TABLE gamestate.policy (
 	old_tablespace_after interval,
 	absence_action text,
 	absence_after interval,
+	max_state_size integer,
+	max_event_size integer,
+	max_log integer,
 	CONSTRAINT policy_game_type_check
 		CHECK (pg_catalog.octet_length(game_type) OPERATOR(pg_catalog.<=) 63),
 	CONSTRAINT policy_durability_check
@@ -267,6 +270,9 @@ CREATE TABLE gamestate.policy (
 		CHECK (archive_priority OPERATOR(pg_catalog.>=) -9 AND archive_priority OPERATOR(pg_catalog.<=) 9),
 	CONSTRAINT policy_archive_attempts_check
 		CHECK (archive_attempts OPERATOR(pg_catalog.>=) 0),
+	CONSTRAINT policy_limits_check
+		CHECK (max_state_size OPERATOR(pg_catalog.>) 0 AND max_event_size OPERATOR(pg_catalog.>) 0
+			   AND max_log OPERATOR(pg_catalog.>) 0),
 	CONSTRAINT policy_partition_interval_check
 		CHECK (partition_interval OPERATOR(pg_catalog.=) ANY ('{hour,day,week,month}'::text[])),
 	CONSTRAINT policy_make_ahead_check
@@ -318,6 +324,9 @@ COMMENT ON COLUMN gamestate.policy.suspend_on_pressure IS 'games may be suspende
 COMMENT ON COLUMN gamestate.policy.suspended_after IS 'a game that has been suspended for so long is abandoned; NULL = never';
 COMMENT ON COLUMN gamestate.policy.partition_interval IS 'period of a partition that is made from now on: hour, day (default), week (from Monday) or month, in UTC';
 COMMENT ON COLUMN gamestate.policy.make_ahead IS 'how many periods ahead partitions are made; 0 = not before the first game needs one';
+COMMENT ON COLUMN gamestate.policy.max_state_size IS 'largest state, in bytes; gamestate.max_state_size holds besides';
+COMMENT ON COLUMN gamestate.policy.max_event_size IS 'largest event, in bytes; gamestate.max_event_size holds besides';
+COMMENT ON COLUMN gamestate.policy.max_log IS 'changes of a game; gamestate.max_log holds besides; not of history last N';
 COMMENT ON COLUMN gamestate.policy.old_tablespace IS 'tablespace that old partitions are moved to, if old_tablespace_after is set too';
 COMMENT ON COLUMN gamestate.policy.old_tablespace_after IS 'how long after its end a partition is moved there';
 COMMENT ON COLUMN gamestate.policy.absence_action IS 'what happens when a player has been disconnected for absence_after: nothing (default); notify: a notice of kind absent; abandon: the game is abandoned; abandon_empty: it is, if no other player is connected';
@@ -986,7 +995,8 @@ CREATE FUNCTION gamestate.wait_changes(
 	game_ids uuid[] DEFAULT NULL,
 	game_type text DEFAULT NULL,
 	max_changes integer DEFAULT 1000,
-	timeout interval DEFAULT '30 s')
+	timeout interval DEFAULT '30 s',
+	game_types text[] DEFAULT NULL)
 RETURNS TABLE (
 	feed_position bigint,
 	game_id uuid,
@@ -1000,8 +1010,8 @@ RETURNS TABLE (
 	request_id uuid,
 	type text)
 AS 'MODULE_PATHNAME', 'gs_wait_changes' LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 100;
-COMMENT ON FUNCTION gamestate.wait_changes(bigint, uuid[], text, integer, interval)
-IS 'waits until something after a position of the change feed has become durable, and returns it; NULL = from now. The last row is of kind position; one of kind gap says that changes are missing before it';
+COMMENT ON FUNCTION gamestate.wait_changes(bigint, uuid[], text, integer, interval, text[])
+IS 'waits until something after a position of the change feed has become durable, and returns it; NULL = from now. Of all games, those of a type, these games (of that type), or these games and all of some types. The last row is of kind position; one of kind gap says that changes are missing before it';
 
 CREATE FUNCTION gamestate.feed_position()
 RETURNS bigint
@@ -2257,6 +2267,9 @@ SELECT t.game_type,
 	   coalesce(p.absence_action, d.absence_action) AS absence_action,
 	   coalesce(p.player_rate_limit, d.player_rate_limit) AS player_rate_limit,
 	   coalesce(p.game_rate_limit, d.game_rate_limit) AS game_rate_limit,
+	   coalesce(p.max_state_size, d.max_state_size) AS max_state_size,
+	   coalesce(p.max_event_size, d.max_event_size) AS max_event_size,
+	   coalesce(p.max_log, d.max_log) AS max_log,
 	   coalesce(p.player_stats, d.player_stats, true) AS player_stats,
 	   coalesce(p.stats_rule, d.stats_rule, 'gamestate.default_stats_rule') AS stats_rule,
 	   coalesce(p.leaderboards, d.leaderboards) AS leaderboards,

@@ -72,6 +72,7 @@ gs_database_shmem_init(bool found)
 		pg_atomic_init_u64(&db->ngames, 0);
 		pg_atomic_init_u64(&db->freed_early, 0);
 		pg_atomic_init_u32(&db->policy_changes, 0);
+		pg_atomic_init_u64(&db->settled_before, 0);
 		pg_atomic_init_u32(&db->load_state, GS_LOAD_NONE);
 		pg_atomic_init_u32(&db->journal_active, 0);
 		pg_atomic_init_u64(&db->journal_bytes, 0);
@@ -159,6 +160,7 @@ gs_database_release(GsDatabase *db)
 {
 	gs_pages_forget(db);
 	gs_archiver_stat_forget(db->dboid);
+	pg_atomic_write_u64(&db->settled_before, 0);
 	for (int level = 0; level < GS_DURABLE_LEVELS; level++)
 		pg_atomic_write_u64(&db->gone_lsn[level], 0);
 	LWLockAcquire(GsShmem->slots_lock, LW_EXCLUSIVE);

@@ -73,6 +73,7 @@ typedef struct GsDatabase
 	pg_atomic_uint32 generation; /* +1 whenever all games are removed at once */
 	pg_atomic_uint64 used_bytes;
 	pg_atomic_uint32 policy_changes; /* +1 whenever gamestate.policy has changed */
+	pg_atomic_uint64 settled_before; /* full xid, 0 = none; see gs_settled.c */
 	pg_atomic_uint64 ngames;		 /* visible games in memory */
 	pg_atomic_uint64
 		freed_early; /* moved games freed while snapshots needed them; gs_tier.h */

@@ -827,12 +827,6 @@ gs_feed_keys(uint64 number, GsFeedKeys *keys)
 	return is_still_there(number, place);
 }
 
-static int
-compare_ids(const void *a, const void *b)
-{
-	return memcmp(a, b, UUID_LEN);
-}
-
 /*
  * Can the row of this number pass?  Who follows a few games passes over the many rows of
  * others without looking at them, which would be somewhere else in memory each.
@@ -842,24 +836,8 @@ may_pass(const GsFeedFilter *filter, uint64 number)
 {
 	uint16 class = feed->ids[number & feed->order_mask];
 
-	return filter->nids < 0 || class == NO_GAME ||
+	return filter->nids < 0 || filter->either || class == NO_GAME ||
 		   (filter->classes[class / 64] & (UINT64CONST(1) << (class % 64))) != 0;
-}
-
-/* The row may be overwritten meanwhile: an answer, but no crash. */
-static bool
-passes(const GsFeedFilter *filter, const GsFeedRow *row)
-{
-	if (row->kind == GS_FEED_GAP)
-		return row->dboid == InvalidOid || row->dboid == filter->dboid;
-	if (row->dboid != filter->dboid)
-		return false;
-	if (filter->type_hash != 0 &&
-		(row->type_hash != filter->type_hash || row->type_len != filter->game_type.len ||
-		 memcmp(row->data, filter->game_type.data, filter->game_type.len) != 0))
-		return false;
-	return filter->nids < 0 || bsearch(&row->game_id, filter->ids, filter->nids, UUID_LEN,
-									   compare_ids) != NULL;
 }
 
 /* NULL if it is being overwritten. */
@@ -912,7 +890,7 @@ gs_feed_read(GsFeedCursor *cursor, GsFeedRow **result)
 		row = row_of(cursor->next, &place);
 		cursor->next++;
 		oldest = Min(oldest, place);
-		if (!passes(cursor->filter, row))
+		if (!gs_feed_passes(cursor->filter, row))
 			continue;
 		*result = copy_row(row, place);
 		if (*result == NULL || !is_still_there(first, oldest))

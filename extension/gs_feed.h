@@ -3,7 +3,7 @@
  * gs_feed.h
  *	  The change feed: a ring of what has happened to games, and who waits for it.
  *
- * gs_feed.c owns the ring, gs_feed_notice.c what is no change, gs_feed_waiters.c who
+ * gs_feed.c owns the ring, gs_feed_filter.c who wants what, gs_feed_notice.c what is no change, gs_feed_waiters.c who
  * is asleep, gs_feed_wait.c the SQL functions.
  *
  *-------------------------------------------------------------------------
@@ -67,16 +67,31 @@ StaticAssertDecl(offsetof(GsFeedRow, data) == 56, "rows of the feed have no padd
 /* Sleeping waiters are found by so many classes of game ids. */
 #define GS_FEED_ID_CLASSES 4096
 
-/* Which rows somebody wants.  Local memory. */
+/* One game type out of those that are wanted. */
+typedef struct GsFeedType
+{
+	GsText name;
+	uint32 hash; /* see gs_feed_type_hash() */
+} GsFeedType;
+
+/*
+ * Which rows somebody wants: those of these games, if they are of these types; or,
+ * if "either", those of these games and those of these types.  Local memory.
+ */
 typedef struct GsFeedFilter
 {
 	Oid dboid;
-	GsText game_type;						 /* data NULL = all */
-	uint32 type_hash;						 /* 0 = all */
+	bool either;
+	int ntypes; /* 0 = of any type */
+	GsFeedType *types;
 	int nids;								 /* -1 = all games */
 	pg_uuid_t *ids;							 /* sorted */
 	uint64 classes[GS_FEED_ID_CLASSES / 64]; /* of ids, a bit each */
 } GsFeedFilter;
+
+/* gs_feed_filter.c */
+extern void gs_feed_filter_sort(GsFeedFilter *filter); /* its ids */
+extern bool gs_feed_passes(const GsFeedFilter *filter, const GsFeedRow *row);
 
 /* Where somebody reads. */
 typedef struct GsFeedCursor

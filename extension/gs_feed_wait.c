@@ -400,12 +400,6 @@ bad_argument(const char *what)
 	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s", what)));
 }
 
-static int
-compare_ids(const void *a, const void *b)
-{
-	return memcmp(a, b, UUID_LEN);
-}
-
 static void
 arg_ids(FunctionCallInfo fcinfo, int n, GsFeedFilter *filter)
 {
@@ -432,19 +426,57 @@ arg_ids(FunctionCallInfo fcinfo, int n, GsFeedFilter *filter)
 		class = gs_feed_hash(&filter->ids[i], UUID_LEN) % GS_FEED_ID_CLASSES;
 		filter->classes[class / 64] |= UINT64CONST(1) << (class % 64);
 	}
-	qsort(filter->ids, filter->nids, sizeof(pg_uuid_t), compare_ids);
+	gs_feed_filter_sort(filter);
+}
+
+static GsFeedType
+wanted_type(const text *name)
+{
+	GsText type = {VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name)};
+
+	return (GsFeedType){type, gs_feed_type_hash(type.data, type.len)};
 }
 
 static void
 arg_type(FunctionCallInfo fcinfo, int n, GsFeedFilter *filter)
 {
-	text *type;
+	if (PG_ARGISNULL(n))
+		return;
+	filter->ntypes = 1;
+	filter->types = palloc(sizeof(GsFeedType));
+	filter->types[0] = wanted_type(PG_GETARG_TEXT_PP(n));
+}
+
+/* Alone they are the filter; with ids their games come besides those. */
+static void
+arg_types(FunctionCallInfo fcinfo, int n, GsFeedFilter *filter)
+{
+	Datum *datums;
+	bool *nulls;
 
 	if (PG_ARGISNULL(n))
 		return;
-	type = PG_GETARG_TEXT_PP(n);
-	filter->game_type = (GsText){VARDATA_ANY(type), VARSIZE_ANY_EXHDR(type)};
-	filter->type_hash = gs_feed_type_hash(filter->game_type.data, filter->game_type.len);
+	if (filter->ntypes > 0)
+		bad_argument("game_type and game_types cannot be given both");
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(n), TEXTOID, -1, false, TYPALIGN_INT, &datums,
+					  &nulls, &filter->ntypes);
+	filter->types = palloc(sizeof(GsFeedType) * Max(filter->ntypes, 1));
+	for (int i = 0; i < filter->ntypes; i++)
+	{
+		if (nulls[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("game_types must not contain null")));
+		filter->types[i] = wanted_type(DatumGetTextPP(datums[i]));
+	}
+	if (filter->nids >= 0)
+		filter->either = filter->ntypes > 0;
+	else if (filter->ntypes == 0)
+	{
+		/* of no type: nothing */
+		filter->nids = 0;
+		filter->ids = palloc(sizeof(pg_uuid_t));
+	}
 }
 
 static TimestampTz
@@ -473,6 +505,7 @@ take_arguments(FunctionCallInfo fcinfo, Wait *wait)
 	if (wait->left < 1)
 		bad_argument("max_changes must be at least 1");
 	wait->until = arg_until(fcinfo, 4);
+	arg_types(fcinfo, 5, &wait->filter);
 	wait->poll_ms = POLL_FIRST_MS;
 	wait->cursor.filter = &wait->filter;
 	if (PG_ARGISNULL(0))

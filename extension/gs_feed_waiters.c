@@ -13,9 +13,10 @@
  *	3. A writer must not look at each waiter for each change.  Waiters are bits
  *	   of words; for each class of game ids (a hash) there is such a set of
  *	   those who want one of the class.  So who may want a change of a game is
- *	   armed & (all games | class): a few words, and of these only database, type
+ *	   armed & (all games | class): a few words, and of these only database, types
  *	   and, of who wants no more than a few games, the hashes of their ids are
- *	   compared.  A waiter woken for nothing sleeps again.
+ *	   compared.  Who wants some games and besides all of some types is in both
+ *	   sets.  A waiter woken for nothing sleeps again.
  *	4. What is pending (gs_feed.c) is published by its writer, as a rule.  For
  *	   the rest one of those who sleep is the poller: it sleeps shortly.  When it
  *	   leaves, it wakes another one to take over.
@@ -43,6 +44,9 @@
 /* So many game ids are most of the classes anyway. */
 #define MAX_CLASSIFIED_IDS GS_FEED_ID_CLASSES
 
+/* Of more game types a waiter is woken for all. */
+#define MAX_TYPES 8
+
 /* Of so many ids the hashes are known; of more, only their classes. */
 #define MAX_HASHES 8
 
@@ -50,9 +54,11 @@
 typedef struct GsFeedWaiter
 {
 	Oid dboid;
-	uint32 type_hash; /* 0 = all */
-	int proc;		  /* index in ProcGlobal->allProcs */
-	int nhashes;	  /* 0 = not known */
+	bool either;			 /* as the filter's */
+	int ntypes;				 /* 0 = all */
+	uint32 types[MAX_TYPES]; /* hashes */
+	int proc;				 /* index in ProcGlobal->allProcs */
+	int nhashes;			 /* 0 = not known */
 	uint32 hashes[MAX_HASHES];
 	pg_atomic_uint64 next; /* number of the row that it reads next */
 } GsFeedWaiter;
@@ -81,6 +87,7 @@ static GsFeedWaiters *shared = NULL;
 /* this session's own */
 static int mine = -1;
 static bool mine_all_games;
+static bool mine_classified;
 static uint64 mine_classes[GS_FEED_ID_CLASSES / 64];
 
 static int
@@ -198,15 +205,28 @@ wake_all(Oid dboid)
 }
 
 static bool
-wants(const GsFeedWaiter *waiter, const GsFeedKeys *keys)
+is_among(const uint32 *hashes, int n, uint32 hash)
 {
-	if (waiter->dboid != keys->dboid ||
-		(waiter->type_hash != 0 && waiter->type_hash != keys->type_hash))
-		return false;
-	for (int i = 0; i < waiter->nhashes; i++)
-		if (waiter->hashes[i] == keys->id_hash)
+	for (int i = 0; i < n; i++)
+		if (hashes[i] == hash)
 			return true;
-	return waiter->nhashes == 0;
+	return false;
+}
+
+/* The lengths are another owner's perhaps, but never more than there is room for. */
+static bool
+wants(const GsFeedWaiter *waiter, const GsFeedKeys *keys, bool is_of_class)
+{
+	bool is_of_type =
+		waiter->ntypes == 0 || is_among(waiter->types, waiter->ntypes, keys->type_hash);
+	bool is_one =
+		waiter->nhashes == 0 || is_among(waiter->hashes, waiter->nhashes, keys->id_hash);
+
+	if (waiter->dboid != keys->dboid)
+		return false;
+	if (waiter->either)
+		return is_of_type || (is_of_class && is_one);
+	return is_of_type && is_one;
 }
 
 static void
@@ -217,20 +237,20 @@ wake_for_keys(const GsFeedKeys *keys)
 	for (int word = 0; word < shared->words; word++)
 	{
 		uint64 bits = pg_atomic_read_u64(&shared->armed[word]);
+		uint64 of_class = 0;
 
 		if (bits != 0)
 		{
 			/* what the armed ones had written before */
 			pg_read_barrier();
-			bits &= pg_atomic_read_u64(&shared->all_games[word]) |
-					pg_atomic_read_u64(&class[word]);
+			of_class = pg_atomic_read_u64(&class[word]);
+			bits &= pg_atomic_read_u64(&shared->all_games[word]) | of_class;
 		}
-		while (bits != 0)
+		for (; bits != 0; bits &= bits - 1)
 		{
 			int i = word * 64 + pg_rightmost_one_pos64(bits);
 
-			bits &= bits - 1;
-			if (wants(&shared->waiters[i], keys))
+			if (wants(&shared->waiters[i], keys, (of_class & bit_of(i)) != 0))
 				wake(i);
 		}
 	}
@@ -317,17 +337,22 @@ gs_feed_waiter_enter(const GsFeedFilter *filter)
 	waiter = &shared->waiters[mine];
 	(void) pg_atomic_fetch_add_u32(&shared->nused, 1);
 	waiter->dboid = filter->dboid;
-	waiter->type_hash = filter->type_hash;
 	waiter->proc = MyProc - ProcGlobal->allProcs;
+	waiter->either = filter->either;
+	waiter->ntypes = filter->ntypes <= MAX_TYPES ? filter->ntypes : 0;
 	waiter->nhashes = filter->nids > 0 && filter->nids <= MAX_HASHES ? filter->nids : 0;
+	mine_classified = filter->nids >= 0 && filter->nids <= MAX_CLASSIFIED_IDS;
+	if (filter->either && filter->nids >= 0 && !mine_classified)
+		waiter->ntypes = 0;
+	for (int i = 0; i < waiter->ntypes; i++)
+		waiter->types[i] = filter->types[i].hash;
 	for (int i = 0; i < waiter->nhashes; i++)
 		waiter->hashes[i] = gs_feed_hash(&filter->ids[i], UUID_LEN);
-	mine_all_games = filter->nids < 0 || filter->nids > MAX_CLASSIFIED_IDS;
+	mine_all_games = filter->either || !mine_classified;
 	if (mine_all_games)
-	{
 		put_in(shared->all_games, mine);
+	if (!mine_classified)
 		return;
-	}
 	memcpy(mine_classes, filter->classes, sizeof(mine_classes));
 	for (int word = 0; word < (int) lengthof(mine_classes); word++)
 		for (uint64 bits = mine_classes[word]; bits != 0; bits &= bits - 1)
@@ -373,7 +398,7 @@ gs_feed_waiter_leave(void)
 		(void) pg_atomic_fetch_sub_u32(&shared->narmed, 1);
 	if (mine_all_games)
 		(void) take_out(shared->all_games, i);
-	else
+	if (mine_classified)
 		for (int word = 0; word < (int) lengthof(mine_classes); word++)
 			for (uint64 bits = mine_classes[word]; bits != 0; bits &= bits - 1)
 				(void) take_out(class_set(word * 64 + pg_rightmost_one_pos64(bits)), i);

@@ -648,13 +648,13 @@ thaw(Oid relid)
  */
 
 static void
-by_hand(FunctionCallInfo fcinfo, void (*what)(Oid relid))
+by_hand(FunctionCallInfo fcinfo, const char *function, void (*what)(Oid relid))
 {
 	Oid relid = PG_GETARG_OID(0);
 	GsOwnerAccess access;
 
 	if (RecoveryInProgress())
-		PreventCommandDuringRecovery("freeze_partition()");
+		PreventCommandDuringRecovery(function);
 	if (!GS_CLASS_OWNERCHECK(relid, GetUserId()))
 		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, get_rel_name(relid));
 	gs_owner_begin(&access, "cold_file", RowExclusiveLock);
@@ -673,14 +673,14 @@ by_hand(FunctionCallInfo fcinfo, void (*what)(Oid relid))
 Datum
 gs_freeze_partition(PG_FUNCTION_ARGS)
 {
-	by_hand(fcinfo, freeze);
+	by_hand(fcinfo, "freeze_partition()", freeze);
 	PG_RETURN_VOID();
 }
 
 Datum
 gs_thaw_partition(PG_FUNCTION_ARGS)
 {
-	by_hand(fcinfo, thaw);
+	by_hand(fcinfo, "thaw_partition()", thaw);
 	PG_RETURN_VOID();
 }
 
@@ -761,21 +761,36 @@ is_listed(const char *file)
 	return SPI_processed > 0;
 }
 
+/* A file that this database has made, whole or not; not what a DBA has called a copy of it. */
+static bool
+is_name_of_ours(const char *name)
+{
+	char prefix[GS_COLD_NAME_SIZE];
+	unsigned int relid;
+	unsigned long long number;
+	int end = 0;
+
+	file_prefix(prefix, sizeof(prefix));
+	if (strncmp(name, prefix, strlen(prefix)) != 0 || !gs_cold_name_is_valid(name) ||
+		sscanf(name + strlen(prefix), "%u-%16llx.cold%n", &relid, &number, &end) != 2 ||
+		end == 0)
+		return false;
+	name += strlen(prefix) + end;
+	return name[0] == '\0' || strcmp(name, ".tmp") == 0;
+}
+
 /* Files of this database, whole or not, that have no row; in mcxt. */
 static List *
 orphans(MemoryContext mcxt)
 {
-	char prefix[GS_COLD_NAME_SIZE];
 	List *found = NIL;
 	struct dirent *entry;
 	DIR *dir = AllocateDir(gs_cold_directory);
 
-	file_prefix(prefix, sizeof(prefix));
 	while ((entry = ReadDir(dir, gs_cold_directory)) != NULL)
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (strncmp(entry->d_name, prefix, strlen(prefix)) != 0 ||
-			!gs_cold_name_is_valid(entry->d_name) || is_listed(entry->d_name))
+		if (!is_name_of_ours(entry->d_name) || is_listed(entry->d_name))
 			continue;
 		found = lappend(found, MemoryContextStrdup(mcxt, entry->d_name));
 	}

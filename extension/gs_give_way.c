@@ -46,8 +46,12 @@
 /* After so much work we look whether others have to wait. */
 #define LOOK_US 200
 
-/* Who has waited for this part of the time he worked has waited for others, not for the kernel. */
-#define WAITED_PART 16
+/*
+ * Who waits for this part of the time that he works, on average of so many looks, waits
+ * for others, and not only for the kernel to wake him.
+ */
+#define WAITED_PART 8
+#define LOOKS		8
 
 /* That holds for so long. */
 #define BUSY_US 20000
@@ -59,10 +63,13 @@
  */
 #define CREDIT_MAX_US 500
 
+/* Nor is more than this caught up on, after a long piece of work. */
+#define OWED_MAX_US 20000
+
 /* Shorter pauses are not worth the two switches. */
 #define PAUSE_MIN_US 50
 
-/* A longer one, after a long piece of work, is taken in parts. */
+/* A longer one is taken in parts. */
 #define PAUSE_MAX_US 5000
 
 /* What the kernel says of this process, in microseconds. */
@@ -77,6 +84,7 @@ static bool allowed = false;
 
 /* as of the last look */
 static Times known;
+static Times recent; /* of the last looks, the older the less */
 static int64 looked_us;
 static int64 busy_until_us;
 static int64
@@ -128,9 +136,15 @@ gs_give_way_init(void)
 void
 gs_give_way_allow(bool allow)
 {
+	bool before = allowed;
+
 	allowed = allow && schedstat >= 0 && gs_archiver_share < 100;
-	if (!allowed)
-		owed_us = 0;
+	if (allowed == before)
+		return;
+	/* nothing is owed for what was urgent */
+	owed_us = 0;
+	(void) ask(&known);
+	looked_us = now_us();
 }
 
 int64
@@ -156,15 +170,18 @@ look(int64 now)
 	worked = times.worked - known.worked;
 	waited = times.waited - known.waited;
 	known = times;
-	if (waited > worked / WAITED_PART)
+	recent.worked += worked - recent.worked / LOOKS;
+	recent.waited += waited - recent.waited / LOOKS;
+	if (recent.waited > recent.worked / WAITED_PART)
 		busy_until_us = now + BUSY_US;
 	if (now > busy_until_us)
+	{
 		owed_us = 0;
-	else
-		/* while we waited others had the processor: that is what a pause is for */
-		owed_us = Max(-CREDIT_MAX_US,
-					  owed_us - waited +
-						  worked * (100 - gs_archiver_share) / gs_archiver_share);
+		return;
+	}
+	/* while we waited others had the processor: that is what a pause is for */
+	owed_us += worked * (100 - gs_archiver_share) / gs_archiver_share - waited;
+	owed_us = Max(-CREDIT_MAX_US, Min(owed_us, OWED_MAX_US));
 }
 
 static void

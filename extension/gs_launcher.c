@@ -73,7 +73,7 @@
 /* The launcher itself, after it failed. */
 #define RESTART_SECONDS 5
 
-/* "no free worker slot" is said so often at most. */
+/* "no free worker slot" is said so often at most, of each kind of worker. */
 #define NO_SLOT_WARNING_MS (10 * 60 * 1000)
 
 /* An archiver that ran so long starts with a clean record. */
@@ -106,7 +106,7 @@ static bool on_standby = false;
 /* Handles of our launches; NULL for those of a launcher before us. */
 static BackgroundWorkerHandle *handles[GS_MAX_LAUNCHES];
 
-static TimestampTz last_no_slot_warning = 0;
+static TimestampTz no_slot_warnings[2][GS_WORKER_ROLES]; /* on a standby or not */
 
 /* when we shall look for databases, and have looked last */
 static TimestampTz look_at = 0;
@@ -472,13 +472,14 @@ static void
 no_worker_slot(Oid dboid, GsWorkerRole role)
 {
 	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz *warned_at = &no_slot_warnings[on_standby][role];
 
 	set_slot_state(dboid, role, GS_WORKER_NO_SLOT);
 	gs_worker_set_error(gs_worker_launcher_slot(), "no free background worker slot");
-	if (last_no_slot_warning != 0 &&
-		!TimestampDifferenceExceeds(last_no_slot_warning, now, NO_SLOT_WARNING_MS))
+	if (*warned_at != 0 &&
+		!TimestampDifferenceExceeds(*warned_at, now, NO_SLOT_WARNING_MS))
 		return;
-	last_no_slot_warning = now;
+	*warned_at = now;
 	ereport(WARNING,
 			(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
 			 errmsg("no free background worker slot for gamestate %s", worker_kind(role)),

@@ -25,6 +25,11 @@
  *	   its bytes: nothing is put into memory then, and what has been written
  *	   since the load is not looked at.
  *
+ *	8. A load that runs out of gamestate.memory is done once more, with nothing put
+ *	   there before its game: states of images that turn out not to count leave
+ *	   holes of their own size, and a database whose games have nearly filled the
+ *	   memory would not fit any more.
+ *
  * Until it is done nobody else can see a game: every function waits for it
  * (gs_ready()).  A load that fails takes back what it has put into memory.  Of
  * one whose process was ended the next one takes it back.
@@ -42,6 +47,7 @@
 #include "gs_config.h"
 #include "gs_damage.h"
 #include "gs_database.h"
+#include "gs_errors.h"
 #include "gs_follow.h"
 #include "gs_journal.h"
 #include "gs_load.h"
@@ -163,36 +169,78 @@ end_progress(GsLoad *load)
 	pg_atomic_write_u32(&db->load_state, GS_LOAD_DONE);
 }
 
-static void
+/*
+ * False: there was no room, but there may be some if it is done again.  Only
+ * gs_load_games() asks for memory that must be there, so what is open then are
+ * the tables.
+ */
+static bool
 load_or_clean_up(GsLoad *load, int timeout, MemoryContext context)
 {
+	volatile bool done = true;
+
 	PG_TRY();
 	{
 		run(load, timeout);
 	}
 	PG_CATCH();
 	{
+		gs_load_free_states(0, PointerGetDatum(load));
 		gs_table_remove_database(load->db);
-		gs_load_remember_failure(load->db, context);
-		PG_RE_THROW();
+		if (!load->has_shared || geterrcode() != ERRCODE_GS_OUT_OF_MEMORY)
+		{
+			gs_load_remember_failure(load->db, context);
+			PG_RE_THROW();
+		}
+		MemoryContextSwitchTo(context);
+		FlushErrorState();
+		done = false;
 	}
 	PG_END_TRY();
+	return done;
+}
+
+static void
+give_up(GsLoad *load)
+{
+	gs_tidy_memory();
+	for (int table = 0; table < 2; table++)
+		table_close(load->rels[table], AccessShareLock);
+	MemoryContextDelete(load->context);
+	ereport(LOG,
+			(errmsg("gamestate: loading games once more, with more room"),
+			 errdetail("The first time there was not enough of gamestate.memory.")));
+}
+
+static bool
+try_load(GsLoad *load, int timeout)
+{
+	MemoryContext context = CurrentMemoryContext;
+	bool done;
+
+	begin_progress(load->db);
+	begin(load);
+	PG_ENSURE_ERROR_CLEANUP(gs_load_free_states, PointerGetDatum(load));
+	{
+		done = load_or_clean_up(load, timeout, context);
+	}
+	PG_END_ENSURE_ERROR_CLEANUP(gs_load_free_states, PointerGetDatum(load));
+	if (!done)
+		give_up(load);
+	return done;
 }
 
 /* The caller holds the load lock. */
 static void
 load_now(GsDatabase *db, int timeout)
 {
-	GsLoad load = {.db = db};
-	MemoryContext context = CurrentMemoryContext;
+	GsLoad load = {.db = db, .may_share = true};
 
-	begin_progress(db);
-	begin(&load);
-	PG_ENSURE_ERROR_CLEANUP(gs_load_free_states, PointerGetDatum(&load));
+	if (!try_load(&load, timeout))
 	{
-		load_or_clean_up(&load, timeout, context);
+		load = (GsLoad){.db = db};
+		(void) try_load(&load, timeout);
 	}
-	PG_END_ENSURE_ERROR_CLEANUP(gs_load_free_states, PointerGetDatum(&load));
 	set_active(&load);
 	end_progress(&load);
 	MemoryContextDelete(load.context);

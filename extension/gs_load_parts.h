@@ -93,6 +93,8 @@ typedef struct GsLoad
 	uint64 loaded;		/* games */
 	GsDamageList *keep; /* NULL = load; else only look for damage */
 	int64 last_seq;		/* with keep: rows after this have come later */
+	bool may_share;		/* states of images may be put into shared memory ... */
+	bool has_shared;	/* ... and some have been */
 } GsLoad;
 
 /* gs_load_rows.c: read both tables; the records are in the buckets then */

@@ -181,12 +181,13 @@ share_state(GsLoad *load, GsLoadRecord *kept, const GsRecord *record, const char
 	char *p;
 
 	/* a length that takes more bytes than it needs is not ours, but valid */
-	if (load->keep || !gs_varint_get(&at, data + len, &state_len) ||
+	if (!load->may_share || !gs_varint_get(&at, data + len, &state_len) ||
 		at != record->state.data)
 		return false;
 	kept->state = gs_alloc_spare(load->db, Max(record->state.len, 1));
 	if (!DsaPointerIsValid(kept->state))
 		return false;
+	load->has_shared = true;
 	memcpy(GS_PTR(kept->state), record->state.data, record->state.len);
 	kept->state_len = record->state.len;
 	kept->len = head + gs_varint_size(0) + rest;

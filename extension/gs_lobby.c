@@ -26,6 +26,7 @@
 #include "gs_database.h"
 #include "gs_durable.h"
 #include "gs_index.h"
+#include "gs_limits.h"
 #include "gs_lock.h"
 #include "gs_lookup.h"
 #include "gs_memory_wait.h"
@@ -207,6 +208,7 @@ take_arguments(FunctionCallInfo fcinfo, GsEncoding encoding, Search *search)
 	gs_check_id(&search->player, "player");
 	search->state = gs_arg_bytes(fcinfo, ARG_STATE);
 	gs_check_size(&search->state, "state", gs_max_state_size, "gamestate.max_state_size");
+	gs_limits_check_state(&search->parts.game_type, &search->state);
 	search->parts.metadata = gs_arg_bytes(fcinfo, ARG_METADATA);
 	gs_check_size(&search->parts.metadata, "metadata", gs_max_metadata_size,
 				  "gamestate.max_metadata_size");

@@ -27,6 +27,7 @@
 #include "gs_durable.h"
 #include "gs_errors.h"
 #include "gs_lease.h"
+#include "gs_limits.h"
 #include "gs_lock.h"
 #include "gs_merge.h"
 #include "gs_policy.h"
@@ -106,7 +107,8 @@ move_is_allowed(const Move *move, const char *function, const GsTarget *target,
 	else if (unlikely(move->player.data && !target->has_player))
 		gs_refuse_player(target, &move->player, refusal);
 	else if (unlikely(gs_policy_limits_moves()) &&
-			 !gs_rate_allows_move(target, &move->player, &move->event, refusal))
+			 (!gs_limits_allow_move(target, &move->event, &move->state, refusal) ||
+			  !gs_rate_allows_move(target, &move->player, &move->event, refusal)))
 		return false;
 	else if (unlikely(move->lease &&
 					  !gs_lease_is_held(&target->id, *move->lease, refusal)))
@@ -262,6 +264,7 @@ patched_state(const GsTarget *target, const GsText *patch)
 	if (!gs_size_is_allowed(&state, "state", gs_max_state_size,
 							"gamestate.max_state_size", &refusal))
 		gs_raise(&refusal);
+	gs_limits_check_patched(target, &state);
 	return state;
 }
 

@@ -19,7 +19,8 @@
  *	   one which was made ahead has settled long before it is used, the archiver
  *	   looks at the next partition of each type that it has archived games of
  *	   lately, when the types or the tables have changed and when a period begins.
- *	   What is there when the archiver begins is seen then.
+ *	   What is there when the archiver begins is seen then; what has settled by
+ *	   then, as an archiver before it has found out, is known (gs_settled.c).
  *	4. A partition stays settled for as long as it is the same table.
  *
  * Locking: waits for a lock are short (LOCK_TIMEOUT_MS); whoever fails tries
@@ -33,6 +34,7 @@
 #include "gs_period.h"
 #include "gs_place.h"
 #include "gs_policy.h"
+#include "gs_settled.h"
 #include "gs_worker.h"
 
 #include "catalog/namespace.h"
@@ -223,21 +225,19 @@ is_seen(Oid leaf)
 static void
 begin_settling(Oid leaf, const char *root)
 {
-	LOCKTAG tag;
 	VirtualTransactionId *lockers;
 	Settling *entry;
-	int n;
+	int n = 0;
 
 	if (is_seen(leaf))
 		return;
 	if (hash_get_num_entries(settling) >= MAX_SETTLING)
 		forget_settling();
-	SET_LOCKTAG_RELATION(tag, MyDatabaseId,
-						 get_relname_relid(root, get_namespace_oid("gamestate", false)));
-	lockers = GetLockConflicts(&tag, AccessExclusiveLock, &n);
+	lockers = gs_settled_is_known(leaf) ? NULL : gs_settled_lockers(root, &n);
 	entry = hash_search(settling, &leaf, HASH_ENTER, NULL);
 	entry->n = 0;
 	entry->vxids = NULL;
+	gs_settled_want();
 	if (n == 0)
 		return;
 	entry->vxids = MemoryContextAlloc(TopMemoryContext, sizeof(VirtualTransactionId) * n);
@@ -295,8 +295,7 @@ leaf_is_settled(Oid leaf)
 
 	if (entry == NULL)
 		return false;
-	while (entry->n > 0 && VirtualXactLock(entry->vxids[entry->n - 1], false))
-		entry->n--;
+	entry->n = gs_settled_still_running(entry->vxids, entry->n);
 	if (entry->n > 0 && !memory_is_short())
 		return false;
 	stop_settling(entry);
@@ -363,6 +362,7 @@ gs_place_next_due(void)
 
 	if (!existing_seen)
 		return now;
+	due = gs_settled_due();
 	hash_seq_init(&scan, used_types);
 	while ((used = hash_seq_search(&scan)) != NULL)
 	{
@@ -416,6 +416,7 @@ gs_place_look_ahead(void)
 			begin_settling(place.payloads, "archive_payload");
 		}
 	}
+	gs_settled_look();
 	gs_worker_commit();
 	pfree(types);
 }

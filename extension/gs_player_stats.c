@@ -119,15 +119,14 @@ whole_number(const JsonbValue *value, const char *name, int len)
 			 errhint("Counters are added up; count in smaller units.")));
 }
 
+/* A counter that is full stays so: that is no reason to archive no more games of a player. */
 static int64
-add(int64 a, int64 b, const char *name, int len)
+add(int64 a, int64 b)
 {
 	int64 result;
 
 	if (pg_add_s64_overflow(a, b, &result))
-		ereport(ERROR,
-				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-				 errmsg("counter \"%.*s\" of a player is out of range", len, name)));
+		return a < 0 ? PG_INT64_MIN : PG_INT64_MAX;
 	return result;
 }
 
@@ -142,7 +141,7 @@ add_counter(StatsRow *row, const char *name, int len, int64 value)
 		counter = lfirst(cell);
 		if (counter->len == len && memcmp(counter->name, name, len) == 0)
 		{
-			counter->value = add(counter->value, value, name, len);
+			counter->value = add(counter->value, value);
 			return;
 		}
 	}
@@ -312,6 +311,9 @@ take_verdict(HeapTuple tuple, TupleDesc desc, Verdict *verdict)
 	verdict->outcome = outcome_from_text(SPI_getvalue(tuple, desc, 2));
 	counters = SPI_getbinval(tuple, desc, 3, &null);
 	verdict->counters = null ? NULL : DatumGetJsonbPCopy(counters);
+	/* what is wrong with them is the rule's failure */
+	if (verdict->counters != NULL)
+		add_counters(&(StatsRow){0}, verdict->counters);
 }
 
 /* As the rule's role. */

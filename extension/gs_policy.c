@@ -311,6 +311,11 @@ partition_interval(Datum value)
 		   policy->archive_attempts = Max(DatumGetInt32(value), 0))                     \
 	COLUMN(player_rate_limit, TEXTOID, take_name(policy->player_rate_limit, value))     \
 	COLUMN(game_rate_limit, TEXTOID, take_name(policy->game_rate_limit, value))         \
+	COLUMN(max_state_size, INT4OID,                                                     \
+		   policy->max_state_size = Max(DatumGetInt32(value), 0))                       \
+	COLUMN(max_event_size, INT4OID,                                                     \
+		   policy->max_event_size = Max(DatumGetInt32(value), 0))                       \
+	COLUMN(max_log, INT4OID, policy->max_log = Max(DatumGetInt32(value), 0))            \
 	COLUMN(player_stats, BOOLOID, policy->player_stats = DatumGetBool(value))           \
 	COLUMN(stats_rule, TEXTOID, policy->stats_rule = TextDatumGetCString(value))        \
 	COLUMN(freeze_after, INTERVALOID,                                                   \
@@ -433,23 +438,25 @@ read_table(Relation rel, GsPolicy *defaults, MemoryContext context)
 }
 
 static bool
-has_rate_limit(const GsPolicy *policy)
+has_limit(const GsPolicy *policy)
 {
-	return policy->player_rate_limit[0] != '\0' || policy->game_rate_limit[0] != '\0';
+	return policy->player_rate_limit[0] != '\0' || policy->game_rate_limit[0] != '\0' ||
+		   policy->max_state_size > 0 || policy->max_event_size > 0 ||
+		   policy->max_log > 0;
 }
 
 static bool
-any_has_rate_limit(void)
+any_has_limit(void)
 {
 	HASH_SEQ_STATUS scan;
 	const Policy *entry;
-	bool any = has_rate_limit(&default_policy);
+	bool any = has_limit(&default_policy);
 
 	if (policies == NULL)
 		return any;
 	hash_seq_init(&scan, policies);
 	while ((entry = hash_seq_search(&scan)) != NULL)
-		any |= has_rate_limit(&entry->policy);
+		any |= has_limit(&entry->policy);
 	return any;
 }
 
@@ -493,7 +500,7 @@ read_policies(void)
 	policies_context = context;
 	default_policy = defaults;
 	policies = table;
-	limits_moves = any_has_rate_limit();
+	limits_moves = any_has_limit();
 	changes_read = seen;
 	commits_read = commits;
 	readings++;

@@ -83,6 +83,11 @@ typedef struct GsPolicy
 	/* rows of gamestate.rate_limit that moves are counted by; empty = none */
 	char player_rate_limit[GS_MAX_ID_LENGTH + 1];
 	char game_rate_limit[GS_MAX_ID_LENGTH + 1];
+	/* of states and events, in bytes, of changes of a game (gs_limits.c); 0 = none */
+	int max_state_size;
+	int max_event_size;
+	int max_log;
+
 	/* partitions: how long, how many ahead, and where they go when they are old */
 	GsInterval partition_interval;
 	int make_ahead; /* or GS_POLICY_SETTING */
@@ -129,7 +134,7 @@ extern uint64 gs_policy_generation(void);
 extern bool gs_policy_any_priority(void);
 extern int gs_policy_largest_batch(void);
 
-/* Do the moves of any game type have a limit? */
+/* Do the moves of any game type have a limit, of whatever kind? */
 extern bool gs_policy_limits_moves(void);
 
 #endif /* GS_POLICY_H */

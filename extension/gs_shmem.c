@@ -362,6 +362,20 @@ gs_refill_reserve(void)
 		(void) fill_reserve();
 }
 
+/*
+ * A lot has been freed: make whole again what can be, for large allocations.  DSA
+ * keeps an empty superblock of each size class, and the reserve may lie where
+ * there was room when memory was short.
+ */
+void
+gs_tidy_memory(void)
+{
+	while (spend_reserve())
+		;
+	dsa_trim(GsArea);
+	(void) fill_reserve();
+}
+
 Size
 gs_reserve_free(void)
 {

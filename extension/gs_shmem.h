@@ -147,6 +147,7 @@ extern bool gs_has_room(struct GsDatabase *db, Size size);
 
 /* Is less than half of the reserve there, although it was tried to fill it? */
 extern bool gs_reserve_is_low(struct GsDatabase *db);
+extern void gs_tidy_memory(void);
 extern Size gs_reserve_free(void);
 
 /* dshash_find_or_insert() whose "out of memory" is ours; returns with the partition locked */

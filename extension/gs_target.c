@@ -27,6 +27,7 @@
 #include "gs_durable.h"
 #include "gs_errors.h"
 #include "gs_hook.h"
+#include "gs_limits.h"
 #include "gs_lock.h"
 #include "gs_suspend.h"
 #include "gs_suspended.h"
@@ -514,10 +515,12 @@ gs_check_log(const GsTarget *target)
 {
 	GsRefusal refusal;
 
-	if (likely(!gs_log_is_full(&target->h)))
-		return;
-	gs_refuse_log(target, &refusal);
-	gs_raise(&refusal);
+	if (unlikely(gs_log_is_full(&target->h)))
+	{
+		gs_refuse_log(target, &refusal);
+		gs_raise(&refusal);
+	}
+	gs_limits_check_log(target);
 }
 
 void

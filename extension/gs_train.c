@@ -40,10 +40,13 @@
 #include "gs_unpack.h"
 #include "gs_worker.h"
 
+#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -153,6 +156,9 @@ sample_leaf(Samples *samples, const GsLeaf *leaf)
 	Portal portal;
 	SPIPlanPtr plan;
 
+	LockRelationOid(leaf->relid, AccessShareLock);
+	if (get_rel_relkind(leaf->relid) != RELKIND_RELATION)
+		return; /* frozen or dropped meanwhile */
 	query = psprintf("SELECT format, dictionary, raw_size, checksum, payload FROM %s "
 					 "TABLESAMPLE SYSTEM (LEAST(100, 100.0 * %d * "
 					 "pg_catalog.current_setting('block_size')::int / "

@@ -739,13 +739,18 @@ become_owner(void)
 									  SECURITY_RESTRICTED_OPERATION);
 }
 
+/*
+ * All that the portal runs with is in its own memory: the command may end the transaction,
+ * and with it the memory of the transaction.
+ */
 static void
 run_portal(const char *command)
 {
+	Portal portal = CreatePortal("", true, true);
+	MemoryContext context = MemoryContextSwitchTo(portal->portalContext);
+	DestReceiver *receiver = CreateDestReceiver(DestNone);
 	List *parsed = pg_parse_query(command);
 	List *plans;
-	Portal portal;
-	DestReceiver *receiver = CreateDestReceiver(DestNone);
 
 	if (list_length(parsed) != 1)
 		elog(ERROR, "not one command: %s", command);
@@ -753,12 +758,12 @@ run_portal(const char *command)
 		pg_plan_queries(pg_analyze_and_rewrite_fixedparams(linitial_node(RawStmt, parsed),
 														   command, NULL, 0, NULL),
 						command, 0, NULL);
-	portal = CreatePortal("", true, true);
 	portal->visible = false;
-	PortalDefineQuery(portal, NULL, command, CMDTAG_UNKNOWN, plans, NULL);
+	PortalDefineQuery(portal, NULL, pstrdup(command), CMDTAG_UNKNOWN, plans, NULL);
 	PortalStart(portal, NULL, 0, InvalidSnapshot);
 	(void) PortalRun(portal, FETCH_ALL, true, true, receiver, receiver, NULL);
 	receiver->rDestroy(receiver);
+	MemoryContextSwitchTo(context);
 	PortalDrop(portal, false);
 }
 
@@ -779,6 +784,7 @@ gs_worker_utility(const char *command, int lock_timeout)
 	{
 		SetConfigOption("lock_timeout", ms, PGC_SUSET, PGC_S_OVERRIDE);
 		StartTransactionCommand();
+		MemoryContextSwitchTo(context); /* which outlives transactions */
 		run_portal(command);
 		CommitTransactionCommand();
 	}

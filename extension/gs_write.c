@@ -15,6 +15,7 @@
 #include "gs_durable.h"
 #include "gs_errors.h"
 #include "gs_lease.h"
+#include "gs_limits.h"
 #include "gs_lock.h"
 #include "gs_lookup.h"
 #include "gs_memory_wait.h"
@@ -322,6 +323,7 @@ create_game(FunctionCallInfo fcinfo, GsEncoding encoding)
 	gs_check_id(&parts.game_type, "game type");
 	state = gs_arg_bytes(fcinfo, 1);
 	gs_check_size(&state, "state", gs_max_state_size, "gamestate.max_state_size");
+	gs_limits_check_state(&parts.game_type, &state);
 	parts.nplayers = arg_players(fcinfo, 2, &parts.players);
 	parts.room_code = gs_arg_bytes(fcinfo, 3);
 	if (parts.room_code.data)

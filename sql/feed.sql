@@ -75,8 +75,22 @@ SELECT feed_position - :p AS n, right(game_id::text, 2), kind FROM gamestate.wai
 SELECT feed_position - :p AS n, kind FROM gamestate.wait_changes(:p, '{}', timeout => '1 ms');
 SELECT feed_position - :p AS n, kind FROM gamestate.wait_changes(:p, game_type => 'feed', timeout => '1 ms');
 SELECT feed_position - :p AS n, kind FROM gamestate.wait_changes(:p, game_type => '', timeout => '1 ms');
+-- some types; some games and besides all of some types
+SELECT gamestate.create_game('feed 4', game_id => '62000000-0000-4000-8000-000000000014');
+SELECT feed_position - :p AS n, right(game_id::text, 2), kind FROM gamestate.wait_changes(:p, game_types => '{feed 1,feed 4,feed 1,feed}');
+SELECT feed_position - :p AS n, right(game_id::text, 2), kind FROM gamestate.wait_changes(:p,
+	'{62000000-0000-4000-8000-000000000012,62000000-0000-4000-8000-000000000013}', game_types => '{feed 4,feed 1}');
+SELECT feed_position - :p AS n, right(game_id::text, 2), kind FROM gamestate.wait_changes(:p,
+	'{62000000-0000-4000-8000-000000000012}', game_types => '{}');
+SELECT feed_position - :p AS n, right(game_id::text, 2), kind FROM gamestate.wait_changes(:p, '{}', game_types => '{feed 2}');
+SELECT feed_position - :p AS n, kind FROM gamestate.wait_changes(:p, '{}', game_types => '{}', timeout => '1 ms');
+SELECT feed_position - :p AS n, kind FROM gamestate.wait_changes(:p, game_types => '{}', timeout => '1 ms');
+SELECT feed_position - :p AS n, right(game_id::text, 2), kind FROM gamestate.wait_changes(:p,
+	game_types => (SELECT array_agg('feed ' || n) FROM generate_series(2, 100000) n));
+SELECT kind FROM gamestate.wait_changes(:p, game_type => 'feed 1', game_types => '{feed 2}');
+SELECT kind FROM gamestate.wait_changes(:p, game_types => ARRAY[NULL]::text[]);
 -- nothing has happened: the timeout
-SELECT feed_position - :p AS n, kind FROM gamestate.wait_changes(:p + 3, timeout => '10 ms');
+SELECT feed_position - :p AS n, kind FROM gamestate.wait_changes(:p + 4, timeout => '10 ms');
 -- a row for each change of many games, in one transaction and in several
 SELECT gamestate.feed_position() AS p \gset
 SELECT count(gamestate.create_game('feed 3', players => ARRAY['p' || n])) FROM generate_series(1, 300) n;
@@ -135,4 +149,4 @@ SELECT upper(kind) FROM gamestate.wait_changes(NULL, timeout => '10 ms') ORDER B
 SELECT (gamestate.wait_changes(NULL, timeout => '10 ms')).kind;
 SELECT waiters, max_waiters, pending, lost, lag, changes > 300 AS changes, bytes > changes * 56 AS bytes, feed_position = gamestate.feed_position() AS now
   FROM gamestate.stat_feed;
-SELECT count(gamestate.delete_game(game_id)) FROM gamestate.list_live_games() WHERE game_type LIKE 'feed%';
+SELECT count(gamestate.delete_game(game_id)) FROM gamestate.list_live_games(status => 'active') WHERE game_type LIKE 'feed%';

@@ -117,3 +117,26 @@ SELECT count(*), count(*) FILTER (WHERE event::text = (version - 1)::text)
   FROM gamestate.get_changes(:'h', 1);
 SELECT moves FROM gamestate.get_game(:'h');
 SELECT gamestate.delete_game(:'h');
+-- a policy asks for less: of its type, at once, also of games that exist
+\set VERBOSITY default
+\set p 50000000-0000-4000-8000-000000000002
+SELECT gamestate.create_game('limits p', pg_temp.doc(300), game_id => :'p');
+INSERT INTO gamestate.policy (game_type, max_state_size, max_event_size, max_log) VALUES ('limits p', 200, 100, 4);
+SELECT max_state_size, max_event_size, max_log FROM gamestate.effective_policies WHERE game_type = 'limits p';
+SELECT gamestate.create_game('limits p', pg_temp.doc(201));
+SELECT gamestate.join_any('limits p', 'ann', pg_temp.doc(201));
+SELECT gamestate.create_game('limits', pg_temp.doc(201)) IS NOT NULL;
+SELECT gamestate.apply_move(:'p', 1, pg_temp.doc(101), NULL);
+SELECT gamestate.apply_move(:'p', 1, '1', pg_temp.doc(201));
+SELECT gamestate.apply_move(:'p', 1, pg_temp.doc(100), pg_temp.doc(200));
+SELECT gamestate.apply_move(:'p', 2, '1', NULL);
+SELECT gamestate.apply_patch(:'p', 3, '1', json_build_object('a', repeat('x', 195)));
+SELECT version, sqlstate, message FROM gamestate.apply_moves(ARRAY[:'p', :'p', :'p']::uuid[], '{3,3,4}', ARRAY[pg_temp.doc(101), '1', '2'], ARRAY[NULL, '"s"', NULL]::json[]);
+SELECT gamestate.set_metadata(:'p', '1');
+SELECT gamestate.join_game(:'p', 'ann');
+UPDATE gamestate.policy SET max_log = 5 WHERE game_type = 'limits p';
+SELECT gamestate.set_metadata(:'p', '1');
+SELECT gamestate.finish_game(:'p');
+\set VERBOSITY sqlstate
+INSERT INTO gamestate.policy (game_type, max_log) VALUES ('limits q', 0);
+DELETE FROM gamestate.policy WHERE game_type = 'limits p';

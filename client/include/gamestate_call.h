@@ -302,6 +302,9 @@ typedef struct gamestate_feed
 	const char *game_type;
 	int max_changes; /* default: 1000 */
 	int wait;		 /* how long the server waits for a change; default: 30,000 ms */
+	/* all games of these types, and besides those of `game_ids`; not with game_type */
+	const char *const *game_types;
+	size_t num_types;
 } gamestate_feed;
 
 extern void gamestate_call_get_game(gamestate_call *call, const gamestate_uuid *game_id);

@@ -304,9 +304,9 @@ typedef struct gamestate_subscription_options
 /*
  * Begins a subscription, to games that are added with
  * gamestate_subscription_add_game() and to those that the options say.  Several
- * may follow the same game.  The filters of all of them are combined: if all name
- * games, or all name the same type, the server sends only their changes; if types
- * and games are mixed, or types differ, all changes of the database come and are
+ * may follow the same game.  The filters of all of them are combined: the server sends
+ * only the changes of the games and types that they name.  Of more than
+ * max_filter_games games, or 64 types, all changes of the database come and are
  * sorted out here.
  *
  * GAMESTATE_OK, GAMESTATE_BAD_CALL or GAMESTATE_NO_MEMORY.  Nobody waits for the

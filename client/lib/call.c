@@ -488,9 +488,12 @@ void
 gamestate_call_wait_changes(gamestate_call *call, const gamestate_feed *feed)
 {
 	gamestate_param after = gamestate_param_int8(feed->after);
+	gamestate_param types = gamestate_param_text_array(feed->game_types, feed->num_types);
 
 	if (feed->from_now)
 		after.flags |= PARAM_IS_NULL;
+	if (feed->num_types == 0)
+		types.flags |= PARAM_IS_NULL;
 	begin(call, FN_WAIT_CHANGES);
 	add(call, after);
 	add(call, uuid_array_or_null(feed->num_games == 0 ? NULL : feed->game_ids,
@@ -498,6 +501,7 @@ gamestate_call_wait_changes(gamestate_call *call, const gamestate_feed *feed)
 	add(call, gamestate_param_text(feed->game_type));
 	add(call, gamestate_param_int4(feed->max_changes != 0 ? feed->max_changes : 1000));
 	add(call, gsl_param_interval((feed->wait != 0 ? feed->wait : 30000) * INT64_C(1000)));
+	add(call, types);
 }
 
 void

@@ -213,7 +213,7 @@ const Function gsl_functions[FN_COUNT] = {
 		 "SELECT feed_position, game_id, version, kind, player, at, event,"
 		 " event_bytes, event_omitted, request_id, type"
 		 " FROM gamestate.wait_changes(after => $1, game_ids => $2, game_type => $3,"
-		 " max_changes => $4, timeout => $5)",
+		 " max_changes => $4, timeout => $5, game_types => $6)",
 		 SHAPE_FEED, FN_READ},
 	[FN_FEED_POSITION] = {"feed_position", "SELECT gamestate.feed_position()",
 						  SHAPE_POSITION, FN_READ},

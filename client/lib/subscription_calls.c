@@ -372,16 +372,28 @@ add_filter_ids(gamestate_subscriber *s, const gamestate_subscription *sub)
 	return true;
 }
 
-/* What all subscriptions want: one type, or some games, or everything. */
+/* false: too many types */
+static bool
+add_filter_type(gamestate_subscriber *s, const char *type)
+{
+	for (size_t i = 0; i < s->num_filter_types; i++)
+		if (strcmp(s->filter_types[i], type) == 0)
+			return true;
+	if (s->num_filter_types == GSU_FILTER_TYPES)
+		return false;
+	s->filter_types[s->num_filter_types++] = type;
+	return true;
+}
+
+/* What all subscriptions want: some types and some games, or everything. */
 static void
 combine_filters(gamestate_subscriber *s)
 {
 	bool all = false;
-	bool by_ids = false;
-	const char *type = NULL;
 
 	s->filter_changed = false;
 	s->filter_count = 0;
+	s->num_filter_types = 0;
 	for (gamestate_subscription *sub = s->subscriptions; sub != NULL && !all;
 		 sub = sub->next)
 	{
@@ -390,21 +402,12 @@ combine_filters(gamestate_subscriber *s)
 		if (sub->options.all_games)
 			all = true;
 		else if (sub->options.game_type == NULL)
-		{
-			by_ids |= sub->games > 0;
 			all = !add_filter_ids(s, sub);
-		}
-		else if (type != NULL && strcmp(type, sub->options.game_type) != 0)
-			all = true;
 		else
-			type = sub->options.game_type;
+			all = !add_filter_type(s, sub->options.game_type);
 	}
-	if (all || (by_ids && type != NULL))
-	{
-		type = NULL;
-		s->filter_count = 0;
-	}
-	s->filter_type = type;
+	if (all)
+		s->filter_count = s->num_filter_types = 0;
 }
 
 bool
@@ -429,7 +432,8 @@ ask_wait(gamestate_subscriber *s)
 
 	if (s->filter_changed)
 		combine_filters(s);
-	feed.game_type = s->filter_type;
+	feed.game_types = s->filter_types;
+	feed.num_types = s->num_filter_types;
 	feed.game_ids = s->filter_ids;
 	feed.num_games = s->filter_count;
 	if (s->retry_at < now + feed.wait)

@@ -106,6 +106,9 @@ typedef enum SubscriberPhase
 
 #define GSU_ERROR_SIZE 256
 
+/* Of more game types the whole feed is read. */
+#define GSU_FILTER_TYPES 64
+
 struct gamestate_subscriber
 {
 	/* set at open */
@@ -140,7 +143,8 @@ struct gamestate_subscriber
 	bool interrupted;	 /* and was told to end */
 	int in_flight;		 /* other calls of ours */
 	bool filter_changed; /* what follows is to be put together anew */
-	const char *filter_type;
+	const char *filter_types[GSU_FILTER_TYPES]; /* the subscriptions' own */
+	size_t num_filter_types;
 	gamestate_uuid *filter_ids;
 	size_t filter_count;
 	size_t filter_room;

@@ -21,17 +21,17 @@ typedef struct Told
 	void (*then)(struct Told *told, const gamestate_update *update);
 } Told;
 
-static gamestate_uuid games[8];
+static gamestate_uuid games[12];
 static gamestate_conn *conn;
 static gamestate_subscriber *subscriber;
 
 static int
 number_of(const gamestate_uuid *id)
 {
-	for (int i = 0; i < 8; i++)
+	for (int i = 0; i < 12; i++)
 		if (memcmp(id, &games[i], sizeof(*id)) == 0)
 			return i;
-	return 9;
+	return 99;
 }
 
 static void
@@ -225,6 +225,45 @@ by_id(void)
 	gamestate_unsubscribe(sub);
 	gamestate_unsubscribe(second.sub);
 	ok(stats().subscriptions == 0 && stats().games == 0, "all are ended");
+}
+
+/* Games and types together: the server sends what somebody follows, and no more. */
+static void
+by_id_and_type(void)
+{
+	gamestate_subscription_options options = GAMESTATE_SUBSCRIPTION_OPTIONS_INIT;
+	Told types[2] = {{.subscriber = subscriber}, {.subscriber = subscriber}};
+	Told game = {.subscriber = subscriber};
+	uint64_t unwanted;
+
+	options.callback = on_update;
+	options.arg = &game;
+	game.sub = subscribe(&options);
+	create(8, "mixed d");
+	gamestate_subscription_add_game(game.sub, &games[8], GAMESTATE_FROM_NOW);
+	hears(&game, "current", "a game, from now on");
+	for (int i = 0; i < 2; i++)
+	{
+		options.game_type = i == 0 ? "mixed a" : "mixed b";
+		options.arg = &types[i];
+		types[i].sub = subscribe(&options);
+		hears(&types[i], "current", "and a type");
+	}
+	unwanted = stats().unwanted;
+	create(9, "mixed a");
+	create(10, "mixed b");
+	create(11, "mixed c");
+	move(11);
+	move(9);
+	move(10);
+	move(8);
+	hears(&types[0], "9.1.create 9.2.move", "one type");
+	hears(&types[1], "10.1.create 10.2.move", "another type");
+	hears(&game, "8.2.move", "the game");
+	ok(stats().unwanted == unwanted, "nothing else was sent");
+	gamestate_unsubscribe(game.sub);
+	for (int i = 0; i < 2; i++)
+		gamestate_unsubscribe(types[i].sub);
 }
 
 static void
@@ -551,6 +590,7 @@ scenario_subscriptions(void)
 	move(2);
 	move(2);
 	by_id();
+	by_id_and_type();
 	by_type();
 	lost_connection();
 	gaps();

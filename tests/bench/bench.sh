@@ -16,6 +16,7 @@
 #   lookup      by id, room code and player
 #   client      libgamestate beside libpq
 #   feed        from a move to who waits for it
+#   deadline    how late they are set off: 100,000 games, all within ten seconds
 #   wal         bytes a move
 #   xid         transaction ids and dead rows
 #   pergame     memory a game
@@ -35,7 +36,7 @@
 
 : "${BENCH_SECONDS:=1}" "${BENCH_ROUNDS:=3}" "${BENCH_BIG:=}"
 : "${BENCH_GAMES:=$([ -n "$BENCH_BIG" ] && echo 1000000 || echo 250000)}"
-: "${BENCH_ONLY:=moves contention pipeline latency lookup feed client pool wal xid pergame memory load rotation archive leaderboard queries}"
+: "${BENCH_ONLY:=moves contention pipeline latency lookup feed deadline client pool wal xid pergame memory load rotation archive leaderboard queries}"
 : "${GAMESTATE_DATA:=$top/../shared/data}"
 BENCH_ONLY=${BENCH_ONLY//,/ }
 
@@ -49,6 +50,8 @@ BENCH_ONLY=${BENCH_ONLY//,/ }
 . "$top/tests/bench/part_client.sh"
 # shellcheck source=tests/bench/part_feed.sh
 . "$top/tests/bench/part_feed.sh"
+# shellcheck source=tests/bench/part_deadline.sh
+. "$top/tests/bench/part_deadline.sh"
 # shellcheck source=tests/bench/part_wal.sh
 . "$top/tests/bench/part_wal.sh"
 # shellcheck source=tests/bench/part_memory.sh
@@ -94,7 +97,7 @@ for round in $(rounds); do
     done
 done
 redis_stop
-for part in feed wal xid pergame memory; do
+for part in feed deadline wal xid pergame memory; do
     ! wants $part || "run_$part"
     lap $part
 done

@@ -81,6 +81,8 @@ usage(void)
 	printf(
 		"usage: gs_bench WORKLOAD [OPTION ...]\n"
 		"       gs_bench --first DIRECTORY GAME_ID   until a server that starts answers\n"
+		"       gs_bench --feed HOW RATE WAITERS S   from moves to who waits for them\n"
+		"       gs_bench --deadline GAMES S          deadlines within so many seconds\n"
 		"\n"
 		"  -c N   connections (8)              -j N   threads (2)\n"
 		"  -t S   seconds measured (5)         -w S   seconds of warm-up before (0.5)\n"
@@ -240,6 +242,11 @@ main(int argc, char **argv)
 	if (argc == 6 && strcmp(argv[1], "--feed") == 0)
 	{
 		feed_run(argv[2], atof(argv[3]), atoi(argv[4]), atof(argv[5]));
+		return 0;
+	}
+	if (argc == 4 && strcmp(argv[1], "--deadline") == 0)
+	{
+		deadline_run(atoi(argv[2]), atof(argv[3]));
 		return 0;
 	}
 	parse_options(argc, argv, &options);

@@ -190,6 +190,9 @@ extern void first_answer(const char *directory, const char *id);
 extern void feed_run(const char *how, double moves_per_second, int waiting,
 					 double length);
 
+/* deadline.c */
+extern void deadline_run(int games, double seconds);
+
 /* load.c */
 extern void load_run(const Options *options, Game *games, PGconn *control, PGconn *gate,
 					 Result *result);

@@ -93,6 +93,13 @@ $r->rates(
 		} 1, 32, 200;
 	} 1000, 20000);
 
+if (my $row = $r->first('deadline_late'))
+{
+	printf "\n%d deadlines within %d s: told %.1f ms late (p50), %.1f ms (p99), %.1f ms at most\n",
+	  @{$row}{qw(games seconds p50_ms p99_ms max_ms)};
+	$r->note('deadline_late', $row);
+}
+
 my %client = (move => 'apply_move, awaited', get => 'get_state, awaited',
 	pipe_move => 'apply_move, 32 in flight', pipe_get => 'get_state, 32 in flight, ungrouped',
 	pipe_get_grouped => 'get_state, 32 in flight');
@@ -145,6 +152,10 @@ $aims->ratio('p50 of moves, archiver busy / without', 'p50_us', 'half_archiver',
 $aims->value('archived games/s, meanwhile', $r->stat('half_archiver', 'archived_rate'), '>=', 10000);
 $aims->value('move to 1 waiter, 20,000/s: p99 us', $r->stat('feed_20000_1', 'p99_us'), '<=', 1000);
 $aims->value('move to 200 waiters, 20,000/s: p99 us', $r->stat('feed_20000_200', 'p99_us'), '<=', 5000);
+if (my $row = $r->first('deadline_late'))
+{
+	$aims->value('deadlines, 10,000/s: p99 ms late', Report::stat_of($row->{p99_ms}), '<=', 50);
+}
 $aims->ratio("look-up $_, 50,000 games / 1,000", 'rate', "${_}_50000", "${_}_1000", '>=', 0.8)
   foreach qw(by_id by_room by_player);
 

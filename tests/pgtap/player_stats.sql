@@ -136,9 +136,18 @@ SELECT is(score('ps rule', 'fay'), '1 1 0 0 {}', 'and one is counted');
 SELECT is(format('%s %s %s %s', usage, function, sqlstate, cardinality(games)),
 	'statistics rule app.bad_rule 22023 1', 'the other is logged') FROM gamestate.hook_error WHERE game_type = 'ps rule';
 
--- a sum that is out of range
-SELECT archive('ps', '"players": ["gus"], "result": {"scores": {"gus": 9223372036854775807}}') \gset unused_
-SELECT throws_ok($$SELECT archive('ps', '"players": ["gus"], "result": {"scores": {"gus": 1}}')$$, '22003', NULL, 'a counter is full');
+SELECT is(archive('ps rule', '"players": ["fay"], "result": {"player": "fay", "counters": {"x": 1.5}}',
+	'"players": ["fay"], "result": {"player": "fay", "counters": [1]}',
+	'"players": ["fay"], "result": {"player": "fay", "counters": {"x": 9223372036854775808}}'), 3::bigint, 'archived with counters that are none');
+SELECT is(score('ps rule', 'fay'), '1 1 0 0 {}', 'which are not counted');
+SELECT is(string_agg(sqlstate, ' ' ORDER BY sqlstate), '22003 22023 22023 22023', 'but logged') FROM gamestate.hook_error WHERE game_type = 'ps rule';
+
+-- a sum that is out of range keeps no game out of the archive
+SELECT is(archive('ps', '"players": ["gus", "hal"], "result": {"scores": {"gus": 9223372036854775807, "hal": -9223372036854775808}}',
+	'"players": ["gus", "hal"], "result": {"scores": {"gus": 1, "hal": -1}}'), 2::bigint, 'more than a counter holds');
+SELECT is(archive('ps', '"players": ["gus", "hal"], "result": {"scores": {"gus": 7, "hal": -7}}'), 1::bigint, 'and more');
+SELECT is(score('ps', 'gus'), '3 3 0 0 {"score": 9223372036854775807}', 'a counter that is full stays so');
+SELECT is(score('ps', 'hal'), '3 0 3 0 {"score": -9223372036854775808}', 'on either side');
 
 -- ---------------------------------------------------------------------------
 -- Hooks

@@ -195,7 +195,7 @@ $id = play('postgres', 'no slot');
 wait_for('postgres', q{SELECT last_error = 'no free background worker slot' FROM gamestate.stat_workers WHERE kind = 'launcher'}, 'the view says so');
 is($node->safe_psql('postgres', "SELECT (gamestate.get_game('$id')).status"), 'finished', 'games can be played and finished');
 $log = slurp_file($node->logfile);
-is(scalar(() = $log =~ /WARNING: .*no free background worker slot/g), 1, 'one warning');
+is(scalar(() = $log =~ /WARNING: .*no free background worker slot for gamestate archiver/g), 1, 'one warning of each kind');
 
 # On a standby followers run, after promotion archivers.
 $node->append_conf('postgresql.conf', "max_worker_processes = 12\n");

@@ -129,6 +129,23 @@ is(sql(qq{SELECT count(*) FROM before2 b FULL JOIN $leaf p USING (game_id) WHERE
 is(sql('SELECT count(*) FROM wrong'), '0', 'all games are as they were');
 is(sql('SELECT count(*) FROM gamestate.verify_archive()'), '0', 'nothing is damaged');
 
+# A worker that has just begun, whose first work is a command that ends its own transaction.
+# (The copy waits until no snapshot is older.)
+my $older = $node->background_psql('postgres');
+$older->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class');
+sql("SELECT gamestate.repack_partition('$leaf')");
+becomes(q{SELECT state = 'settling' FROM gamestate.stat_repack WHERE game_type = 'battlesnake'}, 'it waits for an older snapshot');
+foreach (1 .. 3)
+{
+	$node->stop('immediate');
+	$node->start;
+	becomes(q{SELECT state = 'running' FROM gamestate.stat_workers WHERE kind = 'maintenance'}, 'a new worker');
+}
+eval { $older->quit };
+becomes(q{SELECT state = 'done' FROM gamestate.stat_repack WHERE game_type = 'battlesnake'}, 'goes on and is done');
+is(sql('SELECT count(*) FROM gamestate.verify_archive()'), '0', 'nothing is damaged then');
+unlike(slurp_file($node->logfile), qr/terminated by signal 11/, 'no worker has crashed');
+
 # ---------------------------------------------------------------------------
 note 'By policy';
 

@@ -195,5 +195,39 @@ $node->restart;
 becomes(q{SELECT count(*) = 0 FROM pg_inherits WHERE inhdetachpending}, 'finalized after a start');
 is(sql(q{SELECT count(*) FROM gamestate_partitions.archive_pending}), '0', 'the table is there still');
 
+# ---------------------------------------------------------------------------
+note 'Settling';
+
+# who holds a lock on the archive may have planned a query before a partition was there
+sub restart_archiver
+{
+	my $pid = sql(q{SELECT pid FROM gamestate.stat_workers WHERE kind = 'archiver'});
+	sql("SELECT pg_terminate_backend($pid)");
+	becomes("SELECT pid <> $pid AND state = 'running' FROM gamestate.stat_workers WHERE kind = 'archiver'", 'another archiver');
+	return;
+}
+my $none = sql(q{SELECT count(*) FROM gamestate.archive WHERE game_type = 'none'});
+sql(q{SELECT play('none')});
+archived('none', $none + 1, 'a partition that everybody knows');
+sleep(2); # until the archiver has noticed that
+$reader = $node->background_psql('postgres');
+# (not the partitions, so that new ones can be attached)
+$reader->query_safe('BEGIN; LOCK TABLE ONLY gamestate.archive IN ACCESS SHARE MODE');
+restart_archiver();
+sql(q{SELECT play('none')});
+archived('none', $none + 2, 'it is used at once, although somebody has locked the archive');
+sql(q{DO $$DECLARE r record; BEGIN
+	FOR r IN SELECT relid FROM leaves WHERE type = 'months' AND now() BETWEEN "from" AND "to" LOOP EXECUTE format('DROP TABLE %s', r.relid); END LOOP; END$$});
+sql(q{SELECT play('months')});
+becomes(q{SELECT count(*) = 2 FROM leaves WHERE type = 'months' AND now() BETWEEN "from" AND "to"}, 'a new partition');
+restart_archiver();
+sql(q{SELECT play('none')});
+archived('none', $none + 3, 'the other one is used still');
+is(sql(q{SELECT archive_queue FROM gamestate.stat_memory}), '1', 'the new one is not');
+is($reader->query_safe(q{SELECT count(*) FROM gamestate.games WHERE game_type = 'months'}), '1', 'so that every game is found');
+$reader->query_safe('COMMIT');
+$reader->quit;
+archived('months', 1, 'until nobody has it locked');
+
 $node->stop;
 done_testing();

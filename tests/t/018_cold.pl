@@ -133,6 +133,8 @@ $node->restart;
 is(sql($same), '0 0 0', 'after a restart too');
 $reader = $node->background_psql('postgres');
 $reader->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class');
+my $copy = "$cold/" . (files())[0] . '.copy';
+system('cp', "$cold/" . (files())[0], $copy) == 0 or die;
 sql("SELECT gamestate.thaw_partition('$leaf')");
 is($reader->query_safe('SELECT count(*) FROM gamestate.archive_payload'), '1500', 'an older snapshot sees thawed rows as it saw the file');
 $reader->query_safe('COMMIT');
@@ -141,7 +143,9 @@ is(sql($same), '0 0 0', 'thawed, the same');
 is(sql(qq{SELECT c.relkind, pg_get_userbyid(relowner), obj_description(c.oid), has_table_privilege('pg_monitor', c.oid, 'SELECT'), (SELECT count(*) FROM pg_index WHERE indrelid = c.oid), (SELECT count(*) FROM pg_trigger WHERE tgrelid = c.oid AND tgname = 'own'),
 	(SELECT count(*) FROM pg_constraint WHERE conrelid = c.oid AND contype = 'c') FROM pg_class c WHERE oid = '$leaf'::regclass}), 'r|gamestate_owner|mine|t|2|1|0', 'with all that it had');
 is(sql("SET enable_seqscan = off; SELECT count(*) FROM $leaf WHERE game_id = '$id'"), '1', 'its index works');
-files_become(0, 'its file is removed');
+files_become(1, 'its file is removed');
+ok(-e $copy, q{a DBA's copy beside it is not});
+unlink $copy;
 
 # ---------------------------------------------------------------------------
 note 'Crashes';
@@ -229,6 +233,11 @@ $standby->append_conf('postgresql.conf', "gamestate.cold_directory = '$cold.stan
 $standby->start;
 my ($rc, $out, $err) = $standby->psql('postgres', "SELECT count(*) FROM gamestate.archive; SELECT gamestate.get_game('$bad')");
 like($err, qr/it does not exist/, 'a standby has no files');
+foreach my $what ('freeze', 'thaw')
+{
+	($rc, $out, $err) = $standby->psql('postgres', "\\set VERBOSITY verbose\nSELECT gamestate.${what}_partition('gamestate_partitions.archive_payload_ludo_10')");
+	like($err, qr/ERROR:  25006: cannot execute ${what}_partition\(\) during recovery/, "and cannot $what");
+}
 mkdir "$cold.standby";
 system('cp', '-r', "$cold/.", "$cold.standby") == 0 or die;
 is($standby->safe_psql('postgres', "SELECT (gamestate.get_game('$bad')).status"), 'finished', 'unless somebody copies them');

@@ -414,6 +414,33 @@ foreach my $memory ('19MB', '48MB')
 }
 sql($sums, 'SELECT count(gamestate.delete_game(g.game_id)) FROM gamestate.list_live_games(with_state => false) g');
 is(sql($sums, 'SELECT used_bytes FROM gamestate.stat_memory'), 0, 'and what there is goes with the games');
+
+# Games have nearly filled the memory, each with a log that lies in one piece after a load;
+# and the journal has the images of thousands that are no more.
+$sums->append_conf('postgresql.conf', "gamestate.memory = 32MB\ngamestate.journal_size = 256MB");
+$sums->restart;
+sql($sums, q{
+DO $$BEGIN
+	FOR i IN 1 .. 9000 LOOP
+		PERFORM gamestate.create_game('gone', json_build_object('s', repeat('x', 100 + (i * 7919) % 3000)), game_id => id(2000));
+		COMMIT;
+		PERFORM gamestate.delete_game(id(2000));
+		COMMIT;
+	END LOOP;
+	FOR i IN 1 .. 12 LOOP PERFORM gamestate.create_game('long', game_id => id(i)); END LOOP;
+END$$});
+like(error($sums, q{
+DO $$BEGIN
+	FOR i IN 0 .. 1000000 LOOP
+		PERFORM gamestate.apply_move(id(i % 12 + 1), NULL, to_json(repeat('y', 2000)), '{}');
+		COMMIT;
+	END LOOP;
+END$$}), qr/GS006/, 'the memory is used up');
+my $versions = sql($sums, 'SELECT sum(gamestate.get_version(id(i))), count(*) FROM generate_series(1, 12) i');
+$sums->stop('immediate');
+$sums->start;
+is(sql($sums, 'SELECT sum(gamestate.get_version(id(i))), count(*) FROM generate_series(1, 12) i'), $versions, 'what had room has room after a crash');
+like(slurp_file($sums->logfile), qr/loading games once more, with more room/, 'though not at once');
 $sums->stop;
 
 unlike(slurp_file($node->logfile) . slurp_file($sums->logfile), qr/PANIC|TRAP|terminated by signal/, 'nothing crashed');

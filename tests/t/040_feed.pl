@@ -150,6 +150,47 @@ listen_to($waiter, $position);
 is($said, '1.4.move', 'what has happened between two calls');
 is(since($position), '', 'and no more');
 
+# Who wants what is woken for that, and for nothing else.
+{
+		my $wakeups = sub { return sql('SELECT wakeups FROM gamestate.stat_feed'); };
+	sql(q{SELECT count(gamestate.create_game('wake ' || n, game_id => id(n))) FROM generate_series(31, 42) n});
+	my ($ids, $types) = (q{ARRAY[id(31), id(32)]}, q{'{wake 33,wake 34}'});
+	my $many = q{(SELECT array_agg('wake ' || n) FROM generate_series(33, 41) n)};
+
+	# who is the first to sleep is woken for what has come before
+	listen_to($waiter, now());
+	sleepers(1);
+	sql('SELECT move(42)');
+	heard($waiter);
+
+	# the filter; games that are told, games that are not
+	foreach my $case ([ "game_ids => $ids", [ 31, 32 ], [ 33, 34 ] ], [ "game_types => $types", [ 33, 34 ], [ 31, 35 ] ],
+		[ "game_ids => $ids, game_types => $types", [ 31, 32, 33, 34 ], [ 35, 42 ] ], [ "game_ids => $ids, game_type => 'wake 32'", [32], [ 31, 33 ] ])
+	{
+		my ($filter, $told, $not) = @$case;
+		$position = now();
+		foreach my $n (@$told)
+		{
+			listen_to($waiter, $position, ", $filter");
+			sleepers(1);
+			my $before = $wakeups->();
+			sql("SELECT move($_)") for @$not;
+			is($wakeups->(), $before, "$filter: not woken for others");
+			sql("SELECT move($n)");
+			($said, $position) = heard($waiter);
+			like($said, qr/^$n\.\d+\.move$/, "told of game $n");
+		}
+	}
+	# more types than are looked at before somebody is woken
+	$position = now();
+	listen_to($waiter, $position, ", game_ids => $ids, game_types => $many");
+	sleepers(1);
+	sql("SELECT move($_)") for 42, 41;
+	($said, $position) = heard($waiter);
+	like($said, qr/^41\.\d+\.move$/, 'many types');
+	sql('SELECT count(gamestate.delete_game(id(n))) FROM generate_series(31, 42) n');
+}
+
 # ---------------------------------------------------------------------------
 note 'Ended in the middle';
 
@@ -167,6 +208,16 @@ listen_to($waiter, 'NULL', q{, timeout => '300 ms'});
 is($said, '', 'its own timeout');
 cmp_ok(time() - $begin, '>=', 0.3, 'not too early');
 ok($position, 'with a position');
+
+# A client that dies while its session waits without an end.
+my $dies = session(q{SET client_connection_check_interval = '100 ms'});
+if (say_to($dies, 'SHOW client_connection_check_interval') eq '100ms')
+{
+	listen_to($dies, 'NULL', ', timeout => NULL');
+	sleepers(1);
+	$dies->{h}->kill_kill;
+	ok(sleepers(0), 'a client that is gone is noticed by client_connection_check_interval');
+}
 
 my @many = map { session() } 1 .. 5;
 listen_to($_) foreach @many;

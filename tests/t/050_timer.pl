@@ -239,9 +239,13 @@ cmp_ok($standby->safe_psql('postgres', 'SELECT max_late_ms FROM gamestate.stat_t
 
 # No free worker slot
 my $wait = create($standby, q{clock_timestamp() + '1 h'});
-$standby->append_conf('postgresql.conf', 'max_worker_processes = 4');
+$standby->append_conf('postgresql.conf', 'max_worker_processes = 3');
 $standby->restart;
-ok($standby->wait_for_log(qr/no free background worker slot for gamestate/), 'a warning when there is no slot');
+# one place beside the two launchers: the archiver has it
+foreach my $kind (qw(maintenance timer))
+{
+	ok($standby->wait_for_log(qr/no free background worker slot for gamestate $kind/), "a warning when there is no slot: $kind");
+}
 wait_for($standby, q{SELECT last_error = 'no free background worker slot' FROM gamestate.stat_workers WHERE kind = 'launcher'}, 'the view says so');
 is($standby->safe_psql('postgres', qq{SELECT gamestate.apply_move('$wait', NULL, '1', NULL)}), '3', 'play goes on');
 
