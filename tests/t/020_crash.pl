@@ -55,10 +55,7 @@ log_checkpoints = off
 my $delay = $long ? 3000 : 500;    # the more, the less is written: see wait_for_rotation()
 my $power = PowerLoss->new($node, delay => $delay);
 $power->start;
-# Of one writer's games every state is kept, and compared with what he has logged; if it
-# were those of all, the journal's limit would be too high for the rotations below.
-$node->safe_psql('postgres', 'CREATE EXTENSION amcheck;' . $torture->setup_sql . q{
-	INSERT INTO gamestate.policy (game_type, history) VALUES ('', 'events'), ('kept', 'full')});
+$node->safe_psql('postgres', 'CREATE EXTENSION amcheck;' . $torture->setup_sql);
 
 # start_writers(): one process each, in the background, and the reader
 sub start_writers

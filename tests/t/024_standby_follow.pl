@@ -39,8 +39,6 @@ log_checkpoints = off
 });
 $primary->start;
 $primary->safe_psql('postgres', 'CREATE EXTENSION amcheck;' . $torture->setup_sql . q{
--- states have little in common here
-INSERT INTO gamestate.policy (game_type, history) VALUES ('', 'events'), ('kept', 'full');
 CREATE FUNCTION id(n integer) RETURNS uuid LANGUAGE sql IMMUTABLE AS
 $$SELECT ('24240000-0000-4000-8000-' || lpad(n::text, 12, '0'))::uuid$$;
 

@@ -56,6 +56,9 @@ sub reader_log { my ($self) = @_; return "$self->{dir}/reader.log" }
 # The last writer does not wait for the disk, and has no part in shared games.
 sub is_async { my ($self, $writer) = @_; return $writer == $self->{writers} }
 
+# Of one writer's games every state is kept, and compared with what he has logged; were it
+# those of all (the shared ones among them), the journal's limit would be too high for many
+# rotations, and the memory too small in the end.
 sub setup_sql
 {
 	my ($self) = @_;
@@ -63,6 +66,7 @@ sub setup_sql
 		  . shared_id($_) . "');" } 0 .. $self->{shared} - 1);
 	return qq{
 CREATE EXTENSION gamestate;
+INSERT INTO gamestate.policy (game_type, history) VALUES ('', 'events'), ('kept', 'full');
 CREATE TABLE row_of (w int, k int, i int);
 CREATE TABLE looked_through (game_id uuid);
 CREATE PROCEDURE two_moves(id uuid, version int, w int, k int) LANGUAGE plpgsql AS \$\$
