@@ -11,7 +11,9 @@
  *	   or so: games have many small logs, and a quarter of one, or an end that no
  *	   entry fits into, would be lost with each chunk.  To a larger log a chunk is
  *	   added, a quarter as large as all it has: what moved would be too much.
- *	4. A log of the last changes only (GS_HISTORY_LAST) loses the chunks in
+ *	4. Many new entries at once, as when a game is loaded, get several chunks:
+ *	   memory that is nearly full has no room for a large one in one piece.
+ *	5. A log of the last changes only (GS_HISTORY_LAST) loses the chunks in
  *	   which all entries have become too old; when it moves, the entries that have
  *	   stay behind.
  *
@@ -31,6 +33,9 @@
 /* Chunks that are added to a log are between these. */
 #define CHUNK_MIN 1024
 #define CHUNK_MAX 8192
+
+/* Where many entries come at once: in whole pages of the area, of which little is lost. */
+#define CHUNK_MANY (16 * 4096)
 
 /* ----------------------------------------------------------------
  *		New entries
@@ -70,15 +75,21 @@ entries_size(const GsChange *change, int64 base)
 }
 
 static void
-append_entries(const GsChange *change, GsLogChunk *chunk)
+append_some(const GsChange *change, int from, int to, GsLogChunk *chunk)
 {
 	char *p = chunk->data + chunk->used;
 
-	for (int i = change->noutdated; i < change->nentries; i++)
+	for (int i = from; i < to; i++)
 		p = gs_entry_encode(&change->entry_array[i]->e, chunk->base, p);
 	chunk->used = p - chunk->data;
-	chunk->nentries += change->nentries - change->noutdated;
+	chunk->nentries += to - from;
 	Assert(GS_LOG_CHUNK_HEADER + chunk->used <= chunk->size);
+}
+
+static void
+append_entries(const GsChange *change, GsLogChunk *chunk)
+{
+	append_some(change, change->noutdated, change->nentries, chunk);
 }
 
 /* ----------------------------------------------------------------
@@ -153,6 +164,50 @@ gs_log_plan(GsChange *change, const GsGame *game)
 	return plan;
 }
 
+/* An empty chunk, linked to the change at once, so that it is freed with it. */
+static GsLogChunk *
+add_chunk(GsChange *change, Size size, int first, int64 base)
+{
+	dsa_pointer p;
+	GsLogChunk *chunk;
+
+	size = gs_alloc_size(size);
+	p = gs_alloc(change->db, size, change->frees);
+	chunk = GS_PTR(p);
+	chunk->next = InvalidDsaPointer;
+	chunk->first_version = change->entry_array[first]->version;
+	chunk->base = base;
+	chunk->nentries = 0;
+	chunk->used = 0;
+	chunk->size = size;
+	if (!DsaPointerIsValid(change->new_chunk))
+		change->new_chunk = p;
+	else
+		((GsLogChunk *) GS_PTR(change->new_last_chunk))->next = p;
+	change->new_last_chunk = p;
+	change->new_chunks_size += size;
+	return chunk;
+}
+
+static void
+reserve_many(GsChange *change)
+{
+	int i = change->noutdated;
+
+	while (i < change->nentries)
+	{
+		int first = i;
+		int64 base = change->entry_array[first]->e.at;
+		Size size = GS_LOG_CHUNK_HEADER;
+
+		do
+			size += gs_entry_size(&change->entry_array[i++]->e, base);
+		while (i < change->nentries &&
+			   size + gs_entry_size(&change->entry_array[i]->e, base) <= CHUNK_MANY);
+		append_some(change, first, i, add_chunk(change, size, first, base));
+	}
+}
+
 void
 gs_log_reserve(GsChange *change, const GsLogPlan *plan)
 {
@@ -160,15 +215,12 @@ gs_log_reserve(GsChange *change, const GsLogPlan *plan)
 
 	if (!plan->new_chunk)
 		return;
-	change->new_chunk_size = gs_alloc_size(plan->size);
-	change->new_chunk = gs_alloc(change->db, change->new_chunk_size, change->frees);
-	chunk = GS_PTR(change->new_chunk);
-	chunk->next = InvalidDsaPointer;
-	chunk->first_version = first_entry(change)->version;
-	chunk->base = plan->base;
-	chunk->nentries = 0;
-	chunk->used = 0;
-	chunk->size = change->new_chunk_size;
+	if (!change->moves_log && plan->size > CHUNK_MANY)
+	{
+		reserve_many(change);
+		return;
+	}
+	chunk = add_chunk(change, plan->size, change->noutdated, plan->base);
 	if (!change->moves_log)
 		append_entries(change, chunk);
 }
@@ -227,14 +279,15 @@ gs_log_install(GsChange *change, GsGame *game)
 		if (change->moves_log)
 			move_log(change, GS_PTR(game->log_last), GS_PTR(change->new_chunk));
 		garbage = game->log_first;
-		game->log_first = game->log_last = change->new_chunk;
-		game->log_bytes = change->new_chunk_size;
+		game->log_first = change->new_chunk;
+		game->log_last = change->new_last_chunk;
+		game->log_bytes = change->new_chunks_size;
 	}
 	else
 	{
 		((GsLogChunk *) GS_PTR(game->log_last))->next = change->new_chunk;
-		game->log_last = change->new_chunk;
-		game->log_bytes += change->new_chunk_size;
+		game->log_last = change->new_last_chunk;
+		game->log_bytes += change->new_chunks_size;
 	}
 	if (!DsaPointerIsValid(garbage) && change->h.history == GS_HISTORY_LAST)
 		garbage = cut_outdated(game, gs_log_start(&change->h));

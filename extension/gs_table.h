@@ -341,8 +341,9 @@ typedef struct GsChange
 	Size new_initial_size;
 	dsa_pointer new_info;
 	Size new_info_size;
-	dsa_pointer new_chunk;
-	Size new_chunk_size;
+	dsa_pointer new_chunk; /* of the log, the first one of a list */
+	dsa_pointer new_last_chunk;
+	Size new_chunks_size;
 	bool moves_log;		 /* the whole log goes into the new chunk ... */
 	uint32 nleft_behind; /* ... but so many entries, ... */
 	uint32 left_behind;	 /* ... so many bytes */

@@ -809,7 +809,7 @@ gs_table_unreserve(GsChange *change)
 	gs_free(db, change->new_state, change->new_state_size);
 	gs_free(db, change->new_initial, change->new_initial_size);
 	gs_free(db, change->new_info, change->new_info_size);
-	gs_free(db, change->new_chunk, change->new_chunk_size);
+	gs_log_free(db, change->new_chunk);
 	gs_free(db, change->new_ring, change->new_ring_size);
 	gs_free(db, change->new_timer, sizeof(GsTimer));
 	change->new_state = change->new_initial = InvalidDsaPointer;
