@@ -68,6 +68,12 @@ sub nothing_left
 		. sql(q{SELECT count(*) FROM pg_depend d JOIN pg_class c ON c.oid = d.objid WHERE d.classid = 'pg_class'::regclass AND d.deptype = 'e' AND c.relnamespace = 'gamestate_partitions'::regnamespace}),
 		'000', $name);
 	is(sql('SELECT count(*) FROM gamestate.verify_archive()'), '0', "$name: nothing is damaged");
+	return unless sql(q{SELECT count(*) FROM pg_available_extensions WHERE name = 'amcheck'});
+	# pages as PostgreSQL wants them, no row older than its table's relfrozenxid, every row in every index
+	is(sql(q{CREATE EXTENSION IF NOT EXISTS amcheck;
+		SELECT count(*) FROM pg_class c, verify_heapam(c.oid) WHERE c.relkind = 'r' AND c.relnamespace = 'gamestate_partitions'::regnamespace}), '0', "$name: heaps");
+	is(sql(q{SELECT count(bt_index_check(c.oid, true)) > 0 FROM pg_class c JOIN pg_am a ON a.oid = c.relam AND a.amname = 'btree'
+		WHERE c.relkind = 'i' AND c.relnamespace = 'gamestate_partitions'::regnamespace}), 't', "$name: indexes");
 	return;
 }
 
