@@ -62,7 +62,7 @@ extern int gs_rate_limit_keys; /* postmaster start */
 
 /* archiver */
 extern bool gs_archiver;
-extern int gs_archiver_share; /* percent of a processor */
+extern int gs_archiver_share;  /* percent of a processor */
 extern int gs_memory_pressure; /* percent */
 extern bool gs_timer_enabled;
 extern bool gs_maintenance;

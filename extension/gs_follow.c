@@ -23,6 +23,10 @@
  *	   suffice, a record is missing) all games leave memory first.  A reader who
  *	   was in the middle finds that out afterwards (gs_require_games()): what
  *	   it has read may have been half a load.
+ *	   What moved to a table, or back, before a rotation that the follower has
+ *	   missed leaves no trace in the journal.  A list of live games and that
+ *	   table's rows fit together only for who sees that rotation: a list for
+ *	   anybody else fails (gs_follow_check_list()).
  *	   After a load, and after 5, there is a gap in the change feed (gs_feed.c);
  *	   what is applied later goes into it as on the primary.
  *	5. After a promotion the follower leaves, and what it has put into memory is
@@ -115,6 +119,9 @@ typedef struct GsFollow
 	pg_atomic_uint64 applied; /* everything before this has been applied; 0 = nothing */
 	ConditionVariable published;
 
+	/* full xids: what these have emptied the load has not seen; set by a load */
+	pg_atomic_uint64 emptied_by[2];
+
 	slock_t mutex; /* protects what follows; for the view */
 	TimestampTz applied_at;
 	int64 pending;
@@ -168,6 +175,8 @@ gs_follow_shmem_init(bool found)
 		pg_atomic_init_u32(&follows[i].running, 0);
 		pg_atomic_init_u32(&follows[i].games, 0);
 		pg_atomic_init_u64(&follows[i].applied, InvalidXLogRecPtr);
+		pg_atomic_init_u64(&follows[i].emptied_by[0], 0);
+		pg_atomic_init_u64(&follows[i].emptied_by[1], 0);
 		ConditionVariableInit(&follows[i].published);
 		SpinLockInit(&follows[i].mutex);
 	}
@@ -252,6 +261,32 @@ gs_check_followed_read(bool found)
 			 errmsg("running games cannot be read on this standby"),
 			 errdetail("gamestate.standby_reads is off."),
 			 errhint("Ask the primary server, or set gamestate.standby_reads to on.")));
+}
+
+void
+gs_follow_check_list(void)
+{
+	GsFollow *mine;
+	Snapshot snapshot;
+	uint64 oldest;
+
+	if (!GsFollowedRead)
+		return;
+	mine = follow_of(gs_my_database());
+	snapshot = GetActiveSnapshot();
+	oldest = U64FromFullTransactionId(gs_table_full_xid(snapshot->xmin));
+	for (int i = 0; i < 2; i++)
+	{
+		uint64 xid = pg_atomic_read_u64(&mine->emptied_by[i]);
+
+		if (xid < oldest || !XidInMVCCSnapshot((TransactionId) xid, snapshot))
+			continue;
+		ereport(ERROR,
+				(errcode(ERRCODE_GS_LOADING),
+				 errmsg("the running games have been loaded since the snapshot was taken"),
+				 errdetail("Some may have been moved to a table, or back, that the snapshot does not show."),
+				 errhint("Try again, in a new transaction.")));
+	}
 }
 
 /* The follower has work, or there should be one. */
@@ -491,6 +526,20 @@ needs_repair(TimestampTz now)
 	return TimestampDifferenceExceeds(loaded_at, now, REPAIR_MS);
 }
 
+static void
+note_emptied(void)
+{
+	for (int i = 0; i < 2; i++)
+	{
+		TransactionId xid = gs_source_storage_xid(i);
+		uint64 full = TransactionIdIsNormal(xid)
+						  ? U64FromFullTransactionId(gs_table_full_xid(xid))
+						  : 0;
+
+		pg_atomic_write_u64(&follow->emptied_by[i], full);
+	}
+}
+
 /* What was read is in local memory: apply it. */
 static void
 apply(XLogRecPtr upto, TimestampTz at)
@@ -552,6 +601,9 @@ pass(void)
 
 	/* no snapshot of ours may be in replay's way */
 	InvalidateCatalogSnapshot();
+	if (result == GS_SOURCE_READ &&
+		pg_atomic_read_u32(&follow->state) == GS_FOLLOW_LOADING)
+		note_emptied();
 	if (result == GS_SOURCE_READ)
 		apply(upto, at);
 	CommitTransactionCommand();

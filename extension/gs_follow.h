@@ -23,6 +23,13 @@ extern void gs_follow_shmem_init(bool found);
 extern bool gs_follow_wait(GsDatabase *db, int timeout);
 
 /*
+ * After gs_require_games(), for who shows live games beside those of tables: on a
+ * standby, do they fit together as the active snapshot sees the tables?  Else
+ * GS013.
+ */
+extern void gs_follow_check_list(void);
+
+/*
  * For whoever loads games after a promotion: see the follower out and remove
  * what it has put into memory.
  */

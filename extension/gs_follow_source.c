@@ -60,12 +60,15 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/syscache.h"
 
 /* One journal table as we know it. */
 typedef struct SourceTable
 {
 	Oid relid; /* InvalidOid = not looked at yet */
 	GsRelFileNode node;
+	TransactionId
+		node_xid;		 /* who has given it that storage, when it was first looked at */
 	Bitmapset *changed;	 /* blocks to be read */
 	Bitmapset *left_out; /* blocks that cannot be read */
 } SourceTable;
@@ -501,6 +504,26 @@ close_tables(const Oid *oids, Relation *rels)
 	}
 }
 
+/* Who has written the table's row of pg_class: whoever gave it its storage, or somebody later. */
+static TransactionId
+row_xid(Oid relid)
+{
+	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	TransactionId xid;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for relation %u", relid);
+	xid = HeapTupleHeaderGetXmin(tuple->t_data);
+	ReleaseSysCache(tuple);
+	return xid;
+}
+
+TransactionId
+gs_source_storage_xid(int table)
+{
+	return tables[table].node_xid;
+}
+
 /* Have the tables the storage that we know?  False: start anew. */
 static bool
 check_storage(const GsRowSink *sink, const Relation *rels)
@@ -513,6 +536,7 @@ check_storage(const GsRowSink *sink, const Relation *rels)
 		{
 			source->relid = RelationGetRelid(rels[i]);
 			source->node = GS_RELATION_NODE(rels[i]);
+			source->node_xid = row_xid(source->relid);
 			continue;
 		}
 		if (source->relid != RelationGetRelid(rels[i]))

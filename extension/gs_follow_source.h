@@ -56,6 +56,12 @@ extern void gs_source_after_error(void);
  */
 extern bool gs_source_leave_out_block(int *table, ItemPointerData *tid);
 
+/*
+ * The transaction before which rows of a table may be missing in what was read
+ * from nothing: a rotation that has emptied it, perhaps, or something later.
+ */
+extern TransactionId gs_source_storage_xid(int table);
+
 /* How often all blocks were read because the WAL could not be. */
 extern uint64 gs_source_scans(void);
 

@@ -134,14 +134,26 @@ games_wait(TimestampTz to)
 	return db != NULL && gs_queue_oldest(db) < to;
 }
 
+static bool
+try_lock(Oid branch, Oid leaf)
+{
+	if (!ConditionalLockRelationOid(branch, AccessExclusiveLock))
+		return false;
+	if (!OidIsValid(leaf) || ConditionalLockRelationOid(leaf, AccessExclusiveLock))
+		return true;
+	UnlockRelationOid(branch, AccessExclusiveLock);
+	return false;
+}
+
 /*
- * Is the branch free at some moment?  To be asked before a file is written for nothing; and so
- * that nobody has to queue up behind us meanwhile.
+ * The branch, and a partition if that is not InvalidOid, against everybody, at a moment at
+ * which they are free.  We do not queue up: nobody has to wait behind us, and who has them and
+ * waits for the weaker lock on the partition that we have is in no deadlock with us.
  */
 static void
-check_free(Oid branch)
+lock_alone(Oid branch, Oid leaf)
 {
-	for (int ms = 0; !ConditionalLockRelationOid(branch, AccessExclusiveLock); ms += 20)
+	for (int ms = 0; !try_lock(branch, leaf); ms += 20)
 	{
 		if (ms >= LOCK_TIMEOUT_MS)
 			ereport(ERROR,
@@ -152,6 +164,13 @@ check_free(Oid branch)
 		CHECK_FOR_INTERRUPTS();
 		pg_usleep(20 * 1000);
 	}
+}
+
+/* Is it free at some moment?  To be asked before a file is written for nothing. */
+static void
+check_free(Oid branch)
+{
+	lock_alone(branch, InvalidOid);
 	UnlockRelationOid(branch, AccessExclusiveLock);
 }
 
@@ -397,6 +416,7 @@ static void
 put_foreign_table(const Partition *partition, const char *file, uint64 bytes, uint64 rows,
 				  uint32 checksum)
 {
+	lock_alone(partition->parent_id, partition->relid);
 	gs_sql_utility(psprintf("ALTER TABLE %s DETACH PARTITION %s", partition->parent,
 							partition->name));
 	gs_sql_utility(psprintf("DROP TABLE %s", partition->name));
@@ -626,6 +646,7 @@ thaw(Oid relid)
 	name = make_table(partition, &file);
 	gs_cold_close(&file);
 
+	lock_alone(leaf->parent, relid);
 	gs_sql_utility(psprintf("ALTER TABLE %s DETACH PARTITION %s", partition->parent,
 							partition->name));
 	gs_sql_utility(psprintf("DROP FOREIGN TABLE %s", partition->name));

@@ -56,22 +56,31 @@ PG_FUNCTION_INFO_V1(gs_player_stats_changed);
 		"r.metric", "n") " AS value FROM new_rows n, gamestate.ranking r "       \
 						 "WHERE r.game_type = n.game_type"
 
-/* For rows that were and rows that are. */
-#define KEEP_UP(rows)                                                                       \
-	"WITH changes AS MATERIALIZED ("                                                        \
-	"SELECT number, player, max(value) FILTER (WHERE NOT is_new) AS before, "               \
-	"max(value) FILTER (WHERE is_new) AS after FROM (" rows ") r "                          \
-	"GROUP BY number, player HAVING max(value) FILTER (WHERE NOT is_new) "                  \
-	"IS DISTINCT FROM max(value) FILTER (WHERE is_new)), "                                  \
-	"gone AS (DELETE FROM gamestate.ranking_entry e USING changes c "                       \
-	"WHERE e.ranking = c.number AND e.value = c.before AND e.player = c.player), "          \
-	"come AS (INSERT INTO gamestate.ranking_entry (ranking, value, player) "                \
-	"SELECT number, after, player FROM changes WHERE after IS NOT NULL) "                   \
-	"INSERT INTO gamestate.ranking_count AS n (ranking, level, prefix, players) "           \
-	"SELECT d.number, l, d.value >> (" GS_RANKING_BITS " * l), sum(d.players) FROM ("       \
-	"SELECT number, before AS value, -1 AS players FROM changes WHERE before IS NOT NULL "  \
-	"UNION ALL SELECT number, after, 1 FROM changes WHERE after IS NOT NULL) d, "           \
-	"generate_series(0, 7) l GROUP BY 1, 2, 3 HAVING sum(d.players) <> 0 ORDER BY 1, 2, 3 " \
+/*
+ * For rows that were and rows that are.  Entries are visited in the order of their index,
+ * so that neighbours are met on the same page; a level at which both values have the
+ * same prefix stays as it is, and is left out before anything is added up.
+ */
+#define KEEP_UP(rows)                                                              \
+	"WITH changes AS MATERIALIZED ("                                               \
+	"SELECT number, player, max(value) FILTER (WHERE NOT is_new) AS before, "      \
+	"max(value) FILTER (WHERE is_new) AS after FROM (" rows ") r "                 \
+	"GROUP BY number, player HAVING max(value) FILTER (WHERE NOT is_new) "         \
+	"IS DISTINCT FROM max(value) FILTER (WHERE is_new)), "                         \
+	"gone AS (DELETE FROM gamestate.ranking_entry e USING ("                       \
+	"SELECT number, before, player FROM changes WHERE before IS NOT NULL "         \
+	"ORDER BY number, before DESC, player) c "                                     \
+	"WHERE e.ranking = c.number AND e.value = c.before AND e.player = c.player), " \
+	"come AS (INSERT INTO gamestate.ranking_entry (ranking, value, player) "       \
+	"SELECT number, after, player FROM changes WHERE after IS NOT NULL "           \
+	"ORDER BY number, after DESC, player) "                                        \
+	"INSERT INTO gamestate.ranking_count AS n (ranking, level, prefix, players) "  \
+	"SELECT c.number, l, d.value >> (" GS_RANKING_BITS " * l), sum(d.players) "    \
+	"FROM changes c, generate_series(0, 7) l, "                                    \
+	"LATERAL (VALUES (c.before, -1), (c.after, 1)) d (value, players) "            \
+	"WHERE d.value IS NOT NULL AND c.before >> (" GS_RANKING_BITS " * l) "         \
+	"IS DISTINCT FROM c.after >> (" GS_RANKING_BITS " * l) "                       \
+	"GROUP BY 1, 2, 3 HAVING sum(d.players) <> 0 ORDER BY 1, 2, 3 "                \
 	"ON CONFLICT (ranking, level, prefix) DO UPDATE SET players = n.players + excluded.players"
 
 StaticAssertDecl(GS_RANKING_LEVELS == 8, "KEEP_UP() counts so many levels");

@@ -17,6 +17,7 @@
 #include "gs_config.h"
 #include "gs_database.h"
 #include "gs_errors.h"
+#include "gs_follow.h"
 #include "gs_lookup.h"
 #include "gs_row.h"
 #include "gs_writeset.h"
@@ -418,6 +419,7 @@ gs_list_live_games(PG_FUNCTION_ARGS)
 	list_all(&filter);
 	gs_durable_wait();
 	gs_require_games();
+	gs_follow_check_list();
 	return (Datum) 0;
 }
 

@@ -185,6 +185,28 @@ close_subscriber(void)
  * -----------------------------------------------------------------------
  */
 
+/* Until the server has it wait for changes. */
+static void
+let_wait(void)
+{
+	int64_t end = gamestate_now() + 20000;
+	int64_t waiting = 0;
+
+	while (waiting == 0 && gamestate_now() < end)
+	{
+		gamestate_result *result;
+
+		gamestate_subscriber_wait(subscriber, 10);
+		if (gamestate_sql(conn,
+						  "SELECT count(*) FROM pg_stat_activity WHERE wait_event ="
+						  " 'Extension' AND query LIKE '%gamestate.wait_changes%'",
+						  NULL, 0, GAMESTATE_SQL_READ, &result) != GAMESTATE_OK)
+			show_error(gamestate_conn_error(conn));
+		gamestate_result_int8(result, 0, 0, &waiting);
+		gamestate_result_free(result);
+	}
+}
+
 static void
 by_id(void)
 {
@@ -211,6 +233,7 @@ by_id(void)
 	ok(stats().waits > 0 && stats().connects == 1, "on one connection");
 
 	/* another game, while it waits */
+	let_wait();
 	gamestate_subscription_add_game(second.sub, &games[3], 1);
 	hears(&second, "3.2.move", "a game that is added while it waits");
 	ok(stats().interrupts > 0, "whose wait is cut short");

@@ -159,7 +159,8 @@ foreach my $round (1 .. 3)
 	}
 	$node->safe_psql('postgres', q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'load'});
 	$load->finish;
-	$node->poll_query_until('postgres', q{SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name = 'load'});
+	$node->poll_query_until('postgres', q{SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name = 'load'})
+	  or die 'timed out waiting for sessions to end';
 	cmp_ok($node->safe_psql('postgres', 'SELECT games FROM gamestate.stat_memory'), '>', 0, 'games are there');
 	is($node->safe_psql('postgres', q{SET statement_timeout = '60s'; SELECT check_games()}), '', "terminated $round: games are whole");
 }

@@ -151,7 +151,8 @@ foreach my $round (1 .. 4)
 	if ($round % 2 && $pid)
 	{
 		kill 'KILL', $pid;
-		$node->poll_query_until('postgres', 'SELECT true');
+		$node->poll_query_until('postgres', 'SELECT true')
+		  or die 'the server does not come back';
 	}
 	else
 	{

@@ -130,7 +130,8 @@ sub loaded
 sub kept
 {
 	my ($node, $n, $name) = @_;
-	$node->poll_query_until('postgres', "SELECT count(*) >= $n FROM gamestate.journal_damage");
+	$node->poll_query_until('postgres', "SELECT count(*) >= $n FROM gamestate.journal_damage")
+	  or die 'the damage is not kept';
 	is(sql($node, 'SELECT count(*) FROM gamestate.journal_damage'), $n, $name);
 	return;
 }
@@ -236,7 +237,8 @@ is(sql($node, 'SELECT versions()'), expected(39 => 4, 40 => 3, %left), 'the othe
 is(sql($node, 'SELECT problems FROM gamestate.stat_journal'), 9 + 9 + $zeroed_holes + 1, 'all is counted, with the torn group, which is one now');
 like($log, qr/WARNING:  transaction $torn->{seq} of the journal is skipped\n.*DETAIL:  Of its 4 rows 3 are there/, 'that is reported, too');
 my $followers = sql($node, q{SELECT count(*) FROM gamestate.journal_damage WHERE what = 'what it goes on from is missing'});
-$node->poll_query_until('postgres', q{SELECT count(*) >= 3 FROM gamestate.journal_damage WHERE what = 'another row of its transaction is missing'});
+$node->poll_query_until('postgres', q{SELECT count(*) >= 3 FROM gamestate.journal_damage WHERE what = 'another row of its transaction is missing'})
+  or die 'the damage is not kept';
 $followers = sql($node, q{SELECT count(*) FROM gamestate.journal_damage WHERE what = 'what it goes on from is missing'});
 cmp_ok($followers, '>=', 9, 'kept: what came after a hole');
 kept($node, 9 + 3 + $followers, 'the damaged rows, and the rows of the group');
@@ -280,7 +282,8 @@ $node->start;
 loaded($node);
 like(slurp_file($node->logfile, $offset), qr/WARNING:  page $last_block of journal table "journal_1" is damaged\n.*DETAIL:  the file ends within it/,
 	'a file that was cut off is reported');
-$node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM gamestate.journal_damage WHERE journal = 'journal_1'});
+$node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM gamestate.journal_damage WHERE journal = 'journal_1'})
+  or die 'the damage is not kept';
 is(sql($node, q{SELECT block, item IS NULL, octet_length(bytes), what FROM gamestate.journal_damage WHERE journal = 'journal_1'}),
 	"$last_block|t|8000|the file ends within it", 'and the rest of it kept');
 $node->stop('immediate');
@@ -311,7 +314,8 @@ like($log, qr/WARNING:  page $broken_block of journal table "journal_0" is damag
 my (undef, %broken) = cost_of($good, $broken->{page});
 my %cost = (10 => 2, %broken);
 is(sql($sums, 'SELECT versions()'), expected(%cost), 'rows of the first are used, rows of the second are lost');
-$sums->poll_query_until('postgres', 'SELECT count(*) >= 2 FROM gamestate.journal_damage WHERE item IS NULL');
+$sums->poll_query_until('postgres', 'SELECT count(*) >= 2 FROM gamestate.journal_damage WHERE item IS NULL')
+  or die 'the damage is not kept';
 foreach my $page ($flipped->{page}, $broken->{page})
 {
 	is(sql($sums, sprintf('SELECT md5(bytes) FROM gamestate.journal_damage WHERE block = %d AND item IS NULL', $page / PAGE)),

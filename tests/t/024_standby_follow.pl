@@ -237,6 +237,24 @@ sub follower_pid
 	return $standby->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'gamestate follower' AND datname = 'postgres'});
 }
 
+# rotate(): the journal, by a game that is there only for that
+sub rotate
+{
+	my $done = $primary->safe_psql('postgres', 'SELECT rotations FROM gamestate.stat_journal');
+	$primary->safe_psql('postgres', q{DO $$
+BEGIN
+	PERFORM gamestate.create_game('plain', game_id => id(9));
+	FOR i IN 1 .. 21 LOOP
+		COMMIT;
+		PERFORM gamestate.apply_move(id(9), i, '1', to_json((SELECT string_agg(md5(random()::text), '') FROM generate_series(1, 28000))));
+	END LOOP;
+	COMMIT;
+	PERFORM gamestate.delete_game(id(9));
+END $$});
+	$primary->poll_query_until('postgres', "SELECT rotations > $done AND NOT rotating FROM gamestate.stat_journal") or die 'timed out waiting for a rotation';
+	return;
+}
+
 # ---------------------------------------------------------------------------
 # A read answers as of what had been replayed when it was asked.
 # ---------------------------------------------------------------------------
@@ -278,20 +296,9 @@ my ($missed, $gaps) = (0, 0);
 foreach my $round (1 .. 3)
 {
 	my ($loads, $feed) = split(/\|/, $standby->safe_psql('postgres', 'SELECT loads, gamestate.feed_position() FROM gamestate.stat_standby'));
-	my $done = $primary->safe_psql('postgres', 'SELECT rotations FROM gamestate.stat_journal');
 	$standby->safe_psql('postgres', 'SELECT pg_wal_replay_pause()');
 	$standby->poll_query_until('postgres', q{SELECT pg_get_wal_replay_pause_state() = 'paused'}) or die 'timed out waiting for the pause';
-	$primary->safe_psql('postgres', q{DO $$
-BEGIN
-	PERFORM gamestate.create_game('plain', game_id => id(9));
-	FOR i IN 1 .. 21 LOOP
-		COMMIT;
-		PERFORM gamestate.apply_move(id(9), i, '1', to_json((SELECT string_agg(md5(random()::text), '') FROM generate_series(1, 28000))));
-	END LOOP;
-	COMMIT;
-	PERFORM gamestate.delete_game(id(9));
-END $$});
-	$primary->poll_query_until('postgres', "SELECT rotations > $done AND NOT rotating FROM gamestate.stat_journal") or die 'timed out waiting for a rotation';
+	rotate();
 	$primary->wait_for_catchup($standby, 'write', $primary->lsn('write'));
 	$standby->safe_psql('postgres', 'SELECT pg_wal_replay_resume()');
 	same("round $round: a rotation in one go");
@@ -318,7 +325,7 @@ while (time() < $until || ($primary->safe_psql('postgres', 'SELECT rotations FRO
 	$primary->safe_psql('postgres', $disturbance) if $disturbance;
 	# the journal table is given new storage: who reads just then is told so
 	my ($rc, $out, $err) = $standby->psql('postgres', q{SELECT watch_live(5), watch_ended(), watch_ended(), watch_ended(), (SELECT lag_ms FROM gamestate.stat_standby)});
-	push @wrong, $err if $rc != 0 && $err !~ /running games are being loaded/;
+	push @wrong, $err if $rc != 0 && $err !~ /running games (are being|have been) loaded/;
 	my @n = split(/\|/, $out // '');
 	next if @n < 5;
 	$watched += $n[0];
@@ -393,7 +400,30 @@ $standby->safe_psql('postgres', q{SELECT pg_terminate_backend(pid) FROM pg_stat_
 same('the follower was terminated');
 $standby->safe_psql('postgres', q{SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE backend_type = 'gamestate follower'});
 same('the follower was cancelled');
-$standby->append_conf('postgresql.conf', 'restart_after_crash = on');
+
+# a rotation that nobody has followed leaves no trace of what was archived before it
+$primary->safe_psql('postgres', q{SELECT gamestate.create_game('ender', game_id => id(7))});
+caught_up();
+$standby->append_conf('postgresql.conf', "hot_standby_feedback = on\nwal_receiver_status_interval = 1s\ngamestate.standby_reads = off");
+$standby->reload;
+wait_state('off');
+my $old = $standby->background_psql('postgres', on_error_stop => 0);
+$old->query('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT FROM pg_class LIMIT 1');
+$primary->poll_query_until('postgres', 'SELECT bool_and(backend_xmin IS NOT NULL) FROM pg_stat_replication') or die 'timed out waiting for feedback';
+$primary->safe_psql('postgres', 'SELECT gamestate.finish_game(id(7))');
+$primary->poll_query_until('postgres', 'SELECT count(*) = 1 FROM gamestate.archive WHERE game_id = id(7)') or die 'timed out waiting for the archiver';
+rotate();
+caught_up();
+$standby->append_conf('postgresql.conf', "gamestate.standby_reads = on");
+$standby->reload;
+same('it was away during a rotation');
+$old->query('SELECT count(*) FROM gamestate.games WHERE game_id = id(7)');
+like($old->{stderr}, qr/running games have been loaded since the snapshot was taken/, 'who is older than that rotation gets no list that lacks games');
+$old->query('ROLLBACK');
+$old->quit;
+is($standby->safe_psql('postgres', 'SELECT count(*) FROM gamestate.games WHERE game_id = id(7)'), '1', 'others do');
+
+$standby->append_conf('postgresql.conf', "hot_standby_feedback = off\nrestart_after_crash = on");
 $standby->reload;
 my $pid = follower_pid();
 kill('KILL', $pid);

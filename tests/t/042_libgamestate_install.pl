@@ -64,7 +64,8 @@ append_to_file("$dir/fools_mate.c", $program);
 $command =~ s/^cc /$cc /;
 compiles($command, 'it compiles as the README says');
 is(qx($dir/fools_mate 2>&1), qq(version 5: {"last": {"san":"Qh4#"}}\n), 'it plays');
-$server->poll_query_until('postgres', 'SELECT count(*) = 1 FROM gamestate.archive');
+$server->poll_query_until('postgres', 'SELECT count(*) = 1 FROM gamestate.archive')
+  or die 'the game is not archived';
 is($server->safe_psql('postgres', q{SELECT game_type, status, version, result->>'winner' FROM gamestate.games}),
 	'chess|finished|6|bob', 'and finishes the game');
 $program =~ s/"", NULL/"port=1", NULL/;

@@ -146,7 +146,8 @@ ok(@$partitions >= 2, 'of both tables');
 like(is_status(0, undef, 'as text', 'archive', 'partitions'), qr/^table +partition/, 'as a table');
 sql(q{ALTER SYSTEM SET gamestate.archiver = off});
 $node->reload;
-$node->poll_query_until('postgres', q{SELECT pg_sleep(0.2) IS NOT NULL AND current_setting('gamestate.archiver') = 'off'});
+$node->poll_query_until('postgres', q{SELECT bool_and(pid IS NULL) FROM gamestate.stat_workers WHERE kind = 'archiver' AND database = 'postgres'})
+  or die 'the archiver does not leave';
 sql(q{SELECT gamestate.finish_game(gamestate.create_game('duel'))});
 is_status(1, qr/games are not archived yet/, 'archive wait that takes too long', 'archive', 'wait', '--timeout=1');
 
@@ -287,7 +288,8 @@ my ($out, $err) = ('', '');
 	local %ENV = (%ENV, PGHOST => $node->host, PGPORT => $node->port, PGDATABASE => 'postgres');
 	my $h = IPC::Run::start([ 'gamestate', 'play', '-q', '-g', 1000000, 'hokm' ], '<', \undef, '>', \$out, '2>', \$err,
 		IPC::Run::timeout(2 * $limit));
-	$node->poll_query_until('postgres', q{SELECT count(*) > 100 FROM gamestate.list_live_games('hokm')});
+	$node->poll_query_until('postgres', q{SELECT count(*) > 100 FROM gamestate.list_live_games('hokm')})
+	  or die 'no games are played';
 	$node->stop('immediate');
 	$h->finish;
 	is($h->full_result >> 8, 2, 'play whose server dies: exit status');
@@ -297,11 +299,13 @@ $node->start;
 {
 	local %ENV = (%ENV, PGHOST => $node->host, PGPORT => $node->port, PGDATABASE => 'postgres');
 	($out, $err) = ('', '');
-	$node->poll_query_until('postgres', q{SELECT state = 'loaded' FROM gamestate.stat_journal});
+	$node->poll_query_until('postgres', q{SELECT state = 'loaded' FROM gamestate.stat_journal})
+	  or die 'the games are not loaded';
 	my $before = sql(q{SELECT count(*) FROM gamestate.list_live_games('hokm')});
 	my $h = IPC::Run::start([ 'gamestate', 'play', '-q', '-g', 1000000, 'hokm' ], '<', \undef, '>', \$out, '2>', \$err,
 		IPC::Run::timeout(2 * $limit));
-	$node->poll_query_until('postgres', qq{SELECT count(*) > $before + 100 FROM gamestate.list_live_games('hokm')});
+	$node->poll_query_until('postgres', qq{SELECT count(*) > $before + 100 FROM gamestate.list_live_games('hokm')})
+	  or die 'no games are played';
 	$h->signal('INT');
 	$h->finish;
 	is($h->full_result >> 8, 1, 'play that is interrupted: exit status');

@@ -38,6 +38,11 @@ fi
 
 original=$("${PG_CONFIG:-pg_config}" --bindir)/pg_config
 [ -x "$original" ] || die "no pg_config in $("${PG_CONFIG:-pg_config}" --bindir)"
+if [ -d "$run" ]; then
+    case $original in
+    "$(run_path)"/*) die "PATH or PG_CONFIG leads to the private copy itself ($original): say of which installation, or use another shell" ;;
+    esac
+fi
 postgres=${original%/*}/postgres
 [ -x "$postgres" ] || die "no server in ${original%/*}"
 as_server test -x "$postgres" -a -r "$("$original" --sharedir)/postgres.bki" ||
