@@ -97,6 +97,9 @@ OBJS = \
 	extension/gs_policy_function.o \
 	extension/gs_presence.o \
 	extension/gs_presence_absent.o \
+	extension/gs_promote.o \
+	extension/gs_promote_copy.o \
+	extension/gs_promote_swap.o \
 	extension/gs_protect.o \
 	extension/gs_queue.o \
 	extension/gs_ranking.o \

@@ -335,7 +335,7 @@ COMMENT ON COLUMN gamestate.policy.absence_after IS 'how long, of players who co
 CREATE FUNCTION gamestate.policy_changed()
 RETURNS trigger
 AS 'MODULE_PATHNAME', 'gs_policy_changed' LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION gamestate.policy_changed() IS 'internal: lets all sessions read gamestate.policy or gamestate.rate_limit again';
+COMMENT ON FUNCTION gamestate.policy_changed() IS 'internal: lets all sessions read gamestate.policy or gamestate.rate_limit again, and wakes the workers';
 
 CREATE TRIGGER policy_changed
 	AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON gamestate.policy
@@ -1431,6 +1431,141 @@ $$;
 COMMENT ON FUNCTION gamestate.repack_partition(regclass)
 IS 'ask the maintenance worker to repack a partition of gamestate.archive_payload, whatever the policy says and even if it is not closed; see gamestate.stat_repack';
 
+-- Written by the maintenance worker and by the two functions below, see extension/gs_promote.c.
+-- Not dumped, and neither are the copies: a promotion belongs to the partitions of one database.
+CREATE TABLE gamestate.promotion (
+	game_type text COLLATE pg_catalog."C" PRIMARY KEY,
+	state text NOT NULL DEFAULT 'waiting',
+	reason text,
+	canceled boolean NOT NULL DEFAULT false,
+	rounds integer NOT NULL DEFAULT 0,
+	archive_branch oid,
+	payload_branch oid,
+	undo_tables oid[],
+	undo_blocks bigint[],
+	copied bigint,
+	games bigint,
+	added_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+	started_at timestamptz,
+	updated_at timestamptz,
+	done_at timestamptz
+);
+COMMENT ON TABLE gamestate.promotion IS 'game types that are moved, were, or are about to be, from the default branch of the archive to partitions of their own; see gamestate.stat_promotion';
+CREATE TRIGGER wake
+	AFTER INSERT OR UPDATE OF canceled ON gamestate.promotion
+	FOR EACH STATEMENT EXECUTE FUNCTION gamestate.policy_changed();
+COMMENT ON TRIGGER wake ON gamestate.promotion IS 'wakes the maintenance worker';
+ALTER TABLE gamestate.promotion OWNER TO gamestate_owner;
+
+CREATE TABLE gamestate.promotion_leaf (
+	relid oid PRIMARY KEY,
+	game_type text COLLATE pg_catalog."C" NOT NULL,
+	archive_table text NOT NULL,
+	partition text NOT NULL,
+	copy oid NOT NULL,
+	map oid NOT NULL,
+	state text NOT NULL DEFAULT 'copying',
+	last_game_id uuid NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000',
+	copied bigint NOT NULL DEFAULT 0,
+	games bigint NOT NULL DEFAULT 0
+);
+COMMENT ON TABLE gamestate.promotion_leaf IS 'partitions of the default branch that a game type is being moved out of; repacking, freezing and moving them waits meanwhile';
+ALTER TABLE gamestate.promotion_leaf OWNER TO gamestate_owner;
+
+CREATE VIEW gamestate.stat_promotion AS
+SELECT p.game_type, p.state, p.canceled, p.reason, p.rounds, l.partitions,
+	   coalesce(p.copied, l.copied) AS copied, coalesce(p.games, l.games) AS games,
+	   p.added_at, p.started_at, p.updated_at, p.done_at
+  FROM gamestate.promotion p,
+	   LATERAL (SELECT pg_catalog.count(*) AS partitions,
+					   coalesce(pg_catalog.sum(f.copied), 0)::bigint AS copied,
+					   coalesce(pg_catalog.sum(f.games)
+						   FILTER (WHERE f.archive_table OPERATOR(pg_catalog.=) 'archive'), 0)::bigint AS games
+				  FROM gamestate.promotion_leaf f
+				 WHERE f.game_type OPERATOR(pg_catalog.=) p.game_type) l;
+COMMENT ON VIEW gamestate.stat_promotion IS 'game types on their way to partitions of their own: progress and results';
+COMMENT ON COLUMN gamestate.stat_promotion.state IS 'waiting, copying, settling (until older snapshots have gone and nobody uses the archive for a moment), done, failed or canceled';
+COMMENT ON COLUMN gamestate.stat_promotion.canceled IS 'gamestate.cancel_promotion() was called';
+COMMENT ON COLUMN gamestate.stat_promotion.reason IS 'why it has failed';
+COMMENT ON COLUMN gamestate.stat_promotion.rounds IS 'how often it began to settle';
+COMMENT ON COLUMN gamestate.stat_promotion.partitions IS 'partitions of the default branch that are being copied';
+COMMENT ON COLUMN gamestate.stat_promotion.copied IS 'their rows copied so far, of all types';
+COMMENT ON COLUMN gamestate.stat_promotion.games IS 'games of the type among them';
+
+-- Invoker's rights, as gamestate.repack_partition().
+CREATE FUNCTION gamestate.promote_type(game_type text)
+RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+	root		text;
+	branch		record;
+	holds		boolean;
+	found_state	text;
+BEGIN
+	IF game_type IS NULL OR octet_length(game_type) NOT BETWEEN 1 AND 63 THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'invalid_parameter_value',
+			MESSAGE = 'a game type of 1 to 63 bytes is required';
+	END IF;
+	SELECT p.state INTO found_state FROM gamestate.promotion p
+	 WHERE p.game_type = promote_type.game_type AND p.state IN ('waiting', 'copying', 'settling');
+	IF FOUND THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'object_not_in_prerequisite_state',
+			MESSAGE = format('game type "%s" is being promoted already', game_type),
+			DETAIL = format('Its state is: %s.', found_state),
+			HINT = 'gamestate.stat_promotion shows how far it is.';
+	END IF;
+	FOREACH root IN ARRAY '{archive,archive_payload}'::text[] LOOP
+		holds := false;
+		FOR branch IN
+			SELECT c.oid, pg_get_expr(c.relpartbound, c.oid) = 'DEFAULT' AS is_default,
+				   pg_get_partition_constraintdef(c.oid) AS condition
+			  FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+			 WHERE i.inhparent = ('gamestate.' || root)::regclass
+		LOOP
+			EXECUTE format('SELECT %s FROM (SELECT $1 COLLATE "C") t(game_type)', coalesce(branch.condition, 'true'))
+			   INTO holds USING game_type;
+			EXIT WHEN holds;
+		END LOOP;
+		IF NOT holds THEN
+			RAISE EXCEPTION USING
+				ERRCODE = 'object_not_in_prerequisite_state',
+				MESSAGE = format('game type "%s" does not share the default branch', game_type),
+				DETAIL = format('gamestate.%s has no default branch yet.', root),
+				HINT = 'There is one when there are more types than gamestate.archive_max_types.';
+		ELSIF NOT branch.is_default THEN
+			RAISE EXCEPTION USING
+				ERRCODE = 'object_not_in_prerequisite_state',
+				MESSAGE = format('game type "%s" does not share the default branch', game_type),
+				DETAIL = format('Its games go to %s.', branch.oid::regclass);
+		END IF;
+	END LOOP;
+	DELETE FROM gamestate.promotion p WHERE p.game_type = promote_type.game_type;
+	INSERT INTO gamestate.promotion (game_type) VALUES (promote_type.game_type);
+END
+$$;
+COMMENT ON FUNCTION gamestate.promote_type(text)
+IS 'ask the maintenance worker to move a game type from the default branch of the archive to partitions of its own; see gamestate.stat_promotion';
+
+CREATE FUNCTION gamestate.cancel_promotion(game_type text)
+RETURNS boolean
+LANGUAGE plpgsql STRICT
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+BEGIN
+	UPDATE gamestate.promotion p SET canceled = true
+	 WHERE p.game_type = cancel_promotion.game_type AND p.state IN ('waiting', 'copying', 'settling');
+	RETURN FOUND;
+END
+$$;
+COMMENT ON FUNCTION gamestate.cancel_promotion(text)
+IS 'let the maintenance worker give up what promote_type() has asked for, and drop the copies; false if it is done already or was never asked for';
+
 -- Partitions are made by the archiver.  There is no default partition on
 -- purpose: with one, the first game of a new type would have to wait for
 -- everybody who reads the archive (see extension/gs_partition.c).
@@ -2016,6 +2151,18 @@ SELECT w.pid, pg_catalog.current_database() AS database, 'repack'::text AS comma
   LEFT JOIN worker w ON w.kind OPERATOR(pg_catalog.=) 'maintenance'
  WHERE r.state NOT IN ('done', 'skipped')
  UNION ALL
+SELECT w.pid, pg_catalog.current_database(), 'promote', NULL, p.state, l.copied,
+	   greatest(l.total::bigint, l.copied), 'rows', p.started_at
+  FROM gamestate.promotion p
+  LEFT JOIN worker w ON w.kind OPERATOR(pg_catalog.=) 'maintenance',
+	   LATERAL (SELECT coalesce(pg_catalog.sum(f.copied), 0)::bigint AS copied,
+					   CASE WHEN pg_catalog.bool_and(c.reltuples OPERATOR(pg_catalog.>=) 0)
+							THEN pg_catalog.sum(c.reltuples) END AS total
+				  FROM gamestate.promotion_leaf f
+				  LEFT JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) f.relid
+				 WHERE f.game_type OPERATOR(pg_catalog.=) p.game_type) l
+ WHERE p.state IN ('waiting', 'copying', 'settling')
+ UNION ALL
 SELECT w.pid, pg_catalog.current_database(), l.action,
 	   c.oid, 'waiting', 0, 1, 'partitions', l.decided_at
   FROM gamestate.retention_log l
@@ -2035,7 +2182,7 @@ SELECT w.pid, pg_catalog.current_database(), 'rotate',
  WHERE j.rotating;
 COMMENT ON VIEW gamestate.progress_maintenance IS 'work of the background processes in this database that takes long, and how far it is';
 COMMENT ON COLUMN gamestate.progress_maintenance.pid IS 'process that does it; NULL = none runs';
-COMMENT ON COLUMN gamestate.progress_maintenance.command IS 'repack, detach or drop (retention), load (after a start), rotate (the journal)';
+COMMENT ON COLUMN gamestate.progress_maintenance.command IS 'repack, promote (a game type), detach or drop (retention), load (after a start), rotate (the journal)';
 COMMENT ON COLUMN gamestate.progress_maintenance.relid IS 'table that it is about; NULL = none, or it is gone';
 COMMENT ON COLUMN gamestate.progress_maintenance.phase IS 'what it does now; waiting = not begun';
 COMMENT ON COLUMN gamestate.progress_maintenance.total IS 'of how many; may be an estimate; NULL = not known';
@@ -2351,7 +2498,7 @@ SELECT CASE
 		OR object_name IN ('retention_log', 'hook_error', 'tablespace_log')
 		THEN 'statistics'
 	WHEN object_name IN ('policy', 'effective_policies', 'rate_limit', 'dictionary', 'saved_games', 'deleted_games', 'save_live_games', 'load_saved_games',
-		'verify_archive', 'repack_partition', 'freeze_partition', 'thaw_partition', 'cold_file',
+		'verify_archive', 'repack_partition', 'promote_type', 'cancel_promotion', 'freeze_partition', 'thaw_partition', 'cold_file',
 		'import_games', 'resume_archiving', 'retry_dead_letter', 'discard_dead_letter',
 		'anonymise_player', 'erasure')
 		THEN 'operate'

@@ -20,6 +20,7 @@
 #include "gs_delay.h"
 #include "gs_rules.h"
 
+#include "common/int.h"
 #include "lib/pairingheap.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"

@@ -731,10 +731,11 @@ due_partitions(MemoryContext mcxt)
 		if (leaf->frozen || !policy->has_freeze_after ||
 			leaf->to > gs_leaf_ago(&policy->freeze_after) || games_wait(leaf->to))
 			continue;
-		/* first it gets small */
+		/* first it gets small, and rid of a type that leaves it */
 		gs_sql_run(psprintf("SELECT FROM gamestate.repack WHERE relid = %u "
-							"AND state NOT IN ('done', 'skipped')",
-							leaf->relid),
+							"AND state NOT IN ('done', 'skipped') UNION ALL "
+							"SELECT FROM gamestate.promotion_leaf WHERE relid = %u",
+							leaf->relid, leaf->relid),
 				   SPI_OK_SELECT, 0, NULL, NULL);
 		if (SPI_processed > 0)
 			continue;

@@ -143,6 +143,18 @@ type_of_branch(PartitionBoundInfo bounds, int part)
 }
 
 List *
+gs_leaves_of_branch(Oid relid, const char *game_type)
+{
+	Relation branch = table_open(relid, AccessShareLock);
+	List *leaves = NIL;
+
+	if (is_partitioned_by(branch, PARTITION_STRATEGY_RANGE, "ended_at"))
+		leaves = leaves_of_branch(branch, game_type, false, NIL);
+	table_close(branch, NoLock);
+	return leaves;
+}
+
+List *
 gs_leaves(const char *table)
 {
 	Oid relid = get_relname_relid(table, get_namespace_oid("gamestate", false));

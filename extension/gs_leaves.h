@@ -34,6 +34,9 @@ typedef struct GsLeaf
  */
 extern List *gs_leaves(const char *table);
 
+/* The same for one branch, attached or not. */
+extern List *gs_leaves_of_branch(Oid relid, const char *game_type);
+
 extern char *gs_leaf_name(Oid relid);
 
 /* Is a table, attached or not, such a one? */

@@ -9,7 +9,8 @@
  *	   Each is run when it is due, in transactions of its own, and says nothing
  *	   when there was nothing to do.
  *	2. All tasks are due once in gamestate.maintenance_interval, and when the
- *	   worker is woken (gs_worker_wake_maintenance()): policies have changed.
+ *	   worker is woken (gs_worker_wake_maintenance()): policies have changed, a
+ *	   type is to be promoted.
  *	   One that has more to do is due again when the others had their turn.
  *	3. A task that fails is tried again after a pause that doubles; the others
  *	   are not held up by it.  The same complaint is logged seldom.
@@ -26,6 +27,7 @@
 #include "gs_freeze.h"
 #include "gs_idle.h"
 #include "gs_maintenance.h"
+#include "gs_promote.h"
 #include "gs_ranking.h"
 #include "gs_retention.h"
 #include "gs_repack.h"
@@ -59,6 +61,7 @@ static Task tasks[] = {
 	{.what = "remove partitions that are no longer kept", .run = gs_retention_run},
 	{.what = "train compression dictionaries", .run = gs_train_run},
 	{.what = "repack a partition", .run = gs_repack_run},
+	{.what = "move a game type to partitions of its own", .run = gs_promote_run},
 	{.what = "freeze a partition", .run = gs_freeze_run},
 	{.what = "remove files of partitions that are gone", .run = gs_freeze_clean_run},
 	{.what = "make rankings of players", .run = gs_ranking_run},

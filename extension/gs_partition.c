@@ -14,6 +14,7 @@
  *	   types go there too, even if the limit is raised: to attach a branch would mean to
  *	   search the default branch, locked against everybody.  (Even an empty default
  *	   branch would have to be locked so, which is why it is not made earlier.)
+ *	   A type gets out of it by gamestate.promote_type() (gs_promote.c).
  *	3. Whether a place exists is asked from PostgreSQL's own partition
  *	   descriptors, never from names.  So partitions made by a DBA, or by ourselves when
  *	   the policy said another interval, are used as they are.  Where they
@@ -380,38 +381,51 @@ append_bound(StringInfo s, TimestampTz at)
 	"INCLUDING DEFAULTS INCLUDING GENERATED INCLUDING STORAGE " \
 	"INCLUDING COMPRESSION INCLUDING CONSTRAINTS"
 
-static void
-make_branch(const char *table, const GsText *game_type, const Route *route)
+/* A branch that is not attached yet; game_type NULL: the default one.  Its name, not quoted. */
+static char *
+create_branch(const char *table, const GsText *game_type, Oid parent,
+			  const char *also_like)
 {
 	StringInfoData name;
-	StringInfoData command;
-	const char *branch;
+	char *branch;
 
 	initStringInfo(&name);
 	appendStringInfo(&name, "%s_", table);
-	if (route->make_default)
+	if (game_type == NULL)
 		appendStringInfoString(&name, "default");
 	else
 		append_slug(&name, game_type);
-	branch = quote_identifier(free_name(name.data));
+	branch = free_name(name.data);
+	execute(psprintf("CREATE TABLE " PARTITIONS_SCHEMA ".%s (LIKE %s " LIKE_CLAUSE
+					 "%s) PARTITION BY RANGE (ended_at)",
+					 quote_identifier(branch), qualified_name(parent), also_like));
+	return branch;
+}
+
+static void
+attach_branch(const char *branch, const GsText *game_type, Oid parent)
+{
+	StringInfoData command;
 
 	initStringInfo(&command);
-	appendStringInfo(&command,
-					 "CREATE TABLE " PARTITIONS_SCHEMA ".%s (LIKE %s " LIKE_CLAUSE
-					 ") PARTITION BY RANGE (ended_at)",
-					 branch, qualified_name(route->parent));
-	execute(command.data);
-
-	resetStringInfo(&command);
-	appendStringInfo(&command,
-					 "ALTER TABLE %s ATTACH PARTITION " PARTITIONS_SCHEMA ".%s ",
-					 qualified_name(route->parent), branch);
-	if (route->make_default)
+	appendStringInfo(&command, "ALTER TABLE %s ATTACH PARTITION %s ",
+					 qualified_name(parent), branch);
+	if (game_type == NULL)
 		appendStringInfoString(&command, "DEFAULT");
 	else
 		appendStringInfo(&command, "FOR VALUES IN (%s)",
 						 quote_literal_cstr(pnstrdup(game_type->data, game_type->len)));
 	execute(command.data);
+}
+
+static void
+make_branch(const char *table, const GsText *game_type, const Route *route)
+{
+	const GsText *of_type = route->make_default ? NULL : game_type;
+	char *branch = create_branch(table, of_type, route->parent, "");
+
+	attach_branch(quote_qualified_identifier(PARTITIONS_SCHEMA, branch), of_type,
+				  route->parent);
 }
 
 static bool
@@ -558,4 +572,84 @@ gs_partition_find(const GsText *game_type, TimestampTz ended_at, bool shared,
 			   &payloads);
 	set_place(place, &rows, &payloads);
 	return rows.found && payloads.found;
+}
+
+/* ----------------------------------------------------------------
+ *		A branch for a type that shares the default one
+ * ----------------------------------------------------------------
+ */
+
+Oid
+gs_partition_branch(const char *table, const GsText *game_type, bool *is_default)
+{
+	Relation rel = table_open(table_oid(table), AccessShareLock);
+	PartitionKey key = RelationGetPartitionKey(rel);
+	PartitionDesc desc = RelationGetPartitionDesc(rel, true);
+	PartitionBoundInfo bounds = desc->boundinfo;
+	Oid branch = InvalidOid;
+
+	*is_default = false;
+	if (bounds != NULL && key->strategy == PARTITION_STRATEGY_LIST &&
+		key->parttypid[0] == TEXTOID)
+	{
+		Datum value =
+			PointerGetDatum(cstring_to_text_with_len(game_type->data, game_type->len));
+		bool equal;
+		int offset = partition_list_bsearch(key->partsupfunc, key->partcollation, bounds,
+											value, &equal);
+
+		if (offset >= 0 && equal)
+			branch = desc->oids[bounds->indexes[offset]];
+		else if (partition_bound_has_default(bounds))
+		{
+			branch = desc->oids[bounds->default_index];
+			*is_default = true;
+		}
+	}
+	table_close(rel, NoLock);
+	return branch;
+}
+
+#define TYPE_CHECK "gamestate_promotion"
+
+Oid
+gs_partition_create_branch(const char *table, const GsText *game_type)
+{
+	char *branch;
+
+	/* with the parent's indexes: those that are missing would be made when it is attached */
+	branch = create_branch(table, game_type, table_oid(table),
+						   psprintf(" INCLUDING INDEXES, CONSTRAINT " TYPE_CHECK
+									" CHECK (game_type = %s::text)",
+									quote_literal_cstr(
+										pnstrdup(game_type->data, game_type->len))));
+	return get_relname_relid(branch, get_namespace_oid(PARTITIONS_SCHEMA, false));
+}
+
+Oid
+gs_partition_leaf(const char *table, Oid branch, const GsText *game_type,
+				  TimestampTz ended_at, bool *made)
+{
+	Route route;
+
+	*made = false;
+	find_route(branch, game_type, ended_at, false, &route);
+	if (route.found)
+		return route.parent;
+	make_leaf(table, game_type, &route);
+	CommandCounterIncrement();
+	*made = true;
+	find_route(branch, game_type, ended_at, false, &route);
+	if (!route.found)
+		elog(ERROR, "partition %u has no leaf that has just been made", branch);
+	return route.parent;
+}
+
+void
+gs_partition_attach_branch(const char *table, Oid branch, const GsText *game_type)
+{
+	const char *name = qualified_name(branch);
+
+	attach_branch(name, game_type, table_oid(table));
+	execute(psprintf("ALTER TABLE %s DROP CONSTRAINT " TYPE_CHECK, name));
 }

@@ -35,6 +35,25 @@ extern bool gs_partition_complete(const GsText *game_type, TimestampTz ended_at,
 extern bool gs_partition_find(const GsText *game_type, TimestampTz ended_at, bool shared,
 							  GsPlace *place);
 
+/*
+ * The branch of gamestate.archive or gamestate.archive_payload that games of a type go
+ * to now; InvalidOid if there is none yet, or the table is not partitioned as we do it.
+ */
+extern Oid gs_partition_branch(const char *table, const GsText *game_type,
+							   bool *is_default);
+
+/*
+ * For a type that shares the default branch: a branch of its own that is not attached
+ * yet; the leaf of it for a game that ended then, made if it is missing; attaching it,
+ * for which no game of the type may be in the default branch any more.  As
+ * gamestate_owner, connected to SPI.
+ */
+extern Oid gs_partition_create_branch(const char *table, const GsText *game_type);
+extern Oid gs_partition_leaf(const char *table, Oid branch, const GsText *game_type,
+							 TimestampTz ended_at, bool *made);
+extern void gs_partition_attach_branch(const char *table, Oid branch,
+									   const GsText *game_type);
+
 /* Grows when a table changes that either of these has looked at. */
 extern uint64 gs_partition_changes(void);
 

@@ -198,7 +198,7 @@ list_columns(Repack *repack)
 	StringInfoData old_row;
 	StringInfoData new_row;
 	StringInfoData selected;
-	const char *reason = NULL;
+	const char *reason = gs_swap_shape(rel);
 
 	initStringInfo(&columns);
 	initStringInfo(&old_row);
@@ -209,8 +209,6 @@ list_columns(Repack *repack)
 		Form_pg_attribute att = TupleDescAttr(desc, i);
 		const char *name = quote_identifier(NameStr(att->attname));
 
-		if (att->attisdropped)
-			reason = "columns of it have been dropped";
 		if (att->attisdropped || att->attgenerated ||
 			strcmp(NameStr(att->attname), "format") == 0 ||
 			strcmp(NameStr(att->attname), "dictionary") == 0 ||
@@ -221,12 +219,6 @@ list_columns(Repack *repack)
 		appendStringInfo(&new_row, "%sn.%s", new_row.len ? ", " : "", name);
 		appendStringInfo(&selected, "o.%s, ", name);
 	}
-	if (rel->rd_rel->relpersistence != RELPERSISTENCE_PERMANENT)
-		reason = "it is not logged";
-	if (rel->rd_rel->relforcerowsecurity)
-		reason = "row security is forced on its owner";
-	if (!gs_swap_possible(rel))
-		reason = "its access method is not heap";
 	table_close(rel, NoLock);
 	repack->columns = columns.data;
 	repack->old_row = old_row.data;
@@ -247,6 +239,7 @@ next_repack(Repack *repack, MemoryContext mcxt)
 
 	gs_sql_run("SELECT relid, game_type, state, copy FROM gamestate.repack "
 			   "WHERE state NOT IN ('done', 'skipped') "
+			   "AND relid NOT IN (SELECT l.relid FROM gamestate.promotion_leaf l) "
 			   "ORDER BY state = 'copying' DESC, (requested AND state = 'waiting') DESC, "
 			   "COALESCE(updated_at, added_at), relid LIMIT 1",
 			   SPI_OK_SELECT, 0, NULL, NULL);
@@ -277,53 +270,15 @@ next_repack(Repack *repack, MemoryContext mcxt)
  * ----------------------------------------------------------------
  */
 
-/* Would what is inserted into the copy be published? */
-static bool
-is_published(void)
-{
-	gs_sql_run("SELECT FROM pg_catalog.pg_publication WHERE puballtables UNION ALL "
-			   "SELECT FROM pg_catalog.pg_publication_namespace "
-			   "WHERE pnnspid = 'gamestate_partitions'::pg_catalog.regnamespace",
-			   SPI_OK_SELECT, 0, NULL, NULL);
-	return SPI_processed > 0;
-}
-
-/* NULL or why not */
-static const char *
-may_not(Repack *repack, const char **clause)
-{
-	const char *reason = list_columns(repack);
-	bool null;
-
-	if (reason == NULL && is_published())
-		reason = "a publication of all tables would publish the copy";
-	gs_sql_run(
-		psprintf("SELECT t.spcname::text, pg_catalog.has_tablespace_privilege(t.oid, "
-				 "'CREATE') FROM pg_catalog.pg_class c "
-				 "JOIN pg_catalog.pg_tablespace t ON t.oid = c.reltablespace "
-				 "WHERE c.oid = %u",
-				 repack->relid),
-		SPI_OK_SELECT, 0, NULL, NULL);
-	*clause = ""; /* default_tablespace is the worker's own, the database's */
-	if (SPI_processed == 1)
-	{
-		*clause = psprintf(" TABLESPACE %s",
-						   quote_identifier(SPI_getvalue(SPI_tuptable->vals[0],
-														 SPI_tuptable->tupdesc, 1)));
-		if (!DatumGetBool(
-				SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &null)))
-			reason = "gamestate_owner may not create tables in its tablespace";
-	}
-	return reason;
-}
-
 static void
 begin_copy(Repack *repack)
 {
-	const char *tablespace;
-	const char *reason = may_not(repack, &tablespace);
+	const char *tablespace = "";
+	const char *reason = list_columns(repack);
 	char *copy = psprintf("gamestate_partitions.repack_%u", repack->relid);
 
+	if (reason == NULL)
+		reason = gs_swap_copy_refused(repack->relid, &tablespace);
 	if (reason != NULL)
 	{
 		skip(repack, reason);
@@ -409,8 +364,8 @@ copy_chunk(const Repack *repack)
 }
 
 /* So that so many bytes take as long as they should. */
-static void
-keep_pace(int64 bytes, TimestampTz began)
+void
+gs_repack_keep_pace(int64 bytes, TimestampTz began)
 {
 	TimestampTz until;
 	long ms;
@@ -522,7 +477,7 @@ step(Repack *repack)
 	SPI_finish();
 	gs_worker_commit();
 	if (bytes > 0)
-		keep_pace(bytes, began);
+		gs_repack_keep_pace(bytes, began);
 	return go_on;
 }
 

@@ -14,8 +14,9 @@
  *	3. What was moved is written down in gamestate.tablespace_log.  Only what
  *	   is where it was made, or where we have put it last, is moved: whatever a
  *	   DBA has moved stays where it is.
- *	4. A partition that is to be repacked waits for that (gs_repack.c), which
- *	   brings its copy's tablespace along.
+ *	4. A partition that is to be repacked, or that a type is being moved out of,
+ *	   waits for that (gs_repack.c, gs_promote.c), which brings its copy's
+ *	   tablespace along.
  *
  *-------------------------------------------------------------------------
  */
@@ -84,15 +85,17 @@ add_moves(List *moves, const GsLeaf *leaf, const GsPolicy *policy, MemoryContext
 		target = InvalidOid;
 	values[0] = ObjectIdGetDatum(leaf->relid);
 	values[1] = ObjectIdGetDatum(target);
-	gs_sql_run("SELECT c.oid, c.relkind FROM pg_catalog.pg_class c "
-			   "LEFT JOIN pg_catalog.pg_index x ON x.indexrelid = c.oid "
-			   "LEFT JOIN gamestate.tablespace_log l ON l.relid = c.oid "
-			   "WHERE (c.oid = $1 OR x.indrelid = $1) AND c.reltablespace <> $2 "
-			   "AND c.reltablespace = COALESCE(l.tablespace_oid, 0) "
-			   "AND NOT EXISTS (SELECT FROM gamestate.repack r WHERE r.relid = $1 "
-			   "AND r.state IN ('waiting', 'copying', 'settling')) "
-			   "ORDER BY c.oid <> $1, c.oid",
-			   SPI_OK_SELECT, lengthof(types), types, values);
+	gs_sql_run(
+		"SELECT c.oid, c.relkind FROM pg_catalog.pg_class c "
+		"LEFT JOIN pg_catalog.pg_index x ON x.indexrelid = c.oid "
+		"LEFT JOIN gamestate.tablespace_log l ON l.relid = c.oid "
+		"WHERE (c.oid = $1 OR x.indrelid = $1) AND c.reltablespace <> $2 "
+		"AND c.reltablespace = COALESCE(l.tablespace_oid, 0) "
+		"AND NOT EXISTS (SELECT FROM gamestate.repack r WHERE r.relid = $1 "
+		"AND r.state IN ('waiting', 'copying', 'settling')) "
+		"AND NOT EXISTS (SELECT FROM gamestate.promotion_leaf l WHERE l.relid = $1) "
+		"ORDER BY c.oid <> $1, c.oid",
+		SPI_OK_SELECT, lengthof(types), types, values);
 	old = MemoryContextSwitchTo(mcxt);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{

@@ -54,6 +54,7 @@
 #include "storage/shmem.h"
 #include "tcop/pquery.h"
 #include "tcop/tcopprot.h"
+#include "tcop/utility.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -759,7 +760,9 @@ run_portal(const char *command)
 														   command, NULL, 0, NULL),
 						command, 0, NULL);
 	portal->visible = false;
-	PortalDefineQuery(portal, NULL, pstrdup(command), CMDTAG_UNKNOWN, plans, NULL);
+	PortalDefineQuery(portal, NULL, pstrdup(command),
+					  CreateCommandTag(linitial_node(RawStmt, parsed)->stmt), plans,
+					  NULL);
 	PortalStart(portal, NULL, 0, InvalidSnapshot);
 	(void) PortalRun(portal, FETCH_ALL, true, true, receiver, receiver, NULL);
 	receiver->rDestroy(receiver);

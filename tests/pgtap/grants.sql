@@ -231,7 +231,7 @@ SELECT set_eq($$
 	SELECT c.relname::text FROM pg_class c
 	 WHERE c.relnamespace = 'gamestate'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm', 'S')
 	   AND gamestate.privilege_class(c.relname) = 'internal'$$,
-	'{allow_drop_extension,cold_handler,cold_validator,dictionary_number_seq,dictionary_trigger,erasure_number_seq,grant_admin,grant_privileges,journal_0,journal_1,journal_damage,journal_trigger,lease_epoch,grant_reader,grant_server,player_stats_changed,policy_bind,policy_changed,policy_tidy,privilege_class,privileges,ranking,ranking_count,ranking_entry,ranking_number_seq,repack,retention_log_entry_seq,revoke_all}'::text[],
+	'{allow_drop_extension,cold_handler,cold_validator,dictionary_number_seq,dictionary_trigger,erasure_number_seq,grant_admin,grant_privileges,journal_0,journal_1,journal_damage,journal_trigger,lease_epoch,grant_reader,grant_server,player_stats_changed,policy_bind,policy_changed,policy_tidy,privilege_class,privileges,promotion,promotion_leaf,ranking,ranking_count,ranking_entry,ranking_number_seq,repack,retention_log_entry_seq,revoke_all}'::text[],
 	'what nobody is granted');
 
 SELECT is_empty($$
