@@ -725,7 +725,12 @@ gs_worker_commit_unawaited(void)
 	PG_END_TRY();
 }
 
-/* What StartTransactionCommand() and the likes of it find again after each commit. */
+/*
+ * What StartTransactionCommand() and the likes of it find again after each commit.  No
+ * restrictions besides, which must not be set between transactions: VACUUM sets them
+ * itself for the functions of indexes, and DETACH calls none but event triggers, which
+ * only superusers can make.
+ */
 static void
 become_owner(void)
 {
@@ -736,8 +741,7 @@ become_owner(void)
 	CommitTransactionCommand();
 	GetUserIdAndSecContext(&outer_user, &outer_security);
 	in_worker_transaction = true;
-	SetUserIdAndSecContext(owner, outer_security | SECURITY_LOCAL_USERID_CHANGE |
-									  SECURITY_RESTRICTED_OPERATION);
+	SetUserIdAndSecContext(owner, outer_security);
 }
 
 /*
