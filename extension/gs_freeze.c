@@ -801,11 +801,21 @@ is_name_of_ours(const char *name)
 	return name[0] == '\0' || strcmp(name, ".tmp") == 0;
 }
 
-/* Files of this database, whole or not, that have no row; in mcxt. */
+/* A list that outlives the transaction, its cells as well. */
 static List *
-orphans(MemoryContext mcxt)
+add_name(List *names, const char *name, MemoryContext mcxt)
 {
-	List *found = NIL;
+	MemoryContext old = MemoryContextSwitchTo(mcxt);
+
+	names = lappend(names, pstrdup(name));
+	MemoryContextSwitchTo(old);
+	return names;
+}
+
+/* Files of this database, whole or not, that have no row, appended to found. */
+static List *
+orphans(List *found, MemoryContext mcxt)
+{
 	struct dirent *entry;
 	DIR *dir = AllocateDir(gs_cold_directory);
 
@@ -814,7 +824,7 @@ orphans(MemoryContext mcxt)
 		CHECK_FOR_INTERRUPTS();
 		if (!is_name_of_ours(entry->d_name) || is_listed(entry->d_name))
 			continue;
-		found = lappend(found, MemoryContextStrdup(mcxt, entry->d_name));
+		found = add_name(found, entry->d_name, mcxt);
 	}
 	FreeDir(dir);
 	return found;
@@ -840,7 +850,7 @@ remove_rows(List *found, MemoryContext mcxt)
 		/* in a copy of a database the file is the original's */
 		if (DatumGetObjectId(SPI_getbinval(row, desc, 2, &null)) == MyDatabaseId &&
 			gs_cold_name_is_valid(file))
-			found = lappend(found, MemoryContextStrdup(mcxt, file));
+			found = add_name(found, file, mcxt);
 	}
 	return found;
 }
@@ -856,13 +866,11 @@ gs_freeze_clean_run(MemoryContext mcxt)
 	gs_worker_begin(LOCK_TIMEOUT_MS);
 	SPI_connect();
 	gs_sql_run("SELECT " GONE, SPI_OK_SELECT, 0, NULL, NULL);
-	if (SPI_processed > 0 || orphans(mcxt) != NIL)
+	if (SPI_processed > 0 || orphans(NIL, mcxt) != NIL)
 	{
 		/* now that nobody is about to make one: once more */
 		gs_sql_utility("LOCK TABLE gamestate.cold_file IN SHARE MODE");
-		files = remove_rows(NIL, mcxt);
-		foreach (cell, orphans(mcxt))
-			files = lappend(files, lfirst(cell));
+		files = orphans(remove_rows(NIL, mcxt), mcxt);
 	}
 	SPI_finish();
 	gs_worker_commit();
