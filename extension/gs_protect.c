@@ -28,7 +28,8 @@
  *	   skipped it.
  *	5. What C code finds by name (the extension's tables and schemas, the role
  *	   that owns them) keeps its name, and what belongs to the extension is
- *	   what its script has made.
+ *	   what its script has made.  What that role owns stays its own: workers
+ *	   act as that role, and could archive nothing any more.
  *	6. A table is known by its name and by being a member of the extension.  A
  *	   table of that name which is none, on a subscriber without the
  *	   extension for example, is anybody's.
@@ -59,6 +60,7 @@
 #include "parser/parsetree.h"
 #include "replication/logicalworker.h"
 #include "tcop/utility.h"
+#include "utils/acl.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/syscache.h"
@@ -171,6 +173,49 @@ is_harmless(AlterTableType type)
 	}
 }
 
+static bool
+is_member(Oid class_id, Oid object_id)
+{
+	Oid extension = get_extension_oid(GS_EXTENSION_NAME, true);
+
+	return OidIsValid(object_id) && OidIsValid(extension) &&
+		   getExtensionOfObject(class_id, object_id) == extension;
+}
+
+static bool
+is_owner_role(const RoleSpec *role)
+{
+	return get_rolespec_oid(role, true) == get_role_oid(GS_OWNER_ROLE, true);
+}
+
+static _Noreturn void
+refuse_new_owner(const char *kind, const char *name)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("cannot change the owner of %s \"%s\"", kind, name),
+			 errdetail("The workers of the extension %s act as role %s.",
+					   GS_EXTENSION_NAME, GS_OWNER_ROLE)));
+}
+
+/* Its owner may be changed back, if it was another one while we were not loaded. */
+static void
+check_relation_owner(Oid relid, const RoleSpec *new_owner)
+{
+	HeapTuple tuple;
+	Oid owner;
+
+	if (!is_member(RelationRelationId, relid) || is_owner_role(new_owner) || is_allowed())
+		return;
+	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	if (!HeapTupleIsValid(tuple))
+		return;
+	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	ReleaseSysCache(tuple);
+	if (owner == get_role_oid(GS_OWNER_ROLE, true))
+		refuse_new_owner("relation", get_rel_name(relid));
+}
+
 static void
 check_alter_table(const AlterTableStmt *stmt)
 {
@@ -184,6 +229,9 @@ check_alter_table(const AlterTableStmt *stmt)
 
 		if (journal && !is_harmless(cmd->subtype) && !is_allowed())
 			refuse(relid, "This kind of ALTER TABLE");
+
+		if (cmd->subtype == AT_ChangeOwner)
+			check_relation_owner(relid, cmd->newowner);
 
 		/* another table's command that reaches for the journal */
 		if (cmd->subtype == AT_AddInherit)
@@ -225,15 +273,6 @@ check_publication(List *objects)
 		if (object->pubobjtype == PUBLICATIONOBJ_TABLE)
 			check_name(object->pubtable->relation, "Adding it to a publication");
 	}
-}
-
-static bool
-is_member(Oid class_id, Oid object_id)
-{
-	Oid extension = get_extension_oid(GS_EXTENSION_NAME, true);
-
-	return OidIsValid(object_id) && OidIsValid(extension) &&
-		   getExtensionOfObject(class_id, object_id) == extension;
 }
 
 static _Noreturn void
@@ -281,6 +320,34 @@ check_rename(const RenameStmt *stmt)
 	}
 }
 
+/* ALTER SCHEMA ... OWNER TO; of tables it is an ALTER TABLE */
+static void
+check_alter_owner(const AlterOwnerStmt *stmt)
+{
+	if (stmt->objectType == OBJECT_SCHEMA &&
+		is_member(NamespaceRelationId, get_namespace_oid(strVal(stmt->object), true)) &&
+		!is_owner_role(stmt->newowner) && !is_allowed())
+		refuse_new_owner("schema", strVal(stmt->object));
+}
+
+/* All that the role owns here: partitions too, of which only it may make more. */
+static void
+check_reassign_owned(const ReassignOwnedStmt *stmt)
+{
+	ListCell *cell;
+
+	if (!OidIsValid(get_extension_oid(GS_EXTENSION_NAME, true)) ||
+		is_owner_role(stmt->newrole) || is_allowed())
+		return;
+	foreach (cell, stmt->roles)
+		if (is_owner_role(lfirst_node(RoleSpec, cell)))
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("cannot reassign what role %s owns", GS_OWNER_ROLE),
+					 errdetail("The workers of the extension %s act as role %s.",
+							   GS_EXTENSION_NAME, GS_OWNER_ROLE)));
+}
+
 /*
  * What is not a member is neither protected nor known to DROP EXTENSION; what
  * is one goes with it, and could not be taken out again.
@@ -309,6 +376,12 @@ check_command(Node *command)
 			break;
 		case T_RenameStmt:
 			check_rename((RenameStmt *) command);
+			break;
+		case T_AlterOwnerStmt:
+			check_alter_owner((AlterOwnerStmt *) command);
+			break;
+		case T_ReassignOwnedStmt:
+			check_reassign_owned((ReassignOwnedStmt *) command);
 			break;
 		case T_AlterObjectSchemaStmt:
 			check_relation_name(((AlterObjectSchemaStmt *) command)->relation,

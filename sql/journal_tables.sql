@@ -105,7 +105,11 @@ SELECT attempt(c.command), c.command FROM (VALUES (1,
 	'ALTER TABLE gamestate.saved_games RENAME TO s'), (56,
 	'ALTER TABLE gamestate.archive SET SCHEMA public'), (57,
 	'ALTER TABLE gamestate.archive RENAME COLUMN result TO r'), (58,
-	'ALTER ROLE gamestate_owner RENAME TO g')) AS c(ord, command) ORDER BY ord;
+	'ALTER ROLE gamestate_owner RENAME TO g'), (59,
+	'REASSIGN OWNED BY gamestate_owner TO CURRENT_USER'), (60,
+	'ALTER SCHEMA gamestate_partitions OWNER TO CURRENT_USER'), (61,
+	'ALTER TABLE gamestate.archive OWNER TO CURRENT_USER'), (62,
+	'ALTER SEQUENCE gamestate.lease_epoch OWNER TO CURRENT_USER')) AS c(ord, command) ORDER BY ord;
 DROP TABLE parent;
 DROP PUBLICATION p;
 

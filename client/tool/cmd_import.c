@@ -9,8 +9,12 @@
  *    whole is halved, until the line that makes it fail is alone.
  * 3. Importing again skips what is archived already, so an import that broke
  *    off is simply started again.  With a state file it goes on where it was:
- *    the number of lines that are done is written after each batch.
+ *    the number of lines that are done, and their checksum, are written after
+ *    each batch.  Nothing is passed over that is not what was done: another
+ *    file may have got the name since.
  * 4. Refused lines go to a file of their own, with the reason and the line.
+ *    The state says how many there were and how long that file was, so that
+ *    who goes on adds to it what comes later, and nothing twice.
  */
 #include <getopt.h>
 #include <inttypes.h>
@@ -57,12 +61,15 @@ typedef struct Import
 	BatchLine *lines;	  /* of the batch; as many as options->batch */
 	int count;
 	size_t bytes;
-	uint64_t first_line; /* lines before it are done */
-	uint64_t total;		 /* games in the file, 0 = not known */
+	uint64_t first_line; /* so many lines are done */
+	char first_digest[SHA256_TEXT];
+	uint64_t refused_before; /* of them */
+	uint64_t refused_bytes;	 /* of the file of refused games then */
+	uint64_t total;			 /* games in the file, 0 = not known */
 	uint64_t imported;
 	uint64_t skipped;
 	uint64_t refused;
-	uint64_t passed; /* lines that were done before */
+	uint64_t passed; /* games among the lines that are done, being read again */
 } Import;
 
 static void
@@ -94,9 +101,9 @@ report_refusal(Import *import, const BatchLine *line, const char *game_id,
 	bool ok;
 
 	import->refused++;
-	if (import->refused <= SHOWN_REFUSALS)
+	if (import->refused - import->refused_before <= SHOWN_REFUSALS)
 		log_warning("line %" PRIu64 " was refused: %s", line->number, message);
-	if (import->refused == SHOWN_REFUSALS + 1)
+	if (import->refused - import->refused_before == SHOWN_REFUSALS + 1)
 		log_warning("further refusals are not shown");
 	if (path == NULL)
 		return true;
@@ -119,7 +126,33 @@ report_refusal(Import *import, const BatchLine *line, const char *game_id,
 
 /* ---- how far it has come ---- */
 
-/* Lines that an earlier run has done; false after a message. */
+static bool
+read_number(const JsonDoc *doc, const char *member, uint64_t *number)
+{
+	JsonNode node = json_member(doc, JSON_ROOT, member);
+	int64_t value;
+
+	if (node == JSON_NONE || !json_int(doc, node, &value) || value < 0)
+		return false;
+	*number = (uint64_t) value;
+	return true;
+}
+
+static bool
+read_digest(const JsonDoc *doc, char digest[SHA256_TEXT])
+{
+	JsonNode node = json_member(doc, JSON_ROOT, "sha256");
+	Buf text = {0};
+	bool ok =
+		node != JSON_NONE && json_string(doc, node, &text) && text.len == SHA256_TEXT - 1;
+
+	if (ok)
+		memcpy(digest, text.data, SHA256_TEXT);
+	buf_free(&text);
+	return ok;
+}
+
+/* What an earlier run has done; false after a message. */
 static bool
 read_state(Import *import)
 {
@@ -128,7 +161,6 @@ read_state(Import *import)
 	JsonDoc *doc = NULL;
 	const char *error;
 	Buf line = {0};
-	int64_t lines;
 	bool ok = false;
 
 	if (path == NULL || access(path, F_OK) != 0)
@@ -137,15 +169,15 @@ read_state(Import *import)
 	if (reader != NULL && reader_line(reader, &line) == READ_LINE)
 		doc = json_parse(line.data, line.len, &error);
 	if (doc != NULL && json_type(doc, JSON_ROOT) == JSON_OBJECT &&
-		json_member(doc, JSON_ROOT, "lines") != JSON_NONE &&
 		json_member(doc, JSON_ROOT, "file") != JSON_NONE &&
-		json_int(doc, json_member(doc, JSON_ROOT, "lines"), &lines) && lines >= 0)
+		read_number(doc, "lines", &import->first_line) &&
+		read_digest(doc, import->first_digest) &&
+		read_number(doc, "refused", &import->refused_before) &&
+		read_number(doc, "refused_bytes", &import->refused_bytes))
 	{
 		ok = json_string_is(doc, json_member(doc, JSON_ROOT, "file"),
 							import->options->file);
-		if (ok)
-			import->first_line = (uint64_t) lines;
-		else
+		if (!ok)
 			log_error("\"%s\" is the state of the import of another file", path);
 	}
 	else if (reader != NULL)
@@ -156,21 +188,54 @@ read_state(Import *import)
 	return ok;
 }
 
+/* The lines that are done have been read again: are they the same? */
+static bool
+go_on(Import *import)
+{
+	const ImportOptions *options = import->options;
+	char digest[SHA256_TEXT];
+
+	reader_digest_all(import->reader, digest);
+	if (strcmp(digest, import->first_digest) != 0 ||
+		import->refused_before > import->passed)
+	{
+		log_error("%s is not the file of which \"%s\" is the state", options->file,
+				  options->state);
+		log_detail("Its first %" PRIu64 " lines were others.", import->first_line);
+		log_hint("Remove the state to import it from its beginning.");
+		return false;
+	}
+	import->skipped += import->passed - import->refused_before;
+	import->refused += import->refused_before;
+	import->passed = 0;
+	if (options->refused == NULL || import->refused_bytes == 0)
+		return true;
+	import->refusals = writer_open_again(options->refused, import->refused_bytes);
+	return import->refusals != NULL;
+}
+
 static bool
 write_state(const Import *import, uint64_t lines)
 {
 	LineWriter *writer;
 	Buf text = {0};
+	char digest[SHA256_TEXT];
 	bool ok;
 
 	if (import->options->state == NULL)
 		return true;
+	reader_digest_all(import->reader, digest);
 	writer = writer_open(import->options->state, 0);
 	if (writer == NULL)
 		return false;
 	buf_puts(&text, "{\"file\":");
 	buf_json_string(&text, import->options->file);
-	buf_printf(&text, ",\"lines\":%" PRIu64 "}", lines);
+	buf_printf(&text,
+			   ",\"lines\":%" PRIu64 ",\"sha256\":\"%s\",\"refused\":%" PRIu64
+			   ",\"refused_bytes\":%" PRIu64 "}",
+			   lines, digest, import->refused,
+			   import->refusals != NULL ? writer_bytes(import->refusals)
+										: import->refused_bytes);
 	ok = writer_line(writer, text.data, text.len);
 	buf_free(&text);
 	if (ok)
@@ -370,9 +435,12 @@ import_lines(Import *import)
 	Buf line = {0};
 	bool ok = true;
 
+	if (import->options->state != NULL)
+		reader_digest_all_begin(import->reader);
 	progress_begin("importing", "games", import->total);
 	while (ok && !interrupted &&
 		   (outcome = reader_line(import->reader, &line)) == READ_LINE)
+	{
 		switch (manifest_take(&check, import->reader, &line))
 		{
 			case MANIFEST_GAME:
@@ -385,8 +453,13 @@ import_lines(Import *import)
 			case MANIFEST_OK:
 				break;
 		}
+		if (ok && check.line == import->first_line)
+			ok = go_on(import);
+	}
 	buf_free(&line);
 	ok = ok && !interrupted && outcome == READ_END;
+	if (ok && check.line < import->first_line)
+		ok = go_on(import); /* it has got shorter, so it is another one */
 	ok = ok && import_batch(import, check.line);
 	if (ok)
 		progress_end(import->imported + import->skipped + import->refused +
@@ -411,7 +484,7 @@ report(const Import *import)
 							 : "imported %" PRIu64 ", skipped %" PRIu64
 							   ", refused %" PRIu64 "\n";
 
-	printf(format, import->imported, import->skipped + import->passed, import->refused);
+	printf(format, import->imported, import->skipped, import->refused);
 }
 
 static bool

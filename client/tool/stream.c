@@ -58,6 +58,7 @@ struct LineReader
 	size_t cut;
 	size_t searched; /* up to here there is no newline */
 	EVP_MD_CTX *digest;
+	EVP_MD_CTX *digest_all; /* NULL = not wanted */
 };
 
 /* ---- digests ---- */
@@ -107,6 +108,18 @@ writer_error(LineWriter *writer, const char *reason)
 	return false;
 }
 
+static void
+writer_free(LineWriter *writer)
+{
+	ZSTD_freeCStream(writer->zstd);
+	EVP_MD_CTX_free(writer->digest);
+	buf_free(&writer->pending);
+	free(writer->out);
+	free(writer->path);
+	free(writer->partial);
+	free(writer);
+}
+
 LineWriter *
 writer_open(const char *path, int level)
 {
@@ -140,6 +153,47 @@ writer_open(const char *path, int level)
 		(void) ZSTD_CCtx_setParameter(writer->zstd, ZSTD_c_checksumFlag, 1);
 	}
 	return writer;
+}
+
+/* The first `bytes` of the file, and the place after them. */
+static bool
+cut_back(LineWriter *writer, uint64_t bytes)
+{
+	struct stat status;
+
+	if (fstat(writer->fd, &status) != 0)
+		return writer_error(writer, strerror(errno));
+	if (status.st_size == 0)
+		return true;
+	if ((uint64_t) status.st_size < bytes)
+		return writer_error(writer, "it is shorter than it was");
+	if (ftruncate(writer->fd, (off_t) bytes) != 0 || lseek(writer->fd, 0, SEEK_END) < 0)
+		return writer_error(writer, strerror(errno));
+	writer->bytes = bytes;
+	return true;
+}
+
+LineWriter *
+writer_open_again(const char *path, uint64_t bytes)
+{
+	LineWriter *writer = xcalloc(1, sizeof(*writer));
+	Buf partial = {0};
+
+	buf_printf(&partial, "%s.partial", path);
+	writer->path = xstrdup(path);
+	writer->partial = partial.data;
+	if (access(writer->partial, F_OK) != 0)
+		(void) rename(writer->path, writer->partial); /* or there is none */
+	writer->digest = digest_create();
+	writer->fd = open(writer->partial, O_WRONLY | O_CREAT, 0666);
+	if (writer->fd < 0)
+		log_error("could not open file \"%s\": %s", writer->partial, strerror(errno));
+	else if (cut_back(writer, bytes))
+		return writer;
+	else
+		close(writer->fd);
+	writer_free(writer);
+	return NULL;
 }
 
 static bool
@@ -215,18 +269,6 @@ uint64_t
 writer_bytes(const LineWriter *writer)
 {
 	return writer->bytes;
-}
-
-static void
-writer_free(LineWriter *writer)
-{
-	ZSTD_freeCStream(writer->zstd);
-	EVP_MD_CTX_free(writer->digest);
-	buf_free(&writer->pending);
-	free(writer->out);
-	free(writer->path);
-	free(writer->partial);
-	free(writer);
 }
 
 /* A rename is on the disk when its directory is. */
@@ -325,6 +367,7 @@ reader_close(LineReader *reader)
 		close(reader->fd);
 	ZSTD_freeDStream(reader->zstd);
 	EVP_MD_CTX_free(reader->digest);
+	EVP_MD_CTX_free(reader->digest_all);
 	buf_free(&reader->text);
 	free(reader->in);
 	free(reader);
@@ -438,6 +481,11 @@ give_line(LineReader *reader, Buf *line, size_t end)
 	buf_append(line, reader->text.data + reader->cut, end - reader->cut);
 	reader->cut = end < reader->text.len ? end + 1 : end;
 	reader->searched = reader->cut;
+	if (reader->digest_all != NULL)
+	{
+		(void) EVP_DigestUpdate(reader->digest_all, line->data, line->len);
+		(void) EVP_DigestUpdate(reader->digest_all, "\n", 1);
+	}
 }
 
 ReadOutcome
@@ -483,6 +531,19 @@ void
 reader_digest_reset(LineReader *reader)
 {
 	(void) EVP_DigestInit_ex(reader->digest, EVP_sha256(), NULL);
+}
+
+void
+reader_digest_all_begin(LineReader *reader)
+{
+	EVP_MD_CTX_free(reader->digest_all);
+	reader->digest_all = digest_create();
+}
+
+void
+reader_digest_all(const LineReader *reader, char digest[SHA256_TEXT])
+{
+	digest_text(reader->digest_all, digest);
 }
 
 uint64_t

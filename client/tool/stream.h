@@ -18,6 +18,13 @@ typedef struct LineWriter LineWriter;
  */
 extern LineWriter *writer_open(const char *path, int level);
 
+/*
+ * Goes on after the first `bytes` of what was written to `path`, uncompressed,
+ * by a writer that was closed or got no further; what follows them is cut off.
+ * A file that is gone begins anew.  NULL after a message.
+ */
+extern LineWriter *writer_open_again(const char *path, uint64_t bytes);
+
 /* A line without its newline; false after a message. */
 extern bool writer_line(LineWriter *writer, const char *line, size_t len);
 
@@ -54,6 +61,10 @@ extern ReadOutcome reader_line(LineReader *reader, Buf *line);
 extern void reader_digest_add(LineReader *reader, const Buf *line);
 extern void reader_digest(const LineReader *reader, char digest[SHA256_TEXT]);
 extern void reader_digest_reset(LineReader *reader);
+
+/* SHA-256 of all lines given out since reader_digest_all_begin(). */
+extern void reader_digest_all_begin(LineReader *reader);
+extern void reader_digest_all(const LineReader *reader, char digest[SHA256_TEXT]);
 
 /* Bytes read of the file, for a progress bar; its size, 0 = not known. */
 extern uint64_t reader_position(const LineReader *reader);

@@ -245,6 +245,37 @@ is(archive_of('five'), archive_of('one'), 'and nothing is missing, nothing doubl
 append_to_file("$dir/nostate", 'x');
 is_status(1, qr/is not the state of an import/, 'nonsense as state', 'five', 'import', '-q', '-s', "$dir/nostate", "$dir/one.zst");
 
+# what was refused before it broke off is neither forgotten nor told twice; another file of that name is not taken for done
+sub write_new
+{
+	my ($path, @text) = @_;
+	unlink $path;
+	append_to_file($path, join('', @text));
+	return;
+}
+my @day = map { sprintf qq[{"game_type":"day","source_id":"%d","ended_at":"%s"}\n], $_, $_ =~ /[38]/ ? 'never' : '2021-05-05' } 1 .. 10;
+my @on = ('five', 'import', '-q', '-b', 1, '-s', "$dir/day.state", '-r', "$dir/day.refused", "$dir/day");
+sub refused_lines
+{
+	return join(' ', map { decode_json($_)->{line} } split /\n/, slurp_file("$dir/day.refused"));
+}
+write_new("$dir/day", @day[ 0 .. 4 ]);
+is(is_status(1, undef, 'five games', @on), "imported 4, skipped 0, refused 1\n", 'a part of a file');
+# as a process leaves it that is killed before it has written the state for what it has just refused
+rename("$dir/day.refused", "$dir/day.refused.partial") or die $!;
+append_to_file("$dir/day.refused.partial", '{"line":6,"game_id":nu');
+write_new("$dir/day", @day);
+is(is_status(1, qr/line 8 was refused.*2 games were refused/s, 'the rest', @on), "imported 4, skipped 4, refused 2\n", 'all of them count');
+is(refused_lines(), '3 8', 'and are in the file');
+is(is_status(1, qr/^gamestate: error: 2 games were refused$/, 'nothing new', @on), "imported 0, skipped 8, refused 2\n", 'nothing new');
+is(refused_lines(), '3 8', 'the file stays');
+write_new("$dir/day", map { s/"day"/"night"/r } @day);
+is_status(1, qr/is not the file of which .*Its first 10 lines were others/s, 'other games under the same name', @on);
+write_new("$dir/day", @day[ 0 .. 8 ]);
+is_status(1, qr/is not the file of which/, 'a file that has got shorter', @on);
+is(refused_lines(), '3 8', 'the file of refused games is left alone');
+is($node->safe_psql('five', q{SELECT game_type, count(*) FROM gamestate.archive WHERE game_type IN ('day', 'night') GROUP BY 1}), 'day|8', 'nothing was imported of them');
+
 # ---- old tables, as the README has it
 
 $node->safe_psql('postgres', 'CREATE DATABASE seven');
