@@ -43,7 +43,8 @@ typedef struct Finding
 	char message[512];
 } Finding;
 
-#define MAX_FINDINGS 24
+#define CONNECT_TIMEOUT "10" /* seconds, unless connect_timeout says otherwise */
+#define MAX_FINDINGS	24
 
 #define OWN_DATABASE "w.database OPERATOR(pg_catalog.=) pg_catalog.current_database()"
 
@@ -67,7 +68,8 @@ print_help(void)
 		"%s check tells whether all is well with the games of a database.\n\n"
 		"Usage:\n  %s check [OPTION]...\n\n"
 		"Exit status: 0 all is well, 1 warnings, 2 something is critical, 3 something\n"
-		"could not be found out.\n\n"
+		"could not be found out.  A server that has not let it in after 10 seconds (or\n"
+		"PGCONNECT_TIMEOUT) is not reached, which is critical.\n\n"
 		"Options, each WARNING,CRITICAL:\n"
 		"      --queue=N,N          games that wait for the archive\n"
 		"                           (default 10000,100000)\n"
@@ -386,6 +388,8 @@ check_standby(Check *check)
 static void
 run_checks(Check *check)
 {
+	/* a server that is frozen is an answer too */
+	(void) setenv("PGCONNECT_TIMEOUT", CONNECT_TIMEOUT, 0);
 	check->conn = connect_database(&check->common.connect);
 	if (check->conn == NULL)
 	{

@@ -424,6 +424,12 @@ cmd_export(int argc, char **argv)
 		options_complain("export", "compressed games are not written to a terminal");
 		return EXIT_BAD_USE;
 	}
+	if (options.file != NULL && options.manifest != NULL &&
+		strcmp(options.file, options.manifest) == 0)
+	{
+		options_complain("export", "-f and -m name the same file");
+		return EXIT_BAD_USE;
+	}
 	install_signal_handlers();
 	export.conn = connect_gamestate(&options.common.connect);
 	ok = export.conn != NULL && run_export(&export);

@@ -30,6 +30,7 @@ struct LineWriter
 {
 	char *path;	   /* NULL = stdout */
 	char *partial; /* its name meanwhile */
+	bool in_place; /* it has its name already: a device, a pipe */
 	int fd;
 	ZSTD_CStream *zstd; /* NULL = not compressed */
 	Buf pending;		/* lines not yet given to zstd or the file */
@@ -120,6 +121,31 @@ writer_free(LineWriter *writer)
 	free(writer);
 }
 
+/*
+ * The names of a file.  What is no regular file must not be replaced by one, and
+ * a link is to what shall be written.
+ */
+static void
+set_names(LineWriter *writer, const char *path)
+{
+	Buf partial = {0};
+	struct stat status;
+	char *target;
+
+	if (stat(path, &status) == 0 && !S_ISREG(status.st_mode))
+	{
+		writer->path = xstrdup(path);
+		writer->partial = xstrdup(path);
+		writer->in_place = true;
+		return;
+	}
+	target = realpath(path, NULL); /* NULL: there is none yet */
+	writer->path = xstrdup(target != NULL ? target : path);
+	free(target);
+	buf_printf(&partial, "%s.partial", writer->path);
+	writer->partial = partial.data;
+}
+
 LineWriter *
 writer_open(const char *path, int level)
 {
@@ -128,18 +154,13 @@ writer_open(const char *path, int level)
 	writer->fd = STDOUT_FILENO;
 	if (path != NULL)
 	{
-		Buf partial = {0};
-
-		buf_printf(&partial, "%s.partial", path);
-		writer->path = xstrdup(path);
-		writer->partial = partial.data;
-		writer->fd = open(partial.data, O_WRONLY | O_CREAT | O_TRUNC, 0666);
+		set_names(writer, path);
+		writer->fd = open(writer->partial, O_WRONLY | O_CREAT | O_TRUNC, 0666);
 		if (writer->fd < 0)
 		{
-			log_error("could not create file \"%s\": %s", partial.data, strerror(errno));
-			free(writer->path);
-			buf_free(&partial);
-			free(writer);
+			log_error("could not create file \"%s\": %s", writer->partial,
+					  strerror(errno));
+			writer_free(writer);
 			return NULL;
 		}
 	}
@@ -163,7 +184,7 @@ cut_back(LineWriter *writer, uint64_t bytes)
 
 	if (fstat(writer->fd, &status) != 0)
 		return writer_error(writer, strerror(errno));
-	if (status.st_size == 0)
+	if (writer->in_place || status.st_size == 0)
 		return true;
 	if ((uint64_t) status.st_size < bytes)
 		return writer_error(writer, "it is shorter than it was");
@@ -177,11 +198,8 @@ LineWriter *
 writer_open_again(const char *path, uint64_t bytes)
 {
 	LineWriter *writer = xcalloc(1, sizeof(*writer));
-	Buf partial = {0};
 
-	buf_printf(&partial, "%s.partial", path);
-	writer->path = xstrdup(path);
-	writer->partial = partial.data;
+	set_names(writer, path);
 	if (access(writer->partial, F_OK) != 0)
 		(void) rename(writer->path, writer->partial); /* or there is none */
 	writer->digest = digest_create();
@@ -306,13 +324,13 @@ writer_close(LineWriter *writer)
 	if (writer->pending.data == NULL)
 		buf_reset(&writer->pending);
 	ok = writer_flush(writer, true);
-	if (ok && writer->path != NULL && fsync(writer->fd) != 0)
+	if (ok && writer->path != NULL && !writer->in_place && fsync(writer->fd) != 0)
 		ok = writer_error(writer, strerror(errno));
 	if (writer->path != NULL && close(writer->fd) != 0 && ok)
 		ok = writer_error(writer, strerror(errno));
-	if (ok && writer->path != NULL)
+	if (ok && writer->path != NULL && !writer->in_place)
 		ok = rename_durably(writer);
-	if (!ok && writer->path != NULL)
+	if (!ok && writer->path != NULL && !writer->in_place)
 		(void) unlink(writer->partial);
 	writer_free(writer);
 	return ok;
@@ -326,7 +344,8 @@ writer_abandon(LineWriter *writer)
 	if (writer->path != NULL)
 	{
 		close(writer->fd);
-		(void) unlink(writer->partial);
+		if (!writer->in_place)
+			(void) unlink(writer->partial);
 	}
 	writer_free(writer);
 }

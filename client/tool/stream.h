@@ -13,8 +13,8 @@ typedef struct LineWriter LineWriter;
 
 /*
  * `path` NULL is stdout; level 0 does not compress.  A file has its name only
- * when it is whole: until writer_close() it is called PATH.partial.  NULL after
- * a message.
+ * when it is whole: until writer_close() it is called PATH.partial.  What is no
+ * regular file (a device, a pipe) is written to as it is.  NULL after a message.
  */
 extern LineWriter *writer_open(const char *path, int level);
 

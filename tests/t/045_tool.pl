@@ -162,6 +162,13 @@ sql(q{ALTER SYSTEM RESET gamestate.archiver});
 $node->reload;
 is_status(0, qr/^$/, 'archive wait', 'archive', 'wait', '-q', '--timeout', $limit);
 like(is_status(0, undef, 'check of a healthy server', 'check'), qr/^(OK [^\n]+\n)+$/, 'all is well');
+{
+	my ($postmaster) = slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)/;
+	kill 'STOP', $postmaster;
+	my $frozen = eval { is_status(2, qr/timeout expired/, 'check of a frozen server', 'check') };
+	kill 'CONT', $postmaster;
+	like($frozen, qr/^CRITICAL connection: the server cannot be reached$/, 'a frozen server');
+}
 sql(q{CREATE ROLE watcher LOGIN; GRANT pg_monitor TO watcher});
 like(is_status(0, undef, 'check by pg_monitor', 'check', '-U', 'watcher'), qr/^(OK [^\n]+\n)+$/, 'pg_monitor may ask');
 sql(q{CREATE ROLE nobody LOGIN});

@@ -106,6 +106,23 @@ is_status(0, undef, 'export of the import', 'two', 'export', '-q', '-f', "$dir/t
 ok(slurp_file("$dir/two.zst") eq slurp_file("$dir/one.zst"), 'and so are the files');
 is(is_status(0, undef, 'import again', 'two', 'import', '-q', "$dir/one.zst"), "imported 0, skipped 502, refused 0\n", 'skips all');
 
+# what is no regular file is written to, not replaced; and a link stays one
+{
+	local %ENV = (%ENV, PGHOST => $node->host, PGPORT => $node->port, PGDATABASE => 'one');
+	system('mkfifo', "$dir/pipe") == 0 or die $!;
+	my $reader = IPC::Run::start([ 'cat', "$dir/pipe" ], '>', "$dir/through", IPC::Run::timeout(2 * $limit));
+	is_status(0, undef, 'export to a pipe', 'one', 'export', '-q', '-f', "$dir/pipe");
+	ok(-p "$dir/pipe" && !-e "$dir/pipe.partial", 'the pipe is still one');
+	$reader->signal('KILL') unless -p "$dir/pipe";
+	eval { $reader->finish };
+	ok(slurp_file("$dir/through") eq slurp_file("$dir/one.zst"), 'and has had the file');
+	symlink("$dir/target", "$dir/link") or die $!;
+	append_to_file("$dir/target", 'x');
+	is_status(0, undef, 'export to a link', 'one', 'export', '-q', '-f', "$dir/link");
+	ok(-l "$dir/link" && slurp_file("$dir/target") eq slurp_file("$dir/one.zst"), 'which stays a link, to the new file');
+}
+is_status(2, qr/-f and -m name the same file/, 'one file for both', 'one', 'export', '-f', "$dir/x", '-m', "$dir/x");
+
 # plain, to standard output and from standard input, and the order
 my $plain = is_status(0, qr/^$/, 'export to stdout', 'one', 'export', '-q', '-Z0');
 my @lines = split /\n/, $plain;
