@@ -24,6 +24,8 @@
  * images must be there.  The images take half of it at most (gs_rotate_limit()),
  * so that the new table cannot be full before the old one is empty.  Who is
  * behind that writes for half of the time, and when the table is full, always.
+ * Between two transactions of images the archiver gives way (gs_give_way.c), unless
+ * it is behind.
  *
  *-------------------------------------------------------------------------
  */
@@ -32,6 +34,7 @@
 #include "gs_compat.h"
 #include "gs_config.h"
 #include "gs_database.h"
+#include "gs_give_way.h"
 #include "gs_journal.h"
 #include "gs_lock.h"
 #include "gs_pages.h"
@@ -266,6 +269,8 @@ write_images(GsDatabase *db, uint32 active)
 		gs_rotate_make_room(db);
 		write_some(active);
 		set_pace(db, start);
+		gs_give_way_allow(!is_behind(db));
+		gs_give_way();
 		start = GetCurrentTimestamp();
 	}
 	if (r->busy == 0)
