@@ -218,8 +218,13 @@ gs_durable_commit(XLogRecPtr lsn)
 	{
 		if (gs_durable_is(GsSeenLsn[level], level))
 			continue;
-		XLogFlush(GsSeenLsn[level]);
-		if (level > SYNCHRONOUS_COMMIT_LOCAL_FLUSH)
-			commit_wait_for_standbys(GsSeenLsn[level], level);
+		if (level == SYNCHRONOUS_COMMIT_LOCAL_FLUSH)
+			XLogFlush(GsSeenLsn[level]);
+		else
+		{
+			/* our own record, which comes later: no two may wait for the same position */
+			XLogFlush(lsn);
+			commit_wait_for_standbys(lsn, level);
+		}
 	}
 }

@@ -11,6 +11,7 @@ use FindBin;
 use lib $FindBin::RealBin;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
+use Patient;
 use RealGames;
 use Test::More;
 

@@ -9,6 +9,9 @@ use warnings;
 
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
+use FindBin;
+use lib $FindBin::Bin;
+use Patient;
 use Test::More;
 
 my $node = PostgreSQL::Test::Cluster->new('main');

@@ -12,6 +12,9 @@ use warnings;
 use IPC::Run;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
+use FindBin;
+use lib $FindBin::Bin;
+use Patient;
 use Test::More;
 use Time::HiRes qw(sleep time);
 

@@ -22,6 +22,8 @@ use Test::More;
 use Time::HiRes qw(sleep time);
 
 use lib "$FindBin::Bin/../torture";
+use lib $FindBin::Bin;
+use Patient;
 use PowerLoss;
 use Torture;
 
