@@ -39,7 +39,10 @@
 
 #define RECENT_DAYS 3
 
-/* Who has locked a partition against everybody has some use for it. */
+/*
+ * Of a partition that somebody has locked against everybody we know nothing, and leave
+ * it for another time: pg_restore is about to attach others, which ours would overlap.
+ */
 static bool
 has_rows(Oid relid)
 {
@@ -47,7 +50,7 @@ has_rows(Oid relid)
 	bool result;
 
 	if (!ConditionalLockRelationOid(relid, AccessShareLock))
-		return true;
+		return false;
 	rel = try_table_open(relid, NoLock);
 	if (rel == NULL)
 		return false;
