@@ -309,6 +309,7 @@ gsp_run_answered(PoolRun *run, GspTime now, GspTime *again)
 			pthread_mutex_unlock(&pool->lock);
 			run->maybe_executed |=
 				!judgement.not_done && !gamestate_call_is_read(&run->call);
+			run->waiter.patient |= run->maybe_executed;
 			return false;
 		}
 	}
